@@ -1,0 +1,86 @@
+// Package object is the seam to object storage: what firn needs of S3, MinIO or a plain folder, and no more.
+// Implementations live in one folder each; all pass the acceptance suite in objecttest.
+package object
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Errors that implementations wrap so that callers can tell them apart with errors.Is.
+var (
+	ErrNotExist     = errors.New("no such object")
+	ErrExists       = errors.New("object exists")           // a conditional Put lost
+	ErrPrecondition = errors.New("object changed")          // IfMatch did not match
+	ErrThrottled    = errors.New("object store throttles")  // back off and try again
+	ErrDenied       = errors.New("access denied")           // wrong credentials or rights
+	ErrNoBucket     = errors.New("no such bucket")          // the bucket (or folder) is missing
+	ErrNoCondition  = errors.New("conditional put unknown") // the store ignores or refuses If-None-Match
+)
+
+// Info describes one object.
+type Info struct {
+	Key          string
+	Size         int64
+	ETag         string
+	LastModified time.Time // by the store's clock
+}
+
+// PutOptions qualify a Put.
+type PutOptions struct {
+	// IfNoneMatch makes the Put fail with ErrExists when the key is taken.
+	IfNoneMatch bool
+	// IfMatch makes the Put fail with ErrPrecondition unless the object's ETag is this one.
+	IfMatch string
+	// CRC32C of the whole body (Castagnoli), checked by the store where it can. Zero value with
+	// HasCRC32C false means none.
+	CRC32C    uint32
+	HasCRC32C bool
+}
+
+// Store is one bucket (and prefix) of an object store. All methods may be called concurrently, honour ctx
+// and return wrapped errors that name the operation and key. Keys are slash-separated, relative to the
+// store's prefix.
+type Store interface {
+	// Put stores size bytes read from body (large bodies go up in parts). When it returns nil the object is
+	// complete and durable; on error it may or may not exist.
+	Put(ctx context.Context, key string, body io.ReaderAt, size int64, o PutOptions) (Info, error)
+	// Get opens length bytes from off; length -1 means to the end. The reader reports io.ErrUnexpectedEOF
+	// when the store sends fewer bytes than it announced.
+	Get(ctx context.Context, key string, off, length int64) (io.ReadCloser, error)
+	Head(ctx context.Context, key string) (Info, error)
+	// List calls fn for each object whose key begins with prefix and is greater than after, in key order,
+	// until fn returns an error, which List returns (ErrStop ends it without one).
+	List(ctx context.Context, prefix, after string, fn func(Info) error) error
+	// Delete removes keys, any number of them; a key that is not there counts as removed. The error is a
+	// *DeleteError when some keys remain.
+	Delete(ctx context.Context, keys []string) error
+	// Now is the store's clock, from a response header where there is one.
+	Now(ctx context.Context) (time.Time, error)
+	// URL names the store without credentials, for logs and sentences.
+	URL() string
+}
+
+// ErrStop ends a List early without an error.
+var ErrStop = errors.New("stop listing")
+
+// DeleteError says which keys of a bulk delete remain, and why.
+type DeleteError struct{ Failed map[string]error }
+
+func (e *DeleteError) Error() string {
+	for k, err := range e.Failed {
+		return "delete " + k + ": " + err.Error() + " (and possibly more keys)"
+	}
+	return "delete: no key failed"
+}
+
+// Unwrap gives one of the causes, so that errors.Is(err, ErrThrottled) works.
+func (e *DeleteError) Unwrap() []error {
+	errs := make([]error, 0, len(e.Failed))
+	for _, err := range e.Failed {
+		errs = append(errs, err)
+	}
+	return errs
+}
