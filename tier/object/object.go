@@ -12,18 +12,22 @@ import (
 // Errors that implementations wrap so that callers can tell them apart with errors.Is.
 var (
 	ErrNotExist     = errors.New("no such object")
-	ErrExists       = errors.New("object exists")           // a conditional Put lost
-	ErrPrecondition = errors.New("object changed")          // IfMatch did not match
-	ErrThrottled    = errors.New("object store throttles")  // back off and try again
-	ErrDenied       = errors.New("access denied")           // wrong credentials or rights
-	ErrNoBucket     = errors.New("no such bucket")          // the bucket (or folder) is missing
-	ErrNoCondition  = errors.New("conditional put unknown") // the store ignores or refuses If-None-Match
+	ErrExists       = errors.New("object exists")              // a conditional Put lost
+	ErrPrecondition = errors.New("object changed")             // IfMatch did not match
+	ErrThrottled    = errors.New("object store throttles")     // back off and try again
+	ErrDenied       = errors.New("access denied")              // wrong credentials or rights
+	ErrNoBucket     = errors.New("no such bucket")             // the bucket (or folder) is missing
+	ErrNoCondition  = errors.New("conditional put unknown")    // the store ignores or refuses If-None-Match
+	ErrRange        = errors.New("range beyond the object")    // a Get that starts at or beyond the object's end
+	ErrUnavailable  = errors.New("object store not available") // unreachable, timed out or failing (5xx): try again
+	ErrChecksum     = errors.New("checksum differs")           // the body that arrived is not the one that was sent
 )
 
 // Info describes one object.
 type Info struct {
-	Key          string
-	Size         int64
+	Key  string
+	Size int64
+	// ETag is an opaque tag of the content, to be given to IfMatch. Put and Head fill it, List need not.
 	ETag         string
 	LastModified time.Time // by the store's clock
 }
@@ -47,8 +51,10 @@ type Store interface {
 	// Put stores size bytes read from body (large bodies go up in parts). When it returns nil the object is
 	// complete and durable; on error it may or may not exist.
 	Put(ctx context.Context, key string, body io.ReaderAt, size int64, o PutOptions) (Info, error)
-	// Get opens length bytes from off; length -1 means to the end. The reader reports io.ErrUnexpectedEOF
-	// when the store sends fewer bytes than it announced.
+	// Get opens length bytes from off; length -1 means to the end. The reader gives exactly length bytes (or all
+	// to the end), or an error: io.ErrUnexpectedEOF when the store sends fewer bytes than asked or announced.
+	// A range that starts at or beyond the end is ErrRange, but for (0, -1) of an empty object. Length 0 gives
+	// an empty reader and may not ask the store at all. Not every store checks bytes: use a checksum of your own.
 	Get(ctx context.Context, key string, off, length int64) (io.ReadCloser, error)
 	Head(ctx context.Context, key string) (Info, error)
 	// List calls fn for each object whose key begins with prefix and is greater than after, in key order,
