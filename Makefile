@@ -1,0 +1,52 @@
+# firn's everyday commands; `make` alone lists them.
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GOLANGCI_VERSION := v2.15.0
+FUZZTIME ?= 60s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build ./bin/firn, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/firn ./cmd/firn
+
+.PHONY: run
+run: ## Run one broker with everything it needs (the same as `go run ./cmd/firn dev`)
+	go run ./cmd/firn dev
+
+.PHONY: test
+test: ## Unit tests, then simulations and end-to-end tests with few seeds
+	go vet ./...
+	go run ./e2e/totals -- ./...
+
+.PHONY: race
+race: ## The unit tests under the race detector
+	go test -race $$(go list ./... | grep -v '/e2e')
+
+.PHONY: lint
+lint: ## gofmt, go vet and golangci-lint
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	go vet ./...
+	@command -v golangci-lint >/dev/null && golangci-lint run ./... || go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run ./...
+
+.PHONY: bench
+bench: ## Produce, hot fetch and cold read of one broker, with the figures that bound them
+	go run ./e2e/bench
+
+.PHONY: e2e
+e2e: ## The end-to-end tests at full length (crashes, store faults, all the history)
+	FIRN_E2E_FULL=1 go test -count=1 -timeout 120m ./e2e/...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME (60s) each
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done

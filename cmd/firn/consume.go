@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+type consumeCmd struct {
+	Topic     string    `arg:"" help:"Name of the topic."`
+	From      position  `help:"Where to begin: earliest, latest, an offset, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
+	To        *position `help:"Where to stop (not included): latest (the end as it is now), an offset, or a time. Without it the command waits for more." placeholder:"POSITION"`
+	Partition []int32   `help:"Only these partitions." short:"p"`
+	Max       int64     `help:"Stop after this many records." short:"n"`
+	Format    string    `help:"What of a record to print: value, key-value (key TAB value), key-time-value (key TAB epoch ms TAB value)." enum:"value,key-value,key-time-value" default:"value"`
+}
+
+func (cmd *consumeCmd) Run(c *cli) error {
+	ctx, cancel := interruptible()
+	defer cancel()
+	adm, err := c.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	span, err := cmd.span(ctx, adm)
+	if err != nil {
+		return err
+	}
+	if span.done() {
+		return nil
+	}
+	cl, err := c.kafka(ctx, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{cmd.Topic: span.offsets()}))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	out := bufio.NewWriterSize(os.Stdout, 1<<16)
+	p := recordPrinter{w: out, format: cmd.Format, json: c.Output == outputJSON}
+	err = cmd.follow(ctx, cl, span, p)
+	if flushErr := out.Flush(); err == nil && flushErr != nil {
+		err = fmt.Errorf("print: %w", flushErr)
+	}
+	return err
+}
+
+// span works out where each partition begins and ends.
+func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error) {
+	from, err := cmd.From.resolve(ctx, adm, cmd.Topic)
+	if err != nil {
+		return nil, err
+	}
+	s := &span{next: from, left: cmd.Max, counted: cmd.Max > 0}
+	for partition := range from {
+		if len(cmd.Partition) > 0 && !slices.Contains(cmd.Partition, partition) {
+			delete(from, partition)
+		}
+	}
+	for _, p := range cmd.Partition {
+		if _, ok := from[p]; !ok {
+			return nil, fmt.Errorf("topic %s has no partition %d", cmd.Topic, p)
+		}
+	}
+	if cmd.To != nil {
+		if s.end, err = cmd.To.resolve(ctx, adm, cmd.Topic); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (cmd *consumeCmd) follow(ctx context.Context, cl *kgo.Client, s *span, p recordPrinter) error {
+	bar := s.progress(cmd.Topic)
+	defer func() { _ = bar.Finish() }()
+	for !s.done() {
+		fetches := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		for _, e := range fetches.Errors() {
+			return fmt.Errorf("read %s-%d: %w", e.Topic, e.Partition, e.Err)
+		}
+		printed := 0
+		var err error
+		fetches.EachRecord(func(r *kgo.Record) {
+			if err == nil && s.take(r.Partition, r.Offset) {
+				err = p.print(r)
+				printed++
+			}
+		})
+		if err != nil {
+			return err
+		}
+		_ = bar.Add(printed)
+		// Nobody should wait for a full buffer to see the records that have come.
+		if err := p.w.Flush(); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
+	return nil
+}
+
+// span is what is left to read: the next offset of each partition and, with an end, where it stops.
+type span struct {
+	next    map[int32]int64
+	end     map[int32]int64 // nil: no end
+	left    int64
+	counted bool
+}
+
+func (s *span) offsets() map[int32]kgo.Offset {
+	m := make(map[int32]kgo.Offset, len(s.next))
+	for p, o := range s.next {
+		if s.end == nil || o < s.end[p] {
+			m[p] = kgo.NewOffset().At(o)
+		}
+	}
+	return m
+}
+
+// take moves past a record and reports whether it is to be printed.
+func (s *span) take(partition int32, offset int64) bool {
+	if s.counted && s.left == 0 {
+		return false
+	}
+	s.next[partition] = offset + 1
+	if s.end != nil && offset >= s.end[partition] {
+		return false
+	}
+	s.left--
+	return true
+}
+
+func (s *span) done() bool {
+	if s.counted && s.left <= 0 {
+		return true
+	}
+	if s.end == nil {
+		return false
+	}
+	for p, o := range s.next {
+		if o < s.end[p] {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *span) progress(topic string) *progressbar.ProgressBar {
+	if s.end == nil || !onTerminal(os.Stderr) || onTerminal(os.Stdout) {
+		return progressbar.DefaultSilent(-1)
+	}
+	total := int64(0)
+	for p, o := range s.next {
+		total += max(0, s.end[p]-o)
+	}
+	if s.counted {
+		total = min(total, s.left)
+	}
+	return progressbar.Default(total, "reading "+topic)
+}
+
+// recordPrinter writes one record a line.
+type recordPrinter struct {
+	w      *bufio.Writer
+	format string
+	json   bool
+}
+
+type jsonRecord struct {
+	Topic     string            `json:"topic"`
+	Partition int32             `json:"partition"`
+	Offset    int64             `json:"offset"`
+	Timestamp string            `json:"timestamp"`
+	Key       *string           `json:"key"`
+	Value     *string           `json:"value"`
+	Base64    bool              `json:"base64,omitempty"` // key, value and headers are base64, being no UTF-8
+	Headers   map[string]string `json:"headers,omitempty"`
+}
+
+func (p recordPrinter) print(r *kgo.Record) error {
+	if p.json {
+		return printJSON(p.w, asJSON(r))
+	}
+	var err error
+	switch p.format {
+	case "key-value":
+		_, err = fmt.Fprintf(p.w, "%s\t%s\n", r.Key, r.Value)
+	case "key-time-value":
+		_, err = fmt.Fprintf(p.w, "%s\t%d\t%s\n", r.Key, r.Timestamp.UnixMilli(), r.Value)
+	default:
+		_, err = fmt.Fprintf(p.w, "%s\n", r.Value)
+	}
+	if err != nil && !errors.Is(err, io.ErrClosedPipe) {
+		return fmt.Errorf("print: %w", err)
+	}
+	return err
+}
+
+func asJSON(r *kgo.Record) jsonRecord {
+	text := utf8.Valid(r.Key) && utf8.Valid(r.Value)
+	for _, h := range r.Headers {
+		text = text && utf8.Valid(h.Value)
+	}
+	encode := func(b []byte) *string {
+		if b == nil {
+			return nil
+		}
+		s := string(b)
+		if !text {
+			s = base64.StdEncoding.EncodeToString(b)
+		}
+		return &s
+	}
+	j := jsonRecord{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
+		Timestamp: r.Timestamp.UTC().Format(time.RFC3339Nano),
+		Key:       encode(r.Key), Value: encode(r.Value), Base64: !text,
+	}
+	for _, h := range r.Headers {
+		if j.Headers == nil {
+			j.Headers = make(map[string]string, len(r.Headers))
+		}
+		if v := encode(h.Value); v != nil {
+			j.Headers[h.Key] = *v
+		}
+	}
+	return j
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// position is a place in a topic's history as a person names it: earliest, latest, an offset or a moment.
+type position struct {
+	kind   positionKind
+	offset int64
+	time   time.Time
+}
+
+type positionKind int
+
+const (
+	atEarliest positionKind = iota
+	atLatest
+	atOffset
+	atTime
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler, by which kong reads flags.
+func (p *position) UnmarshalText(text []byte) error {
+	s := string(text)
+	switch s {
+	case "earliest":
+		*p = position{kind: atEarliest}
+		return nil
+	case "latest":
+		*p = position{kind: atLatest}
+		return nil
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		if n < 0 {
+			return fmt.Errorf("offset %d is negative: want earliest, latest, an offset from 0, or a time such as 2024-05-01T12:00:00Z", n)
+		}
+		*p = position{kind: atOffset, offset: n}
+		return nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			*p = position{kind: atTime, time: t}
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no position: want earliest, latest, an offset from 0, or a time such as 2024-05-01T12:00:00Z", s)
+}
+
+// resolve gives the offset of the position in each partition of the topic. A moment later than the last
+// record is the end.
+func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
+	var (
+		listed kadm.ListedOffsets
+		err    error
+	)
+	switch p.kind {
+	case atEarliest:
+		listed, err = adm.ListStartOffsets(ctx, topic)
+	case atTime:
+		listed, err = adm.ListOffsetsAfterMilli(ctx, p.time.UnixMilli(), topic)
+	default:
+		listed, err = adm.ListEndOffsets(ctx, topic)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up offsets of %s: %w", topic, err)
+	}
+	offsets := make(map[int32]int64)
+	for partition, o := range listed[topic] {
+		if o.Err != nil {
+			return nil, kafkaError(fmt.Sprintf("look up the offset of %s-%d", topic, partition), o.Err, "")
+		}
+		offsets[partition] = o.Offset
+		if p.kind == atOffset {
+			offsets[partition] = p.offset
+		}
+	}
+	if len(offsets) == 0 {
+		return nil, fmt.Errorf("topic %s does not exist (firn topic list shows those that do)", topic)
+	}
+	return offsets, nil
+}
