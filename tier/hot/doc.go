@@ -1,0 +1,21 @@
+// Package hot is the local log: one folder a partition, in exactly Apache Kafka's format, so that a fetch can be
+// sendfile, replication can copy bytes and Kafka's own tools can check it.
+//
+// It owns, below the log directory: the segments (%020d.log with .index, .timeindex and .snapshot), their
+// recovery after a crash, group commit of appends, the reading of regions, trimming, and the checkpoints. A Dir is
+// one log directory, which is one disk: it has one flusher, one housekeeping goroutine and one budget of open
+// files for all its logs. A Log is one partition.
+//
+// Invariants:
+//   - An append that was answered is in the segment's page cache; once Flushed is past it, it survives a power cut
+//     (I-01). A failed write fails everything that was queued with or behind it, and leaves offsets, producer
+//     state and file as they were (I-02). A failed fdatasync takes the Dir offline for good (I-31).
+//   - Offsets are handed out once, in order, under the log's mutex (I-03). Sequences are decided in the same place
+//     (I-05).
+//   - End, Flushed, Stable, LocalStart and LogStart never go back while a Log is open, but for Truncate and Reset.
+//   - A folder that belongs to another topic id is never loaded (I-38).
+//   - Idle logs hold no goroutine, no timer and no open file.
+//
+// What it deliberately does not do: it does not know who leads, what the high watermark is, or what the archive
+// holds. When to trim is decided by pure planners (PlanRetention, PlanDiskShare) whose caller supplies that.
+package hot

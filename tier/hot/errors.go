@@ -1,0 +1,39 @@
+package hot
+
+import "errors"
+
+// Errors of this package. Returned errors wrap one of them and say more; test with errors.Is.
+var (
+	// ErrLocked: another process has the log directory open.
+	ErrLocked = errors.New("log directory is in use by another process")
+	// ErrClosed: the Log or its Dir was closed, or the partition was removed.
+	ErrClosed = errors.New("log is closed")
+	// ErrOffline: an fsync or write of this log directory failed; nothing more is written to it (I-31).
+	ErrOffline = errors.New("log directory is offline")
+	// ErrFull: no space left. The append left no trace and may be repeated.
+	ErrFull = errors.New("log directory is full")
+	// ErrFenced: the append's leader epoch is older than the newest one that the log knows (I-03).
+	ErrFenced = errors.New("leader epoch is fenced")
+	// ErrOutOfRange: the offset is below the local start or above the end.
+	ErrOutOfRange = errors.New("offset is out of range")
+	// ErrRecordTooLarge: a batch is larger than max.message.bytes.
+	ErrRecordTooLarge = errors.New("record batch is larger than max.message.bytes")
+	// ErrBatchListTooLarge: one append is larger than segment.bytes.
+	ErrBatchListTooLarge = errors.New("record batches are larger than segment.bytes")
+	// ErrTimestamp: a record's time is further from the broker's than the topic allows. It wraps a
+	// *record.RecordError where the record is known.
+	ErrTimestamp = errors.New("timestamp is out of the allowed range")
+	// ErrInvalidBatch: ValidateRecords found the batch's records wrong. It wraps what record says.
+	ErrInvalidBatch = errors.New("record batch is invalid")
+	// ErrOutOfOrderSequence: an idempotent producer's batch does not follow its last one.
+	ErrOutOfOrderSequence = errors.New("sequence is out of order")
+	// ErrInvalidProducerEpoch: a newer instance of the producer has taken over.
+	ErrInvalidProducerEpoch = errors.New("producer epoch is old")
+	// ErrDuplicateSequence: the batch is an old one whose offset is no longer known.
+	ErrDuplicateSequence = errors.New("sequence is a duplicate of an old batch")
+	// ErrUnknownProducer: the producer id has no state here and the batch does not begin at sequence 0.
+	ErrUnknownProducer = errors.New("producer id is unknown")
+	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
+	// position.
+	ErrCorruptLog = errors.New("log segment is corrupt")
+)
