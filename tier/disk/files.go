@@ -1,0 +1,66 @@
+package disk
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// TmpSuffix ends the names of files that WriteFileSync had not finished when the process died. Whoever opens
+// a folder may remove them.
+const TmpSuffix = ".tmp"
+
+// WriteFileSync replaces the file by data so that a crash at any moment leaves the old content or the new one,
+// and returns when the new one is durable. On an error the old file is still there, unless the error came from
+// the last step (making the folder's entry durable), after which either may be.
+// Two writers of one name must not run at once.
+func WriteFileSync(fsys FS, name string, data []byte) error {
+	tmp := name + TmpSuffix
+	if err := writeTmp(fsys, tmp, data); err != nil {
+		_ = fsys.Remove(tmp) // best effort: a leftover is overwritten by the next attempt
+		return err
+	}
+	if err := fsys.Rename(tmp, name); err != nil {
+		_ = fsys.Remove(tmp)
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(name))
+}
+
+func writeTmp(fsys FS, tmp string, data []byte) error {
+	f, err := fsys.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(data, 0); err == nil {
+		err = f.Datasync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// ReadFile returns the content of the file. The error is fs.ErrNotExist when there is none.
+func ReadFile(fsys FS, name string) ([]byte, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil // it shrank meanwhile, or is empty
+	}
+	return b[:n], err
+}
+
+// IsTmp reports whether name is that of an unfinished file of WriteFileSync.
+func IsTmp(name string) bool { return strings.HasSuffix(name, TmpSuffix) }

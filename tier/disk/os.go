@@ -1,0 +1,198 @@
+package disk
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// iovMax is the most buffers that one pwritev(2) takes on Linux (UIO_MAXIOV).
+const iovMax = 1024
+
+// OS returns the real file system.
+func OS() FS { return osFS{} }
+
+type osFS struct{}
+
+func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f: f}, nil
+}
+
+func (osFS) Rename(oldName, newName string) error         { return os.Rename(oldName, newName) }
+func (osFS) Remove(name string) error                     { return os.Remove(name) }
+func (osFS) RemoveAll(name string) error                  { return os.RemoveAll(name) }
+func (osFS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
+func (osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }
+func (osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
+
+func (osFS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// osFile is an os.File with the calls that package os lacks.
+type osFile struct{ f *os.File }
+
+func (o *osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }
+func (o *osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p, off) }
+func (o *osFile) Truncate(size int64) error                { return o.f.Truncate(size) }
+func (o *osFile) Name() string                             { return o.f.Name() }
+func (o *osFile) Close() error                             { return o.f.Close() }
+func (o *osFile) OS() *os.File                             { return o.f }
+
+func (o *osFile) Size() (int64, error) {
+	st, err := o.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func (o *osFile) Datasync() error {
+	var err error
+	cerr := o.control(func(fd int) {
+		for {
+			if err = unix.Fdatasync(fd); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	if cerr != nil {
+		return cerr
+	}
+	return o.wrap("fdatasync", err)
+}
+
+// WritevAt issues one pwritev(2) per iovMax buffers, and goes on after a short write.
+func (o *osFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
+	if off < 0 {
+		return 0, &fs.PathError{Op: "pwritev", Path: o.Name(), Err: syscall.EINVAL}
+	}
+	var total int64
+	w := vector{rest: bufs}
+	for {
+		iov := w.next()
+		if len(iov) == 0 {
+			return total, nil
+		}
+		var n int
+		var err error
+		if cerr := o.control(func(fd int) { n, err = pwritev(fd, iov, off+total) }); cerr != nil {
+			return total, cerr
+		}
+		if n > 0 {
+			total += int64(n)
+			w.advance(n)
+		}
+		if err == unix.EINTR {
+			continue
+		}
+		if err == nil && n == 0 {
+			err = io.ErrShortWrite // a write of more than nothing that neither writes nor fails
+		}
+		if err != nil {
+			return total, o.wrap("pwritev", err)
+		}
+	}
+}
+
+// pwritev is unix.Pwritev; a test replaces it to make short writes.
+var pwritev = unix.Pwritev
+
+// control runs fn with the descriptor, which stays open meanwhile.
+func (o *osFile) control(fn func(fd int)) error {
+	c, err := o.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return c.Control(func(fd uintptr) { fn(int(fd)) })
+}
+
+func (o *osFile) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: o.Name(), Err: err}
+}
+
+// vector walks over the buffers of one WritevAt without changing the caller's slice.
+type vector struct {
+	rest [][]byte // buffers not yet written
+	skip int      // bytes of rest[0] that are written
+	iov  [][]byte // what next returned last; reused
+}
+
+// next returns at most iovMax non-empty buffers, or none at the end.
+func (v *vector) next() [][]byte {
+	if v.skip == 0 && len(v.rest) <= iovMax {
+		for len(v.rest) > 0 && len(v.rest[0]) == 0 {
+			v.rest = v.rest[1:]
+		}
+		return v.rest // the common case: no copy; an empty buffer inside does no harm
+	}
+	v.iov = v.iov[:0]
+	skip := v.skip
+	for _, b := range v.rest {
+		if len(v.iov) == iovMax {
+			break
+		}
+		if b = b[skip:]; len(b) > 0 {
+			v.iov = append(v.iov, b)
+		}
+		skip = 0
+	}
+	return v.iov
+}
+
+// advance marks n more bytes as written.
+func (v *vector) advance(n int) {
+	n += v.skip
+	for len(v.rest) > 0 && n >= len(v.rest[0]) {
+		n -= len(v.rest[0])
+		v.rest = v.rest[1:]
+	}
+	v.skip = n
+}
+
+// Free returns the size of the file system that holds path and the bytes on it that an unprivileged process
+// may still use.
+func Free(path string) (total, free uint64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	size := uint64(st.Bsize)
+	return st.Blocks * size, st.Bavail * size, nil
+}
+
+// BootID returns the id that the running kernel drew when it booted: while it is the same, what was written to
+// the page cache is still there even though the process was killed.
+func BootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot id: %w", err)
+	}
+	id := string(b)
+	for len(id) > 0 && (id[len(id)-1] == '\n' || id[len(id)-1] == ' ') {
+		id = id[:len(id)-1]
+	}
+	if id == "" {
+		return "", fmt.Errorf("boot id: the kernel's file is empty")
+	}
+	return id, nil
+}
