@@ -34,6 +34,7 @@ type FoldRef struct {
 	CRC32C             uint32 `json:"crc"`
 	Count              int    `json:"n"`
 	DataBytes          int64  `json:"data"`
+	StoredBytes        int64  `json:"stored"` // sum of the segments' Length
 	MinTimestamp       int64  `json:"tmin"`
 	MaxTimestamp       int64  `json:"tmax"`
 	MaxTimestampOffset int64  `json:"tmaxo"`
