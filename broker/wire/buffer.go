@@ -1,0 +1,101 @@
+package wire
+
+import (
+	"math/bits"
+	"sync"
+)
+
+// Buffers are pooled by size class: powers of two from minClass to maxClass bytes. Larger ones are made when needed
+// and left to the garbage collector, so that one huge request does not stay in memory for ever.
+const (
+	minClassBits = 9  // 512 B
+	maxClassBits = 21 // 2 MiB
+)
+
+// Buffer is a byte slice from a pool. It belongs to one owner, who calls Free once.
+type Buffer struct {
+	B     []byte
+	class int // index into pools, -1 = not pooled
+}
+
+var pools [maxClassBits - minClassBits + 1]sync.Pool
+
+// NewBuffer returns a buffer of length n, of unspecified content, whose capacity is the size class of n.
+func NewBuffer(n int) *Buffer {
+	c := classOf(n)
+	if c < 0 {
+		return &Buffer{B: make([]byte, n), class: -1}
+	}
+	if v := pools[c].Get(); v != nil {
+		b := v.(*Buffer)
+		b.B = b.B[:n]
+		return b
+	}
+	return &Buffer{B: make([]byte, n, 1<<(c+minClassBits)), class: c}
+}
+
+// Free gives the buffer back. Its bytes must not be used any more.
+func (b *Buffer) Free() {
+	if b == nil || b.class < 0 {
+		return
+	}
+	if cap(b.B) != 1<<(b.class+minClassBits) { // it was replaced by append or slicing: not ours to pool
+		return
+	}
+	b.B = b.B[:0]
+	pools[b.class].Put(b)
+}
+
+func classOf(n int) int {
+	if n <= 1<<minClassBits {
+		return 0
+	}
+	c := bits.Len(uint(n-1)) - minClassBits
+	if c > maxClassBits-minClassBits {
+		return -1
+	}
+	return c
+}
+
+// FrameReader says how ReadFrame gets its memory; package server implements it with a bound over all connections.
+type FrameReader interface {
+	// Read fills p completely.
+	ReadFull(p []byte) error
+	// Reserve is called before n more bytes of memory are taken for the frame; it may wait.
+	Reserve(n int) error
+}
+
+// FirstGrowth is the memory that a frame may take before more of it has arrived than fits; it doubles from there, so
+// that a claimed length costs nothing until its bytes are there.
+const FirstGrowth = 64 << 10
+
+// ReadFrame reads the size bytes of a frame (its length prefix is read already). Memory grows with what arrives.
+// On an error everything is given back, except what was reserved: that is for the caller to undo.
+func ReadFrame(r FrameReader, size int) (*Buffer, error) {
+	step := min(size, FirstGrowth)
+	if err := r.Reserve(step); err != nil {
+		return nil, err
+	}
+	b := NewBuffer(step)
+	if err := r.ReadFull(b.B); err != nil {
+		b.Free()
+		return nil, err
+	}
+	for len(b.B) < size {
+		have := len(b.B)
+		next := min(size, have*4)
+		if err := r.Reserve(next - have); err != nil {
+			b.Free()
+			return nil, err
+		}
+		g := NewBuffer(next)
+		copy(g.B, b.B)
+		b.Free()
+		b = g
+		if err := r.ReadFull(b.B[have:]); err != nil {
+			b.Free()
+			return nil, err
+		}
+	}
+	return b, nil
+}

@@ -1,0 +1,26 @@
+package wire
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DecodeRequest parses a request body with kmsg. kmsg believes the number of tagged fields (a loop of four billion
+// turns for six bytes) and sizes arrays by the claim of one byte an element, so the body is walked first, by Kafka's
+// own description of the message, without allocating; only a body in which every claim is backed by bytes, and whose
+// decoded form is not out of proportion, reaches kmsg.
+func DecodeRequest(key, version int16, body []byte) (kmsg.Request, error) {
+	if err := checkRequest(key, version, body); err != nil {
+		return nil, err
+	}
+	m := kmsg.RequestForKey(key)
+	if m == nil {
+		return nil, fmt.Errorf("%w %d", ErrUnknownKey, key)
+	}
+	m.SetVersion(version)
+	if err := m.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("%w: %s version %d: %v", ErrMalformed, kmsg.NameForKey(key), version, err)
+	}
+	return m, nil
+}

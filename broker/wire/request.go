@@ -1,0 +1,101 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Request is one request as it came off a connection: its header is parsed, its body is not.
+//
+// Body, and everything that Produce and Fetch return, aliases a pooled frame: it is valid until the one call of the
+// Reply that belongs to the request has been made, and must not be touched after it. What is needed for longer must
+// be copied. A Request is used by one goroutine at a time.
+type Request struct {
+	Key           int16 // API key
+	Version       int16 // within the server's version table (ApiVersions and Produce below 3 excepted, see package server)
+	CorrelationID int32
+	ClientID      string // empty when null; an ordinary string that may be kept
+	Body          []byte // what follows the request header
+	LocalAddr     net.Addr
+	RemoteAddr    net.Addr
+	Received      time.Time // when the frame was complete
+
+	frame   *Buffer
+	produce *ProduceRequest
+	fetch   *FetchRequest
+}
+
+// ErrMalformed is in the chain of every error that says that the bytes of a frame, header or body are not what the
+// protocol allows. Kafka closes the connection on such a request; a handler does so with Reply.Close.
+var ErrMalformed = errors.New("malformed request")
+
+// ErrUnknownKey says that kmsg or the version table does not know an API key.
+var ErrUnknownKey = errors.New("unknown API key")
+
+// Decode parses the body of any request but the hot ones with kmsg. It is bounded: a body whose claimed lengths are
+// not backed by bytes, or whose decoded form would be out of proportion to its size, is refused with ErrMalformed
+// before anything is allocated (see check.go). Strings are copied, byte slices alias the frame.
+func (r *Request) Decode() (kmsg.Request, error) {
+	return DecodeRequest(r.Key, r.Version, r.Body)
+}
+
+// Produce parses the body of a Produce request. The result belongs to the Request: it is recycled when the reply is
+// sent. The second call returns the same value.
+func (r *Request) Produce() (*ProduceRequest, error) {
+	if r.produce != nil {
+		return r.produce, nil
+	}
+	if r.Key != KeyProduce {
+		return nil, fmt.Errorf("%w: API key %d is not Produce", ErrMalformed, r.Key)
+	}
+	p := producePool.Get().(*ProduceRequest)
+	if err := p.Parse(r.Version, r.Body); err != nil {
+		p.recycle()
+		return nil, err
+	}
+	r.produce = p
+	return p, nil
+}
+
+// Fetch parses the body of a Fetch request. The result belongs to the Request: it is recycled when the reply is
+// sent. The second call returns the same value.
+func (r *Request) Fetch() (*FetchRequest, error) {
+	if r.fetch != nil {
+		return r.fetch, nil
+	}
+	if r.Key != KeyFetch {
+		return nil, fmt.Errorf("%w: API key %d is not Fetch", ErrMalformed, r.Key)
+	}
+	f := fetchPool.Get().(*FetchRequest)
+	if err := f.Parse(r.Version, r.Body); err != nil {
+		f.recycle()
+		return nil, err
+	}
+	r.fetch = f
+	return f, nil
+}
+
+// Own hands the pooled frame that Body aliases to the request, so that Free recycles it.
+func (r *Request) Own(frame *Buffer) { r.frame = frame }
+
+// Free recycles the frame and the parsed hot-path forms. Package server calls it once, after the reply is sent or
+// dropped; handlers never do. Body and what was parsed from it must not be used any more.
+func (r *Request) Free() {
+	if r.produce != nil {
+		r.produce.recycle()
+		r.produce = nil
+	}
+	if r.fetch != nil {
+		r.fetch.recycle()
+		r.fetch = nil
+	}
+	r.Body = nil
+	if r.frame != nil {
+		r.frame.Free()
+		r.frame = nil
+	}
+}
