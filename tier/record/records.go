@@ -51,7 +51,7 @@ func Records(batch []byte, maxDecoded int, fn func(i int, r *Record) error) erro
 // ValidateRecords decodes the batch at batch[0:] as Records does and in addition wants what a producer must send:
 // offset deltas 0, 1, 2 … without a gap.
 func ValidateRecords(batch []byte, maxDecoded int) error {
-	return decode(batch, maxDecoded, true, func(int, *Record) error { return nil })
+	return decode(batch, maxDecoded, true, nil)
 }
 
 // errStop ends a walk that found what it sought.
@@ -100,12 +100,18 @@ func MaxTimestampOffset(batch []byte, maxDecoded int) int64 {
 	return h.BaseOffset
 }
 
-// decodeBuffers holds *[]byte for decompressed records.
-var decodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+// decoder is what decoding one batch needs besides the batch; it is pooled so that decoding does not allocate.
+type decoder struct {
+	buf []byte // decompressed records
+	r   Record
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 // maxPooled is the largest buffer that is kept for reuse; a rare giant must not stay for ever.
 const maxPooled = 4 << 20
 
+// decode is Records and, without fn, ValidateRecords.
 func decode(batch []byte, maxDecoded int, strict bool, fn func(int, *Record) error) error {
 	h, err := frame(batch)
 	if err != nil {
@@ -115,34 +121,39 @@ func decode(batch []byte, maxDecoded int, strict bool, fn func(int, *Record) err
 		return fmt.Errorf("%w: count %d, last offset delta %d", ErrInvalid, h.Count, h.LastOffsetDelta)
 	}
 	body := batch[HeaderSize:h.Size()]
-	if h.Codec() == None {
-		return decodeRecords(h, body, strict, fn)
-	}
 	if h.Count == 0 && len(body) == 0 {
-		return nil // a cleaner left the header only
+		return nil // a cleaner left the header only, and no frame of a codec
 	}
-	p := decodeBuffers.Get().(*[]byte)
-	out, err := Decompress((*p)[:0], body, h.Codec(), maxDecoded)
-	if err == nil {
-		err = decodeRecords(h, out, strict, fn)
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	if h.Codec() != None {
+		if d.buf, err = Decompress(d.buf[:0], body, h.Codec(), maxDecoded); err != nil {
+			return err
+		}
+		body = d.buf
 	}
-	if cap(out) > cap(*p) && cap(out) <= maxPooled {
-		*p = out
-	}
-	decodeBuffers.Put(p)
-	return err
+	return d.records(h, body, strict, fn)
 }
 
-// decodeRecords walks the uncompressed records of a batch with header h.
-func decodeRecords(h Header, b []byte, strict bool, fn func(int, *Record) error) error {
-	var r Record
+func (d *decoder) release() {
+	if cap(d.buf) > maxPooled {
+		d.buf = nil
+	}
+	clear(d.r.Headers[:cap(d.r.Headers)]) // they point into the caller's batch
+	d.r = Record{Headers: d.r.Headers[:0]}
+	decoders.Put(d)
+}
+
+// records walks the uncompressed records of a batch with header h.
+func (d *decoder) records(h Header, b []byte, strict bool, fn func(int, *Record) error) error {
+	r := &d.r
 	last := int32(-1)
 	for i := range int(h.Count) {
 		size, rest, ok := readVarint(b)
 		if !ok || size < 0 || int(size) > len(rest) {
 			return recordError(i, "length %d, %d bytes are left", size, len(rest))
 		}
-		if fault := r.parse(rest[:size]); fault != "" {
+		if fault := r.parse(rest[:size], fn != nil); fault != "" {
 			return recordError(i, "%s", fault)
 		}
 		b = rest[size:]
@@ -155,7 +166,10 @@ func decodeRecords(h Header, b []byte, strict bool, fn func(int, *Record) error)
 			return recordError(i, "offset delta %d, the batch's last is %d", r.OffsetDelta, h.LastOffsetDelta)
 		}
 		last = r.OffsetDelta
-		if err := fn(i, &r); err != nil {
+		if fn == nil {
+			continue
+		}
+		if err := fn(i, r); err != nil {
 			return err
 		}
 	}
@@ -169,8 +183,9 @@ func recordError(i int, format string, args ...any) error {
 	return &RecordError{Index: i, Err: fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)}
 }
 
-// parse decodes a record's body, which must be consumed exactly, and returns what is wrong, if anything.
-func (r *Record) parse(b []byte) (fault string) {
+// parse decodes a record's body, which must be consumed exactly, and returns what is wrong, if anything. Headers are
+// checked, and kept if asked for: a key costs an allocation.
+func (r *Record) parse(b []byte, keepHeaders bool) (fault string) {
 	if len(b) == 0 {
 		return "no attributes"
 	}
@@ -189,7 +204,7 @@ func (r *Record) parse(b []byte) (fault string) {
 		return "value does not fit"
 	}
 	n, b, ok := readVarint(b)
-	// A header has at least two bytes: a count that cannot fit is refused before memory is taken for it.
+	// A header has at least two bytes: a count that cannot fit is refused before it is walked.
 	if !ok || n < 0 || int(n) > len(b)/2 {
 		return "bad number of headers"
 	}
@@ -202,7 +217,9 @@ func (r *Record) parse(b []byte) (fault string) {
 		if value, b, ok = readBytes(b); !ok {
 			return "header value does not fit"
 		}
-		r.Headers = append(r.Headers, RecordHeader{Key: string(key), Value: value})
+		if keepHeaders {
+			r.Headers = append(r.Headers, RecordHeader{Key: string(key), Value: value})
+		}
 	}
 	if len(b) > 0 {
 		return fmt.Sprintf("%d bytes too long", len(b))
