@@ -49,20 +49,23 @@ func (t blockType) String() string {
 
 const flagRequired uint16 = 1
 
+var be = binary.BigEndian
+
 // block is one block of the index as it was found.
 type block struct {
 	kind    blockType
 	flags   uint16
+	length  int // of the payload
 	payload []byte
 }
 
 func appendBlock(b []byte, kind blockType, flags uint16, payload []byte) []byte {
 	start := len(b)
-	b = binary.BigEndian.AppendUint16(b, uint16(kind))
-	b = binary.BigEndian.AppendUint16(b, flags)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
+	b = be.AppendUint16(b, uint16(kind))
+	b = be.AppendUint16(b, flags)
+	b = be.AppendUint32(b, uint32(len(payload)))
 	b = append(b, payload...)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+	return be.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 }
 
 // nextBlock splits the first block off b.
@@ -70,13 +73,13 @@ func nextBlock(b []byte) (blk block, rest []byte, err error) {
 	if len(b) < blockOverhead {
 		return blk, nil, corrupt("%d bytes after the last block", len(b))
 	}
-	n := int64(binary.BigEndian.Uint32(b[4:]))
-	blk = block{kind: blockType(binary.BigEndian.Uint16(b)), flags: binary.BigEndian.Uint16(b[2:])}
+	n := int64(be.Uint32(b[4:]))
+	blk = block{kind: blockType(be.Uint16(b)), flags: be.Uint16(b[2:]), length: int(n)}
 	if n > int64(len(b)-blockOverhead) {
 		return blk, nil, corrupt("block %d (%s) of %d bytes, %d are left", blk.kind, blk.kind, n, len(b)-blockOverhead)
 	}
 	end := 8 + n
-	if crc := crc32.Checksum(b[:end], castagnoli); crc != binary.BigEndian.Uint32(b[end:]) {
+	if crc := crc32.Checksum(b[:end], castagnoli); crc != be.Uint32(b[end:]) {
 		return blk, nil, corrupt("the CRC-32C of block %d (%s) is wrong", blk.kind, blk.kind)
 	}
 	blk.payload = b[8:end]
@@ -110,21 +113,21 @@ func (d *decoder) u8() uint8 {
 
 func (d *decoder) u16() uint16 {
 	if v := d.take(2); v != nil {
-		return binary.BigEndian.Uint16(v)
+		return be.Uint16(v)
 	}
 	return 0
 }
 
 func (d *decoder) u32() uint32 {
 	if v := d.take(4); v != nil {
-		return binary.BigEndian.Uint32(v)
+		return be.Uint32(v)
 	}
 	return 0
 }
 
 func (d *decoder) i64() int64 {
 	if v := d.take(8); v != nil {
-		return int64(binary.BigEndian.Uint64(v))
+		return int64(be.Uint64(v))
 	}
 	return 0
 }
@@ -143,8 +146,6 @@ func (d *decoder) count(size int) int {
 
 // done reports whether the payload was consumed exactly.
 func (d *decoder) done() bool { return !d.bad && len(d.b) == 0 }
-
-var be = binary.BigEndian
 
 func appendI64(b []byte, v ...int64) []byte {
 	for _, x := range v {

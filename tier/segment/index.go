@@ -96,7 +96,7 @@ type Index struct {
 	epochs    []EpochEntry
 	producers []ProducerEntry
 	aborted   []AbortedTxn
-	blocks    []block // all that were found, payloads cut off; for the dump
+	blocks    []block // all that were found, without payloads; for the dump
 }
 
 // ParseIndex reads the index of a segment of total bytes from its last bytes, tail. Tail must hold at least index and
@@ -187,7 +187,7 @@ func (ix *Index) add(b block) error {
 	if !ok {
 		err = corrupt("the block of type %d (%s) does not parse", b.kind, b.kind)
 	}
-	b.payload = b.payload[len(b.payload):len(b.payload):len(b.payload)]
+	b.payload = nil // it is the caller's
 	ix.blocks = append(ix.blocks, b)
 	return err
 }
@@ -213,6 +213,9 @@ func (ix *Index) check() error {
 	}
 	if len(ix.chunks) > 0 && next != m.Next || position != ix.footer.indexPosition || data != ix.sums.data {
 		return corrupt("its chunks end at offset %d and byte %d", next, position)
+	}
+	if s := ix.sums; s.maxTimestampOffset < -1 || s.maxTimestampOffset >= m.Next || len(ix.chunks) == 0 && s != noSums {
+		return corrupt("its sums are %+v", s)
 	}
 	for i := 1; i < len(ix.epochs); i++ {
 		if a, b := ix.epochs[i-1], ix.epochs[i]; b.Epoch <= a.Epoch || b.Start < a.Start {
