@@ -170,7 +170,7 @@ const sector = 512 // what a disk writes as a whole
 func (c *Crashable) tornContent(n *memNode) []byte {
 	b := slices.Clone(n.durable)
 	style := c.rng.IntN(4) // 0: nothing, 1: everything, 2: a prefix, 3: any set
-	left := c.rng.IntN(2*len(n.pending)*(1+sumSectors(n.pending)/max(1, len(n.pending))) + 1)
+	left := c.rng.IntN(sectors(n.pending) + 1)
 	keep := func() bool {
 		switch style {
 		case 0:
@@ -205,10 +205,11 @@ func (c *Crashable) tornContent(n *memNode) []byte {
 	return b
 }
 
-func sumSectors(pending []fileChange) int {
+// sectors bounds the number of pieces that the changes consist of.
+func sectors(pending []fileChange) int {
 	n := 0
 	for _, ch := range pending {
-		n += len(ch.data)/sector + 1
+		n += len(ch.data)/sector + 2
 	}
 	return n
 }
@@ -216,7 +217,6 @@ func sumSectors(pending []fileChange) int {
 // resize cuts b to size or extends it with zeros.
 func resize(b []byte, size int64) []byte {
 	if size <= int64(len(b)) {
-		clear(b[size:]) // so that growing again within the capacity shows zeros
 		return b[:size]
 	}
 	return append(b, make([]byte, size-int64(len(b)))...)
