@@ -58,6 +58,15 @@ func (l *logBuffer) String() string {
 // Start runs a broker and waits until it is ready. It ends with the test.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
+	b := New(t, o)
+	b.Launch()
+	b.WaitReady()
+	return b
+}
+
+// New prepares a broker without starting it; whatever Launch starts ends with the test.
+func New(t testing.TB, o Options) *Broker {
+	t.Helper()
 	if o.Data == "" {
 		o.Data = filepath.Join(t.TempDir(), "data")
 	}
@@ -68,8 +77,6 @@ func Start(t testing.TB, o Options) *Broker {
 			t.Logf("log of the broker at %s:\n%s", b.Kafka, tail(b.log.String(), 200))
 		}
 	})
-	b.Launch()
-	b.WaitReady()
 	return b
 }
 

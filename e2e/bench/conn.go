@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// conn is a Kafka connection that neither builds nor decodes records: client and broker share the cores of a
+// small machine, so the less the client does, the more the figures tell of the broker.
+type conn struct {
+	net.Conn
+	r   *bufio.Reader
+	buf []byte
+	id  int32
+}
+
+func dial(addr string) (*conn, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &conn{Conn: c, r: bufio.NewReaderSize(c, 1<<20)}, nil
+}
+
+// send writes a request; its answer comes in order.
+func (c *conn) send(req kmsg.Request) error {
+	c.id++
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID("firn-bench"))
+	c.buf = f.AppendRequest(c.buf[:0], req, c.id)
+	if _, err := c.Write(c.buf); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// head reads an answer's length and correlation id, and leaves the rest to be read or skipped.
+func (c *conn) head() (left int, err error) {
+	var h [8]byte
+	if _, err := io.ReadFull(c.r, h[:]); err != nil {
+		return 0, fmt.Errorf("receive: %w", err)
+	}
+	return int(binary.BigEndian.Uint32(h[:4])) - 4, nil
+}
+
+// receive reads a whole answer into res.
+func (c *conn) receive(res kmsg.Response) error {
+	n, err := c.head()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(c.r, b); err != nil {
+		return fmt.Errorf("receive: %w", err)
+	}
+	if res.IsFlexible() && len(b) > 0 {
+		b = b[1:] // the header's empty tag section
+	}
+	return res.ReadFrom(b)
+}
+
+// skip discards an answer but for its first bytes and returns those and how long it was.
+func (c *conn) skip(first []byte) (int, error) {
+	n, err := c.head()
+	if err != nil {
+		return 0, err
+	}
+	k, err := io.ReadFull(c.r, first[:min(len(first), n)])
+	if err == nil {
+		_, err = c.r.Discard(n - k)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("receive: %w", err)
+	}
+	return n, nil
+}
+
+// batch builds a record batch of n records with values of size bytes.
+func batch(n, size int, fill byte) []byte {
+	value := make([]byte, size)
+	for i := range value {
+		value[i] = fill + byte(i*7)
+	}
+	var records []byte
+	for i := range n {
+		r := kmsg.Record{OffsetDelta: int32(i), Value: value}
+		r.Length = int32(len(r.AppendTo(nil)) - 1) // the length field of an empty record is one byte
+		records = r.AppendTo(records)
+	}
+	b := kmsg.RecordBatch{
+		PartitionLeaderEpoch: -1, Magic: 2, LastOffsetDelta: int32(n - 1), NumRecords: int32(n),
+		FirstTimestamp: 1_700_000_000_000, MaxTimestamp: 1_700_000_000_000,
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, Records: records,
+	}
+	b.Length = int32(len(b.AppendTo(nil)) - 12)
+	out := b.AppendTo(nil)
+	binary.BigEndian.PutUint32(out[17:], crc32.Checksum(out[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return out
+}
