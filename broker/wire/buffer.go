@@ -59,20 +59,23 @@ func classOf(n int) int {
 
 // FrameReader says how ReadFrame gets its memory; package server implements it with a bound over all connections.
 type FrameReader interface {
-	// Read fills p completely.
+	// ReadFull fills p completely.
 	ReadFull(p []byte) error
 	// Reserve is called before n more bytes of memory are taken for the frame; it may wait.
 	Reserve(n int) error
 }
 
-// FirstGrowth is the memory that a frame may take before more of it has arrived than fits; it doubles from there, so
-// that a claimed length costs nothing until its bytes are there.
+// FirstGrowth is the memory that a frame of an unproven connection may take before any of it has arrived.
 const FirstGrowth = 64 << 10
 
-// ReadFrame reads the size bytes of a frame (its length prefix is read already). Memory grows with what arrives.
-// On an error everything is given back, except what was reserved: that is for the caller to undo.
-func ReadFrame(r FrameReader, size int) (*Buffer, error) {
-	step := min(size, FirstGrowth)
+// MaxFirst is the most that ReadFrame takes before any byte has arrived, and the largest buffer that is pooled.
+const MaxFirst = 1 << maxClassBits
+
+// ReadFrame reads the size bytes of a frame (its length prefix is read already). A claimed length costs nothing until
+// its bytes are there: the buffer starts with at most first bytes (within FirstGrowth and MaxFirst) and is made four
+// times as large each time it is full. On an error the buffer is given back; what was reserved is for the caller to undo.
+func ReadFrame(r FrameReader, size, first int) (*Buffer, error) {
+	step := min(size, max(FirstGrowth, min(first, MaxFirst)))
 	if err := r.Reserve(step); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"container/list"
+	"context"
+	"sync"
+)
+
+// budget bounds the bytes of requests in memory over all connections. Frames take it as their bytes arrive, first come
+// first served. Partly read frames could block each other for ever, each holding a part and waiting for more, so
+// when nothing is free the first that waits may go on beyond the limit: the elder. There is one at a time, until its
+// request is answered, so memory is bounded by the limit plus one frame of the largest size.
+type budget struct {
+	mu      sync.Mutex
+	free    int64     // below 0 while an elder overdraws
+	elder   *lease    // may overdraw
+	waiting list.List // of *waiter
+}
+
+// lease is what one request holds of the budget. It is used by one goroutine at a time.
+type lease struct {
+	b    *budget
+	held int64
+}
+
+type waiter struct {
+	lease   *lease
+	n       int64
+	granted chan struct{} // closed when granted
+}
+
+func newBudget(limit int64) *budget { return &budget{free: limit} }
+
+// grow takes n more bytes, waiting for them if need be. waited says whether it did.
+func (l *lease) grow(ctx context.Context, n int64) (waited bool, err error) {
+	b := l.b
+	b.mu.Lock()
+	if b.elder == l || (b.waiting.Len() == 0 && (b.free >= n || b.elder == nil)) {
+		b.grant(l, n)
+		b.mu.Unlock()
+		return false, nil
+	}
+	w := &waiter{lease: l, n: n, granted: make(chan struct{})}
+	at := b.waiting.PushBack(w)
+	b.mu.Unlock()
+	select {
+	case <-w.granted:
+		return true, nil
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-w.granted: // at the same moment; the lease holds it and release gives it back
+	default:
+		b.waiting.Remove(at)
+		b.wake()
+	}
+	return true, context.Cause(ctx)
+}
+
+// grant is called with b.mu held.
+func (b *budget) grant(l *lease, n int64) {
+	if b.free < n {
+		b.elder = l
+	}
+	b.free -= n
+	l.held += n
+}
+
+// release gives everything back.
+func (l *lease) release() {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free += l.held
+	l.held = 0
+	if b.elder == l {
+		b.elder = nil
+	}
+	b.wake()
+}
+
+// wake is called with b.mu held.
+func (b *budget) wake() {
+	for at := b.waiting.Front(); at != nil; at = b.waiting.Front() {
+		w := at.Value.(*waiter)
+		if b.free < w.n && b.elder != nil && b.elder != w.lease {
+			return
+		}
+		b.waiting.Remove(at)
+		b.grant(w.lease, w.n)
+		close(w.granted)
+	}
+}
+
+// used is the bytes held, for the metric; limit is what newBudget was given.
+func (b *budget) used(limit int64) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return limit - b.free
+}

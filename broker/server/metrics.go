@@ -1,0 +1,73 @@
+package server
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// metrics of the listeners. Those of an API key are looked up once, when the server is made.
+type metrics struct {
+	byKey       [kmsg.MaxKey + 1]*apiMetrics
+	connections prometheus.Gauge
+	refused     *prometheus.CounterVec
+	closed      *prometheus.CounterVec
+	panics      prometheus.Counter
+}
+
+type apiMetrics struct {
+	requests, failures, received, sent prometheus.Counter
+	seconds                            prometheus.Observer
+}
+
+func newMetrics(reg prometheus.Registerer, keys []int16, memory func() float64) (*metrics, error) {
+	opts := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "firn", Subsystem: "server", Name: name, Help: help}
+	}
+	api := []string{"api"}
+	requests := prometheus.NewCounterVec(opts("requests_total", "Requests answered or dropped, by API."), api)
+	failures := prometheus.NewCounterVec(opts("request_errors_total", "Requests answered with an error code (the first of a Produce or Fetch) or by closing the connection."), api)
+	received := prometheus.NewCounterVec(opts("received_bytes_total", "Bytes of request frames."), api)
+	sent := prometheus.NewCounterVec(opts("sent_bytes_total", "Bytes of answers sent."), api)
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "firn", Subsystem: "server", Name: "request_seconds",
+		Help:    "Time from a complete request frame to its answer being sent.",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30},
+	}, api)
+	m := &metrics{
+		connections: prometheus.NewGauge(prometheus.GaugeOpts(opts("connections", "Open client connections."))),
+		refused:     prometheus.NewCounterVec(opts("refused_connections_total", "Connections refused at once, by reason."), []string{"reason"}),
+		closed:      prometheus.NewCounterVec(opts("closed_connections_total", "Connections closed, by reason."), []string{"reason"}),
+		panics:      prometheus.NewCounter(opts("handler_panics_total", "Panics of a request handler; each closed one connection.")),
+	}
+	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("request_memory_bytes", "Bytes of requests in memory.")), memory)
+	if reg != nil {
+		for _, c := range []prometheus.Collector{requests, failures, received, sent, seconds, m.connections, m.refused, m.closed, m.panics, gauge} {
+			if err := reg.Register(c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, key := range keys {
+		name := kmsg.NameForKey(key)
+		m.byKey[key] = &apiMetrics{
+			requests: requests.WithLabelValues(name), failures: failures.WithLabelValues(name),
+			received: received.WithLabelValues(name), sent: sent.WithLabelValues(name),
+			seconds: seconds.WithLabelValues(name),
+		}
+	}
+	return m, nil
+}
+
+// request counts one that ended. key is in the version table.
+func (m *metrics) request(key int16, in int, out int64, failed bool, took time.Duration) {
+	a := m.byKey[key]
+	a.requests.Inc()
+	a.received.Add(float64(in))
+	a.sent.Add(float64(out))
+	if failed {
+		a.failures.Inc()
+	}
+	a.seconds.Observe(took.Seconds())
+}
