@@ -30,6 +30,9 @@ type Info struct {
 	// ETag is an opaque tag of the content, to be given to IfMatch. Put and Head fill it, List need not.
 	ETag         string
 	LastModified time.Time // by the store's clock
+	// CRC32C of the content, where the store keeps one (HasCRC32C): Put and Head fill it, List does not.
+	CRC32C    uint32
+	HasCRC32C bool
 }
 
 // PutOptions qualify a Put.

@@ -135,7 +135,7 @@ func (s *Store) stat(ctx context.Context, key string) (object.Info, error) {
 	if err != nil {
 		return object.Info{}, err
 	}
-	return object.Info{Key: key, Size: fi.Size(), ETag: sum.etag(), LastModified: fi.ModTime()}, nil
+	return object.Info{Key: key, Size: fi.Size(), ETag: sum.etag(), LastModified: fi.ModTime(), CRC32C: sum.crc, HasCRC32C: true}, nil
 }
 
 // Get opens a range; the bytes come from the file as it was, even if it is replaced or deleted meanwhile.

@@ -116,7 +116,7 @@ func (s *Store) put(ctx context.Context, key string, body io.ReaderAt, size int6
 	if err := s.sync.folder(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return object.Info{}, err // not there: a Delete has already removed object and folder
 	}
-	return object.Info{Key: key, Size: size, ETag: got.etag(), LastModified: fi.ModTime()}, nil
+	return object.Info{Key: key, Size: size, ETag: got.etag(), LastModified: fi.ModTime(), CRC32C: got.crc, HasCRC32C: true}, nil
 }
 
 // name gives the written file its final name if the conditions hold. The store is locked.

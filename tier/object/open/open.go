@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 	"time"
@@ -16,6 +18,9 @@ import (
 
 	"github.com/firnlog/firn/tier/object"
 	"github.com/firnlog/firn/tier/object/dir"
+	"github.com/firnlog/firn/tier/object/internal/rest"
+	"github.com/firnlog/firn/tier/object/minio"
+	"github.com/firnlog/firn/tier/object/s3"
 )
 
 // Options of Open. The zero value is good.
@@ -60,6 +65,10 @@ func open(ctx context.Context, raw string, o Options) (object.Store, error) {
 	switch u.scheme {
 	case "dir":
 		s, err = openDir(u)
+	case "s3":
+		s, err = openS3(ctx, u, o)
+	case "minio":
+		s, err = openMinIO(u, o)
 	default:
 		return nil, fmt.Errorf("scheme %q is not known: use dir:///path, s3://bucket/prefix or minio://host:port/bucket/prefix", u.scheme)
 	}
@@ -80,6 +89,72 @@ func openDir(u *location) (object.Store, error) {
 		return nil, err
 	}
 	return dir.Open(u.path)
+}
+
+func (o Options) limits() rest.Limits {
+	return rest.Limits{MaxConnections: o.MaxConnections, ConnectTimeout: o.ConnectTimeout,
+		HeaderTimeout: o.HeaderTimeout, StallTimeout: o.StallTimeout}
+}
+
+func openS3(ctx context.Context, u *location, o Options) (object.Store, error) {
+	c := s3.Config{Bucket: u.host, Prefix: u.path, Region: u.take("region"), Endpoint: u.take("endpoint"),
+		Profile: u.take("profile"), CredentialsFile: u.take("credentials"), Limits: o.limits()}
+	if err := u.done("s3"); err != nil {
+		return nil, err
+	}
+	if c.Bucket == "" {
+		return nil, fmt.Errorf("s3: has no bucket: use s3://bucket/prefix")
+	}
+	if c.Endpoint != "" {
+		e, err := url.Parse(c.Endpoint)
+		if err != nil || e.Scheme != "http" && e.Scheme != "https" || e.Host == "" || e.RawQuery != "" {
+			return nil, fmt.Errorf("endpoint: is not of the form https://host:port or http://host:port")
+		}
+		if e.User != nil {
+			return nil, fmt.Errorf("endpoint: holds a user name or password: give credentials by environment, profile= or credentials=/file instead")
+		}
+	}
+	if err := checkFile(c.CredentialsFile); err != nil {
+		return nil, err
+	}
+	return s3.Open(ctx, c)
+}
+
+func openMinIO(u *location, o Options) (object.Store, error) {
+	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(u.path, "/"), "/")
+	c := minio.Config{Endpoint: u.host, Bucket: bucket, Prefix: prefix, Region: u.take("region"),
+		Profile: u.take("profile"), CredentialsFile: u.take("credentials"), Limits: o.limits()}
+	switch v := u.take("secure"); v {
+	case "", "true":
+	case "false":
+		c.Insecure = true
+	default:
+		return nil, fmt.Errorf("secure: is %q; allowed are true (HTTPS, the default) and false (plain HTTP)", v)
+	}
+	if err := u.done("minio"); err != nil {
+		return nil, err
+	}
+	if c.Endpoint == "" || c.Bucket == "" {
+		return nil, fmt.Errorf("minio: has no host or no bucket: use minio://host:port/bucket/prefix")
+	}
+	if err := checkFile(c.CredentialsFile); err != nil {
+		return nil, err
+	}
+	return minio.Open(c)
+}
+
+// checkFile refuses a credentials file that is named relatively: relative to what, the next start may disagree.
+func checkFile(name string) error {
+	if name == "" {
+		return nil
+	}
+	if !filepath.IsAbs(name) {
+		return fmt.Errorf("credentials: is %q; it must be an absolute path", name)
+	}
+	if _, err := os.Stat(name); err != nil {
+		return fmt.Errorf("credentials: %w", err)
+	}
+	return nil
 }
 
 // location is a store URL in its parts; take removes a query parameter, done refuses those that remain.
