@@ -79,6 +79,9 @@ func WriteEpochs(fsys disk.FS, dir string, c epoch.Cache) error {
 func ReadOffsets(fsys disk.FS, name string) (map[Key]int64, error) {
 	m := map[Key]int64{}
 	err := readTable(fsys, name, 3, func(f []string) error {
+		if f[0] == "" {
+			return errors.New("no topic")
+		}
 		index, err := parseInt(f[1], 32)
 		if err != nil {
 			return err
