@@ -65,7 +65,7 @@ func (o *osFile) Size() (int64, error) {
 
 func (o *osFile) Datasync() error {
 	var err error
-	cerr := o.control(func(fd int) {
+	cerr := o.control("fdatasync", func(fd int) {
 		for {
 			if err = unix.Fdatasync(fd); err != unix.EINTR {
 				return
@@ -92,7 +92,7 @@ func (o *osFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
 		}
 		var n int
 		var err error
-		if cerr := o.control(func(fd int) { n, err = pwritev(fd, iov, off+total) }); cerr != nil {
+		if cerr := o.control("pwritev", func(fd int) { n, err = pwritev(fd, iov, off+total) }); cerr != nil {
 			return total, cerr
 		}
 		if n > 0 {
@@ -114,13 +114,16 @@ func (o *osFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
 // pwritev is unix.Pwritev; a test replaces it to make short writes.
 var pwritev = unix.Pwritev
 
-// control runs fn with the descriptor, which stays open meanwhile.
-func (o *osFile) control(fn func(fd int)) error {
+// control runs fn with the descriptor, which stays open meanwhile. It fails only on a closed file.
+func (o *osFile) control(op string, fn func(fd int)) error {
 	c, err := o.f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	return c.Control(func(fd uintptr) { fn(int(fd)) })
+	if err := c.Control(func(fd uintptr) { fn(int(fd)) }); err != nil {
+		return o.wrap(op, fs.ErrClosed) // package os keeps its own error for this to itself
+	}
+	return nil
 }
 
 func (o *osFile) wrap(op string, err error) error {

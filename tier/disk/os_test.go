@@ -1,0 +1,46 @@
+package disk_test
+
+import (
+	"testing"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/disk/disktest"
+)
+
+func TestOS(t *testing.T) {
+	disktest.Run(t, func(t *testing.T) (disk.FS, string) { return disk.OS(), t.TempDir() })
+}
+
+func TestRoot(t *testing.T) {
+	disktest.Run(t, func(t *testing.T) (disk.FS, string) {
+		root := t.TempDir() + "/logs"
+		fsys, err := disk.Root(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := fsys.MkdirAll(root, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return fsys, root
+	})
+}
+
+func TestFree(t *testing.T) {
+	total, free, err := disk.Free(t.TempDir())
+	if err != nil || total == 0 || free > total {
+		t.Errorf("%d of %d bytes free, %v", free, total, err)
+	}
+	if _, _, err := disk.Free("/no/such/folder"); err == nil {
+		t.Error("no error for a missing folder")
+	}
+}
+
+func TestBootID(t *testing.T) {
+	a, err := disk.BootID()
+	if err != nil || len(a) != 36 {
+		t.Fatalf("%q, %v", a, err)
+	}
+	if b, _ := disk.BootID(); a != b {
+		t.Errorf("%q, then %q", a, b)
+	}
+}
