@@ -184,6 +184,9 @@ func parse(raw string) (*location, error) {
 		if len(values) > 1 {
 			return nil, fmt.Errorf("parameter %q is given %d times: give it once", name, len(values))
 		}
+		if values[0] == "" {
+			return nil, fmt.Errorf("parameter %q has no value: give one or leave it out", name)
+		}
 	}
 	return &location{scheme: u.Scheme, host: u.Host, path: u.Path, query: q}, nil
 }
