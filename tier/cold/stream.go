@@ -1,0 +1,81 @@
+package cold
+
+import "github.com/firnlog/firn/tier/topic"
+
+// streams recognises sequential readers: a read that begins where an earlier one of the same partition ended
+// continues its stream, and the longer the stream the further it is read ahead. Consumers are not known here by
+// name; a few streams a partition are enough, because what many consumers read at one place they share in the
+// cache. It is pure; the caller locks.
+type streams struct {
+	limit int // streams remembered in all
+	clock int64
+	all   map[topic.Partition][]*stream
+	count int
+}
+
+// stream is one sequential reader.
+type stream struct {
+	next   int64 // where it goes on
+	window int64 // bytes to read ahead
+	busy   bool  // reading ahead is being arranged
+	used   int64 // streams.clock of the last read
+}
+
+const streamsPerPartition = 8
+
+func newStreams(limit int) *streams {
+	return &streams{limit: limit, all: make(map[topic.Partition][]*stream)}
+}
+
+// read notes a read of [from, next) and gives its stream. first is the window of a stream once its second read
+// shows that it is one; it doubles with each read up to longest.
+func (s *streams) read(p topic.Partition, from, next, first, longest int64) *stream {
+	s.clock++
+	list := s.all[p]
+	for _, st := range list {
+		if st.next == from {
+			st.next, st.used = next, s.clock
+			st.window = min(max(first, 2*st.window), longest)
+			return st
+		}
+	}
+	st := &stream{next: next, used: s.clock}
+	if len(list) < streamsPerPartition {
+		if s.count >= s.limit {
+			s.forgetSome()
+			list = s.all[p]
+		}
+		s.all[p] = append(list, st)
+		s.count++
+		return st
+	}
+	oldest := 0
+	for i, o := range list {
+		if o.used < list[oldest].used {
+			oldest = i
+		}
+	}
+	list[oldest] = st
+	return st
+}
+
+// forgetSome drops the older half of all streams. It is linear and rare.
+func (s *streams) forgetSome() {
+	line := s.clock - int64(s.limit/2)
+	s.count = 0
+	for p, list := range s.all {
+		kept := list[:0]
+		for _, st := range list {
+			if st.used > line {
+				kept = append(kept, st)
+			}
+		}
+		if len(kept) == 0 {
+			delete(s.all, p)
+			continue
+		}
+		clear(list[len(kept):])
+		s.all[p] = kept
+		s.count += len(kept)
+	}
+}
