@@ -271,6 +271,7 @@ func TestNoAllocations(t *testing.T) {
 		"Stamp":              func() { Stamp(b, 5, 6) },
 		"StampLogAppendTime": func() { StampLogAppendTime(b, 7) },
 		"Find":               func() { _, _ = Find(log, 1000) },
+		"ValidateRecords":    func() { _ = ValidateRecords(b, 1<<20) },
 		"Batches": func() {
 			it := Batches(log)
 			for it.Next() {

@@ -67,7 +67,7 @@ func (v *verifier) chunk(c Chunk, batches []byte) error {
 		}
 		first := len(batches) == start
 		// Only the segment's first batch may begin below what it covers.
-		if h.BaseOffset < v.next && v.sums.data > 0 || h.NextOffset() <= c.Base || h.NextOffset() > c.Next {
+		if h.BaseOffset < max(v.next, c.Base) && v.sums.data > 0 || h.NextOffset() <= c.Base || h.NextOffset() > c.Next {
 			return corrupt("the batch with offsets %d to %d is not of a chunk with offsets %d to %d",
 				h.BaseOffset, h.LastOffset(), c.Base, c.Next-1)
 		}
