@@ -11,7 +11,7 @@ import (
 const (
 	costFloor  = 64 << 10 // always allowed
 	costFactor = 32       // times the size of the body
-	costMax    = 128 << 20
+	costMax    = 32 << 20
 )
 
 // Costs of what kmsg allocates beside the structs.
@@ -22,14 +22,15 @@ const (
 )
 
 // checkRequest walks over a body as its schema says. It fails on claims that the bytes don't back, on null where the
-// protocol has no null, on negative lengths, and on a decoded form out of proportion. It allocates nothing.
-func checkRequest(key, version int16, body []byte) error {
+// protocol has no null, on negative lengths, and on a decoded form out of proportion. It allocates nothing. left is how
+// many bytes follow the last field; Kafka ignores them.
+func checkRequest(key, version int16, body []byte) (left int, err error) {
 	if key < 0 || int(key) > kmsg.MaxKey || schemas()[key] == nil {
-		return fmt.Errorf("%w %d", ErrUnknownKey, key)
+		return 0, fmt.Errorf("%w %d", ErrUnknownKey, key)
 	}
 	s := schemas()[key]
 	if !s.valid.has(version) {
-		return fmt.Errorf("%w: %s has no version %d", ErrMalformed, kmsg.NameForKey(key), version)
+		return 0, fmt.Errorf("%w: %s has no version %d", ErrMalformed, kmsg.NameForKey(key), version)
 	}
 	w := walker{
 		reader:  reader{b: body},
@@ -39,12 +40,12 @@ func checkRequest(key, version int16, body []byte) error {
 	}
 	w.structure(s.fields)
 	if w.tooLarge {
-		return fmt.Errorf("%w: %s of %d bytes has too many elements", ErrMalformed, kmsg.NameForKey(key), len(body))
+		return 0, fmt.Errorf("%w: %s of %d bytes has too many elements", ErrMalformed, kmsg.NameForKey(key), len(body))
 	}
 	if w.failed {
-		return fmt.Errorf("%w: %s version %d ends early or claims a wrong length", ErrMalformed, kmsg.NameForKey(key), version)
+		return 0, fmt.Errorf("%w: %s version %d ends early or claims a wrong length", ErrMalformed, kmsg.NameForKey(key), version)
 	}
-	return nil
+	return len(w.b), nil
 }
 
 type walker struct {

@@ -11,7 +11,7 @@ import (
 // own description of the message, without allocating; only a body in which every claim is backed by bytes, and whose
 // decoded form is not out of proportion, reaches kmsg.
 func DecodeRequest(key, version int16, body []byte) (kmsg.Request, error) {
-	if err := checkRequest(key, version, body); err != nil {
+	if _, err := checkRequest(key, version, body); err != nil {
 		return nil, err
 	}
 	m := kmsg.RequestForKey(key)

@@ -33,6 +33,7 @@ type Sender struct {
 	conn    net.Conn
 	raw     syscall.RawConn // nil: not a plain socket, so everything is copied
 	timeout time.Duration   // for each step of at most sendStep bytes; 0 = none
+	armed   bool            // a write deadline is set
 
 	// The callbacks are made once, their arguments are fields: a closure for each call would be an allocation.
 	writeFn, tryFn, fileFn func(fd uintptr) bool
@@ -63,19 +64,33 @@ func (s *Sender) Try(r *Response) (int64, error) {
 	if s.raw == nil || len(r.parts) > 0 {
 		return 0, nil
 	}
-	s.out, s.more = r.buf.B, 0
-	s.n, s.err = 0, nil
-	err := s.raw.Write(s.tryFn)
+	n, err := s.call(s.tryFn, r.buf.B, 0)
+	return int64(n), err
+}
+
+// call writes out by one of the callbacks.
+func (s *Sender) call(fn func(uintptr) bool, out []byte, more int) (int, error) {
+	s.out, s.more, s.n, s.err = out, more, 0, nil
+	err := s.raw.Write(fn)
 	s.out = nil
 	if err == nil {
 		err = s.err
 	}
-	return int64(s.n), err
+	return s.n, err
 }
 
 // Send sends an answer from byte `from` on, waiting for the client as long as need be. from is not 0 only for answers
 // without regions (see Try).
 func (s *Sender) Send(r *Response, from int64) error {
+	err := s.send(r, from)
+	if s.armed && err == nil { // an old deadline must not fail the next answer
+		s.armed = false
+		err = s.conn.SetWriteDeadline(time.Time{})
+	}
+	return err
+}
+
+func (s *Sender) send(r *Response, from int64) error {
 	if len(r.parts) == 0 {
 		return s.write(r.buf.B[from:], false)
 	}
@@ -167,6 +182,7 @@ func (s *Sender) arm() error {
 	if s.timeout <= 0 {
 		return nil
 	}
+	s.armed = true
 	return s.conn.SetWriteDeadline(time.Now().Add(s.timeout))
 }
 
@@ -174,32 +190,39 @@ func (s *Sender) arm() error {
 func (s *Sender) write(b []byte, more bool) error {
 	for len(b) > 0 {
 		step := b[:min(len(b), sendStep)]
-		if err := s.arm(); err != nil {
-			return err
-		}
-		if s.raw == nil {
-			if _, err := s.conn.Write(step); err != nil {
-				return err
-			}
-			b = b[len(step):]
-			continue
-		}
-		s.more = 0
-		if more || len(step) < len(b) {
-			s.more = unix.MSG_MORE
-		}
-		s.out, s.n, s.err = step, 0, nil
-		err := s.raw.Write(s.writeFn)
-		s.out = nil
-		if err == nil {
-			err = s.err
-		}
-		if err != nil {
+		if err := s.writeStep(step, more || len(step) < len(b)); err != nil {
 			return err
 		}
 		b = b[len(step):]
 	}
 	return nil
+}
+
+func (s *Sender) writeStep(step []byte, more bool) error {
+	if s.raw == nil {
+		if err := s.arm(); err != nil {
+			return err
+		}
+		_, err := s.conn.Write(step)
+		return err
+	}
+	flags := 0
+	if more {
+		flags = unix.MSG_MORE
+	}
+	// Mostly the socket takes it all: only if it does not a deadline is worth its price.
+	if !s.armed {
+		n, err := s.call(s.tryFn, step, flags)
+		if err != nil || n == len(step) {
+			return err
+		}
+		step = step[n:]
+	}
+	if err := s.arm(); err != nil {
+		return err
+	}
+	_, err := s.call(s.writeFn, step, flags)
+	return err
 }
 
 // writeReady is called by the runtime when the socket takes bytes; false = call again when it does.
