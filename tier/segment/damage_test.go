@@ -213,7 +213,7 @@ func TestVerifyIndexFindsLies(t *testing.T) {
 	}
 	verify("offsets of a chunk", func(ix *Index) { ix.chunks[0].Next, ix.chunks[1].Base = 1006, 1006 })
 	verify("offsets of a chunk, the other way", func(ix *Index) { ix.chunks[0].Next, ix.chunks[1].Base = 1004, 1004 })
-	verify("end of the range", func(ix *Index) { ix.meta.Next, ix.chunks[2].Next = 1014, 1014 })
+	verify("end of the range", func(ix *Index) { ix.meta.Next, ix.chunks[2].Next, ix.sums.maxTimestampOffset = 1014, 1014, 1013 })
 	verify("CRC of a chunk", func(ix *Index) { ix.chunks[1].CRC32C++ })
 	verify("raw length", func(ix *Index) { ix.chunks[1].RawLength++; ix.chunks[0].RawLength-- })
 	verify("compression", func(ix *Index) {
