@@ -266,3 +266,8 @@ func (b *Builder) DeleteTombstone(id topic.ID) { delete(own(b, "tombs", &b.img.t
 
 // Image gives the new image; the builder must not be used afterwards.
 func (b *Builder) Image() *Image { return b.img }
+
+// SetIdentity says which cluster, and which life of it, the image is of.
+func (b *Builder) SetIdentity(clusterID, generation string) {
+	b.img.ClusterID, b.img.Generation = clusterID, generation
+}

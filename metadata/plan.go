@@ -81,7 +81,8 @@ func (e CreateTopic) plan(img *Image, now int64) (Changes, error) {
 	if err := ValidateTopicName(e.Name); err != nil {
 		return Changes{}, err
 	}
-	if e.ID.IsZero() || img.TopicByID(e.ID) != nil || img.Tombstone(e.ID) != nil {
+	// A tombstone that says "creating" is left by an earlier attempt of this same edit.
+	if tomb := img.Tombstone(e.ID); e.ID.IsZero() || img.TopicByID(e.ID) != nil || tomb != nil && !tomb.Creating {
 		return Changes{}, fmt.Errorf("%w: topic id %s is not fresh", ErrInvalid, e.ID)
 	}
 	if t := img.colliding(e.Name); t != nil {
