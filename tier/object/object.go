@@ -5,7 +5,11 @@ package object
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -79,13 +83,21 @@ var ErrStop = errors.New("stop listing")
 type DeleteError struct{ Failed map[string]error }
 
 func (e *DeleteError) Error() string {
-	for k, err := range e.Failed {
-		return "delete " + k + ": " + err.Error() + " (and possibly more keys)"
+	if len(e.Failed) == 0 {
+		return "delete: no key failed"
 	}
-	return "delete: no key failed"
+	first := slices.Min(slices.Collect(maps.Keys(e.Failed)))
+	text := e.Failed[first].Error()
+	if !strings.Contains(text, first) {
+		text = "delete " + first + ": " + text
+	}
+	if n := len(e.Failed) - 1; n > 0 {
+		text += fmt.Sprintf(" (and %d more keys)", n)
+	}
+	return text
 }
 
-// Unwrap gives one of the causes, so that errors.Is(err, ErrThrottled) works.
+// Unwrap gives the causes, so that errors.Is(err, ErrThrottled) works.
 func (e *DeleteError) Unwrap() []error {
 	errs := make([]error, 0, len(e.Failed))
 	for _, err := range e.Failed {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"time"
 )
@@ -83,7 +84,8 @@ func Retriable(err error) bool {
 //
 // A conditional Put whose outcome is not known (it failed half-way, and the repetition then finds the key taken)
 // is settled by reading: if the object has the body that we sent it was ours, and the Put succeeded.
-// Keys and bodies of conditional puts are therefore expected to be unique per writer, as all of firn's are.
+// Bodies of conditional puts are therefore expected to differ between writers, as all of firn's do. (With IfMatch, an
+// object that was ours and has already been replaced by another writer's is reported as ErrPrecondition.)
 // Only the opening of a Get is repeated, not a body that breaks midway: only the caller knows how much of it
 // was of use. A List goes on after the last key that was handed out.
 func Retry(s Store, o RetryOptions) Store { return &retrier{s: s, o: o.withDefaults()} }
@@ -97,14 +99,17 @@ type retrier struct {
 func (r *retrier) do(ctx context.Context, op func() error) error {
 	for n := 1; ; n++ {
 		err := op()
-		if err == nil || !Retriable(err) || ctx.Err() != nil {
+		if err == nil || !Retriable(err) {
 			return err
+		}
+		if ended := ctx.Err(); ended != nil {
+			return fmt.Errorf("%w (%w)", err, ended)
 		}
 		if n == r.o.Attempts {
 			return fmt.Errorf("%w (tried %d times)", err, n)
 		}
-		if r.o.Sleep(ctx, r.o.pause(n, err)) != nil {
-			return err
+		if ended := r.o.Sleep(ctx, r.o.pause(n, err)); ended != nil {
+			return fmt.Errorf("%w (%w)", err, ended)
 		}
 	}
 }
@@ -216,18 +221,42 @@ func (r *retrier) List(ctx context.Context, prefix, after string, fn func(Info) 
 	}
 }
 
+// Delete asks again only for the keys that remain and may be removed yet (I-20); the others are reported at the end.
 func (r *retrier) Delete(ctx context.Context, keys []string) error {
-	return r.do(ctx, func() error {
+	forGood := map[string]error{}
+	err := r.do(ctx, func() error {
 		err := r.s.Delete(ctx, keys)
 		var some *DeleteError
-		if errors.As(err, &some) { // only what remains is asked for again (I-20)
-			keys = make([]string, 0, len(some.Failed))
-			for k := range some.Failed {
+		if !errors.As(err, &some) {
+			return err
+		}
+		again := &DeleteError{Failed: map[string]error{}}
+		keys = nil
+		for k, e := range some.Failed {
+			if Retriable(e) {
+				again.Failed[k] = e
 				keys = append(keys, k)
+			} else {
+				forGood[k] = e
 			}
 		}
-		return err
+		if len(keys) == 0 {
+			return nil
+		}
+		return again
 	})
+	var some *DeleteError
+	switch {
+	case len(forGood) == 0:
+		return err
+	case errors.As(err, &some):
+		maps.Copy(forGood, some.Failed)
+	case err != nil: // of the whole request: what it was about is not known to be gone
+		for _, k := range keys {
+			forGood[k] = err
+		}
+	}
+	return &DeleteError{Failed: forGood}
 }
 
 func (r *retrier) Now(ctx context.Context) (now time.Time, err error) {

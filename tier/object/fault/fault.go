@@ -189,6 +189,9 @@ func injected(op Op, key string, what string, as error) error {
 
 // before plays the faults that strike before the store is asked.
 func (f *Store) before(ctx context.Context, op Op, key string, k kind) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s %s: %w", op, key, err)
+	}
 	switch k {
 	case fail:
 		return injected(op, key, "503", object.ErrUnavailable)
