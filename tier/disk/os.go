@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -181,21 +180,4 @@ func Free(path string) (total, free uint64, err error) {
 	}
 	size := uint64(st.Bsize)
 	return st.Blocks * size, st.Bavail * size, nil
-}
-
-// BootID returns the id that the running kernel drew when it booted: while it is the same, what was written to
-// the page cache is still there even though the process was killed.
-func BootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("boot id: %w", err)
-	}
-	id := string(b)
-	for len(id) > 0 && (id[len(id)-1] == '\n' || id[len(id)-1] == ' ') {
-		id = id[:len(id)-1]
-	}
-	if id == "" {
-		return "", fmt.Errorf("boot id: the kernel's file is empty")
-	}
-	return id, nil
 }
