@@ -97,7 +97,7 @@ func (c *conn) pump(k *call, from int64, wait bool) {
 				err = c.sender.Send(k.resp, from)
 			}
 			err = sendError(err)
-		} else if err != nil {
+		} else if reason := (*closeReason)(nil); err != nil && !errors.As(err, &reason) {
 			err = fmt.Errorf("%w: %w", errHandler, err)
 		}
 		if err != nil {
@@ -122,7 +122,9 @@ func (c *conn) pop() *call {
 	}
 	k := c.queue[0]
 	c.queue[0] = nil
-	c.queue = c.queue[1:]
+	if c.queue = c.queue[1:]; len(c.queue) == 0 {
+		c.queue = c.base[:0]
+	}
 	return k
 }
 

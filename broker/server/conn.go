@@ -62,19 +62,21 @@ type conn struct {
 	sender *wire.Sender // used by who set sending
 
 	// Of the reading goroutine alone.
-	lease    *lease // of the frame that is being read
-	clientID string
-	biggest  int // frame so far
+	lease    *lease    // of the frame that is being read
+	frameEnd time.Time // when it must be complete; zero = not begun
+	biggest  int       // frame so far
 
 	mu         sync.Mutex
 	slot       *sync.Cond // signalled when inFlight falls, on drain and on close
 	queue      []*call    // dispatched and not yet being sent, in order
+	base       []*call    // memory for queue
 	inFlight   int        // dispatched and not yet sent
 	serving    *call      // whose Serve has not returned
 	sending    bool
 	draining   bool
 	closed     bool
 	lastAnswer time.Time
+	clientID   string
 }
 
 func newConn(s *Server, nc net.Conn, ip string) *conn {
@@ -84,6 +86,8 @@ func newConn(s *Server, nc net.Conn, ip string) *conn {
 		sender: wire.NewSender(nc, s.limits.WriteTimeout),
 	}
 	c.slot = sync.NewCond(&c.mu)
+	c.base = make([]*call, 0, 4)
+	c.queue = c.base
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if t, ok := nc.(*net.TCPConn); ok {
 		_ = t.SetNoDelay(true)
@@ -141,8 +145,9 @@ func (c *conn) waitSlot() error {
 
 // nextFrame waits for the next request and returns the size of its frame; from its first byte on time runs.
 func (c *conn) nextFrame() (int, error) {
+	c.frameEnd = time.Time{}
 	for c.in.Buffered() == 0 {
-		if err := c.deadline(c.srv.limits.IdleTimeout); err != nil {
+		if err := c.deadline(after(c.srv.limits.IdleTimeout)); err != nil {
 			return 0, err
 		}
 		_, err := c.in.Peek(1)
@@ -154,7 +159,7 @@ func (c *conn) nextFrame() (int, error) {
 		}
 	}
 	if c.in.Buffered() < 4 {
-		if err := c.deadline(c.srv.limits.FrameTimeout); err != nil {
+		if err := c.frameDeadline(); err != nil {
 			return 0, err
 		}
 	}
@@ -168,7 +173,7 @@ func (c *conn) nextFrame() (int, error) {
 	}
 	_, _ = c.in.Discard(4)
 	if c.in.Buffered() < int(size) {
-		if err := c.deadline(c.srv.limits.FrameTimeout); err != nil {
+		if err := c.frameDeadline(); err != nil {
 			return 0, err
 		}
 	}
@@ -184,11 +189,7 @@ func (c *conn) busy() bool {
 
 // deadline sets the time in which the next bytes must arrive. It fails once the connection drains: drain sets a
 // deadline in the past, which must not be overwritten.
-func (c *conn) deadline(d time.Duration) error {
-	var at time.Time
-	if d > 0 {
-		at = time.Now().Add(d)
-	}
+func (c *conn) deadline(at time.Time) error {
 	if err := c.nc.SetReadDeadline(at); err != nil {
 		return fmt.Errorf("%w: %w", errClient, err)
 	}
@@ -198,6 +199,22 @@ func (c *conn) deadline(d time.Duration) error {
 		return errDrained
 	}
 	return nil
+}
+
+// frameDeadline sets the time in which the frame that has begun must be complete.
+func (c *conn) frameDeadline() error {
+	if c.frameEnd.IsZero() {
+		c.frameEnd = after(c.srv.limits.FrameTimeout)
+	}
+	return c.deadline(c.frameEnd)
+}
+
+// after is the time in d; never if d is not positive.
+func after(d time.Duration) (at time.Time) {
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	return at
 }
 
 // readError says what a failed read means; timeout is the reason if time ran out.
@@ -228,7 +245,8 @@ func (c *conn) ReadFull(p []byte) error {
 func (c *conn) Reserve(n int) error {
 	waited, err := c.lease.grow(c.ctx, int64(n))
 	if err == nil && waited {
-		err = c.deadline(c.srv.limits.FrameTimeout)
+		c.frameEnd = time.Time{}
+		err = c.frameDeadline()
 	}
 	return err
 }
@@ -236,23 +254,21 @@ func (c *conn) Reserve(n int) error {
 // dispatch makes a call of a frame and has it served. An error ends the connection.
 func (c *conn) dispatch(frame *wire.Buffer) error {
 	h, err := wire.ParseHeader(frame.B)
-	if err != nil {
+	served, known := c.srv.versions.Serves(h.Key, h.Version)
+	newApiVersions := known && !served && h.Key == wire.KeyApiVersions // of its header, too, only the start is certain
+	if err != nil && !newApiVersions {
 		frame.Free()
 		return fmt.Errorf("%w: %w", errBadFrame, err)
 	}
-	served, known := c.srv.versions.Serves(h.Key, h.Version)
-	oldProduce := h.Key == wire.KeyProduce && h.Version >= 0 && h.Version < wire.MinProduceVersion
-	if !known || (!served && h.Key != wire.KeyApiVersions && !oldProduce) {
+	oldProduce := known && h.Key == wire.KeyProduce && h.Version >= 0 && h.Version < wire.MinProduceVersion
+	if !served && !newApiVersions && !oldProduce {
 		frame.Free()
 		return fmt.Errorf("%w: key %d (%s) version %d", errVersion, h.Key, kmsg.NameForKey(h.Key), h.Version)
-	}
-	if c.clientID != string(h.ClientID) {
-		c.clientID = string(h.ClientID)
 	}
 	k := &call{conn: c, lease: c.lease, bytes: len(frame.B) + 4}
 	c.lease = nil
 	k.req = wire.Request{
-		Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID, ClientID: c.clientID, Body: h.Body,
+		Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID, Body: h.Body,
 		LocalAddr: c.nc.LocalAddr(), RemoteAddr: c.nc.RemoteAddr(), Received: time.Now(),
 	}
 	k.req.Own(frame)
@@ -264,11 +280,16 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 		k.free()
 		return errClient
 	}
+	if c.clientID != string(h.ClientID) { // else the string that is there serves again
+		c.clientID = string(h.ClientID)
+	}
+	k.req.ClientID = c.clientID
 	c.queue = append(c.queue, k)
 	c.inFlight++
 	c.serving = k
 	c.mu.Unlock()
 
+	err = nil
 	switch {
 	case served:
 		err = c.serve(k)
@@ -333,6 +354,7 @@ func (c *conn) close(err error) {
 		}
 	}
 	c.queue = nil
+	clientID := c.clientID
 	c.slot.Broadcast()
 	c.mu.Unlock()
 
@@ -345,7 +367,7 @@ func (c *conn) close(err error) {
 	errors.As(err, &reason)
 	c.srv.metrics.closed.WithLabelValues(reason.label).Inc()
 	if reason.warn {
-		c.srv.warn(reason.label, "connection closed", "reason", err, "remote", c.nc.RemoteAddr(), "client_id", c.clientID)
+		c.srv.warn(reason.label, "connection closed", "reason", err, "remote", c.nc.RemoteAddr(), "client_id", clientID)
 	}
 	c.srv.forget(c)
 }

@@ -181,4 +181,3 @@ func BenchmarkSendFetch(b *testing.B) {
 		}
 	}
 }
-
