@@ -66,9 +66,10 @@ func buildMinIO(folder, path string) error {
 	}
 	defer os.RemoveAll(tmp)
 	fmt.Fprintf(os.Stderr, "building MinIO %s for the tests, once; this takes minutes\n", MinIOVersion)
-	cmd := exec.Command("go", "install", "-trimpath", "-ldflags=-s -w", "github.com/minio/minio@"+MinIOVersion)
-	// GOOS and the like of a cross-compiling caller must not reach it, nor its -mod or -race.
-	cmd.Env = append(os.Environ(), "GOBIN="+tmp, "GOFLAGS=", "CGO_ENABLED=0", "GOOS=", "GOARCH=", "GOWORK=off")
+	cmd := exec.Command("go", "install", "github.com/minio/minio@"+MinIOVersion)
+	// No flags of our own, so that what the machine's build cache holds is of use. GOOS and the like of a
+	// cross-compiling caller must not reach it, nor its -mod or -race.
+	cmd.Env = append(os.Environ(), "GOBIN="+tmp, "GOFLAGS=", "GOOS=", "GOARCH=", "GOWORK=off")
 	cmd.Dir = tmp
 	dieWithParent(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
