@@ -93,3 +93,15 @@ func TestHumanBytes(t *testing.T) {
 		require.Equal(t, want, humanBytes(n))
 	}
 }
+
+func TestSplitURL(t *testing.T) {
+	for url, want := range map[string][2]string{
+		"dir:///a/b/c":                             {"dir:///a/b", "c"},
+		"s3://bucket/p/k?region=eu&endpoint=x":     {"s3://bucket/p?region=eu&endpoint=x", "k"},
+		"minio://host:9000/bucket/k?secure=false":  {"minio://host:9000/bucket?secure=false", "k"},
+		"minio://host:9000/bucket/k/?secure=false": {"minio://host:9000/bucket/k?secure=false", ""},
+	} {
+		dir, name := splitURL(url)
+		require.Equal(t, want, [2]string{dir, name}, url)
+	}
+}

@@ -30,7 +30,6 @@ type result struct {
 type bench struct {
 	binary, dir, kafka, http string
 	store                    string
-	env                      []string
 	cmd                      *exec.Cmd
 	pid                      int
 	results                  []result
@@ -62,7 +61,7 @@ func run(size int64, out string) error {
 		return err
 	}
 	defer archive.Stop()
-	b.store, b.env = archive.url, archive.env
+	b.store = archive.url
 	if err := b.start(); err != nil {
 		return err
 	}

@@ -17,7 +17,10 @@ import (
 	"github.com/firnlog/firn/tier/object/objecttest"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	defer harness.Cleanup()
+	objecttest.Main(m)
+}
 
 const partitions = 6
 
@@ -26,8 +29,7 @@ const partitions = 6
 // exactly like one that is all hot.
 func TestRealHistory(t *testing.T) {
 	events := loadEvents(t)
-	m := objecttest.MinIO(t)
-	b := harness.Start(t, harness.Options{Store: m.URL("minio", "history"), Env: m.Env()})
+	b := harness.Start(t, harness.Options{Store: objecttest.Shared(t).StoreURL("minio", "history")})
 	small := []string{"-p", fmt.Sprint(partitions), "-c", "segment.bytes=1048576"}
 	b.MustRun("", append([]string{"topic", "create", "events", "-c", "firn.remote.segment.bytes=1048576",
 		"-c", "firn.remote.upload.max.lag.ms=1000", "-c", "local.retention.ms=1000"}, small...)...)

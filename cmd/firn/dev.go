@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/firnlog/firn/broker/node"
+)
+
+type devCmd struct {
+	Data      string   `help:"Folder for everything that the broker keeps." default:"./firn-data" type:"path"`
+	Kafka     string   `help:"Where Kafka clients connect." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
+	Advertise string   `help:"The address that clients are told to come back to; the same as --kafka if empty." placeholder:"HOST:PORT"`
+	HTTP      string   `name:"http" help:"Where metrics, health and the tier commands are served." default:"127.0.0.1:9644" placeholder:"HOST:PORT"`
+	Store     string   `help:"Object store of the archive: dir:///path, s3://bucket/prefix?region=..., minio://host:port/bucket/prefix?secure=false. A folder under --data if empty." placeholder:"URL"`
+	Etcd      []string `help:"Endpoints of an etcd that runs already; without, one runs in this process." placeholder:"ENDPOINTS"`
+	Metadata  string   `name:"metadata-dir" help:"Folder for the etcd in this process, if not under --data." type:"path" placeholder:"DIR"`
+	LogLevel  string   `help:"How much to log." enum:"debug,info,warn,error" default:"warn"`
+}
+
+// drainTime is how long a clean stop may take before what is left is given up.
+const drainTime = 30 * time.Second
+
+func (d *devCmd) Run() error {
+	ctx, cancel := interruptible()
+	defer cancel()
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(d.LogLevel)); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	n, err := node.Start(ctx, node.Config{
+		DataDir: d.Data, MetadataDir: d.Metadata,
+		KafkaAddr: d.Kafka, AdvertisedAddr: d.Advertise, HTTPAddr: d.HTTP,
+		StoreURL: d.Store, EtcdEndpoints: d.Etcd,
+		Logger: logger,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		return err
+	}
+	collector, err := startCollector(n, logger)
+	if err != nil {
+		return stopAfter(n, err)
+	}
+	d.greet(n)
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-n.Fatal():
+	}
+	collector()
+	return stopAfter(n, err)
+}
+
+// stopAfter stops the broker cleanly and returns why it ended, or else why it could not stop.
+func stopAfter(n *node.Node, cause error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := n.Stop(ctx); err != nil && cause == nil {
+		return err
+	}
+	return cause
+}
+
+// greet says how to connect and what to try next.
+func (d *devCmd) greet(n *node.Node) {
+	flag := ""
+	if n.KafkaAddr() != "127.0.0.1:9092" {
+		flag = " --bootstrap " + n.KafkaAddr()
+	}
+	if n.HTTPAddr() != "127.0.0.1:9644" {
+		flag += " --admin " + n.HTTPAddr()
+	}
+	fmt.Printf(`firn is ready.
+
+  Kafka clients   %s
+  archive         %s
+  data            %s
+  metrics, health http://%s/metrics
+
+Try next, in another terminal:
+
+  echo 'hello, firn' | firn%s produce greetings
+  firn%s consume greetings --from earliest
+  firn%s tier status
+
+Ctrl-C stops it cleanly.
+`, n.KafkaAddr(), n.StoreURL(), d.Data, n.HTTPAddr(), flag, flag, flag)
+}
