@@ -48,10 +48,7 @@ func unsnappy(dst, src []byte, max int) ([]byte, error) {
 	if len(src) < xerialHeader {
 		return nil, fmt.Errorf("%w: snappy: header of %d bytes", ErrCorrupt, len(src))
 	}
-	if v := binary.BigEndian.Uint32(src[12:]); v > xerialVersion {
-		return nil, fmt.Errorf("%w: snappy: framing needs version %d", ErrCorrupt, v)
-	}
-	src = src[xerialHeader:]
+	src = src[xerialHeader:] // the versions never changed, and not every client writes them right
 	for len(src) > 0 {
 		if len(src) < 4 {
 			return nil, fmt.Errorf("%w: snappy: %d bytes after the last block", ErrCorrupt, len(src))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -104,6 +105,7 @@ func (w *Writer) Next() int64 { return w.next }
 // Add takes whole batches in order of offset; they are not kept after the call. Each is checked with
 // record.CheckStored, CRC included: what is damaged here would be damaged for ever.
 func (w *Writer) Add(batches []byte) error {
+	w.raw = slices.Grow(w.raw, max(0, min(len(batches), w.o.ChunkBytes-len(w.raw))))
 	for len(batches) > 0 && w.err == nil {
 		h, err := record.CheckStored(batches)
 		if err == nil {
