@@ -1,0 +1,247 @@
+package compaction
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/tier/layout"
+	"github.com/firnlog/firn/tier/object"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+const (
+	maxSmall     = 64 << 20 // of an owner, marker or recorded object
+	maxForeign   = 5        // names that are listed
+	keepMarkers  = 3
+	formatNumber = 1
+)
+
+// claim reads what the bucket says of its owner, claims it if it is free, and judges it. An error means that the
+// store or the metadata could not be asked: nothing is known, and nothing may be deleted.
+func (c *Collector) claim(ctx context.Context) (distrust string, err error) {
+	e, err := c.evidence(ctx)
+	if err != nil {
+		return "", err
+	}
+	reason, record := Judge(e)
+	if e.Owner == nil && e.Bad == "" && !e.Own && !c.manual.Load() {
+		// Also with foreign names: they are written down, so that the next start knows what this one saw.
+		if err := c.putOwner(ctx, e.Foreign); err != nil {
+			return "", err
+		}
+	}
+	if record {
+		if err := c.record(ctx, reason); err != nil {
+			return "", err
+		}
+	}
+	return reason, nil
+}
+
+func (c *Collector) putOwner(ctx context.Context, foreign []string) error {
+	o := Owner{Format: formatNumber, ClusterID: c.lay.ClusterID, Generation: c.lay.Generation,
+		ClaimedAt: c.o.Now().UnixMilli(), Foreign: foreign}
+	err := c.putJSON(ctx, c.lay.OwnerKey(), o, object.PutOptions{IfNoneMatch: true})
+	switch {
+	case errors.Is(err, object.ErrExists):
+		return fmt.Errorf("%s was claimed by somebody else at this moment: %w", c.lay.OwnerKey(), err)
+	case errors.Is(err, object.ErrNoCondition):
+		c.manual.Store(true)
+		return nil
+	}
+	return err
+}
+
+// record writes a reason for distrust into the bucket.
+func (c *Collector) record(ctx context.Context, reason string) error {
+	return c.putJSON(ctx, c.lay.DistrustKey(), Recorded{formatNumber, reason, c.o.Now().UnixMilli()}, object.PutOptions{})
+}
+
+func (c *Collector) putJSON(ctx context.Context, key string, v any, o object.PutOptions) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	r := bytes.NewReader(b)
+	if o.CRC32C, err = object.CRC32C(r, r.Size()); err != nil {
+		return err
+	}
+	o.HasCRC32C = true
+	_, err = c.o.Store.Put(ctx, key, r, r.Size(), o)
+	return err
+}
+
+// evidence collects what Judge wants to know.
+func (c *Collector) evidence(ctx context.Context) (Evidence, error) {
+	img := c.o.Meta.Image()
+	e := Evidence{ClusterID: c.lay.ClusterID, Generation: c.lay.Generation, Revision: img.Revision}
+	var o Owner
+	switch found, err := c.getJSON(ctx, c.lay.OwnerKey(), &o, &e.Bad); {
+	case err != nil:
+		return e, err
+	case found:
+		e.Owner = &o
+	default:
+		if e.Own, e.Foreign, err = c.topLevel(ctx); err != nil {
+			return e, err
+		}
+		return e, nil
+	}
+	if err := c.recorded(ctx, &e); err != nil {
+		return e, err
+	}
+	if err := c.newestMarker(ctx, &e); err != nil {
+		return e, err
+	}
+	tombs, err := c.o.Meta.Tombstones(ctx)
+	if err != nil {
+		return e, err
+	}
+	e.Version = func(id topic.ID, partition int32) (int64, bool) {
+		for _, t := range tombs {
+			if t.ID == id {
+				return 1<<63 - 1, true // its ledger ends with it, and is compared no more
+			}
+		}
+		t := img.TopicByID(id)
+		if t == nil || int(partition) >= len(t.Partitions) {
+			return 0, false
+		}
+		return c.o.Meta.CachedLedger(t.Partition(partition)).Version, true
+	}
+	return e, nil
+}
+
+// getJSON reads a small object; bad is set when it is there but cannot be understood.
+func (c *Collector) getJSON(ctx context.Context, key string, v any, bad *string) (found bool, err error) {
+	b, err := object.ReadAll(ctx, c.o.Store, key, 0, -1, maxSmall)
+	switch {
+	case errors.Is(err, object.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		*bad = fmt.Sprintf("%s in it cannot be understood: %v", key, err)
+	} else if head.Format != formatNumber {
+		*bad = fmt.Sprintf("%s in it has format %d, this firn knows %d", key, head.Format, formatNumber)
+	} else if err := json.Unmarshal(b, v); err != nil {
+		*bad = fmt.Sprintf("%s in it cannot be understood: %v", key, err)
+	}
+	return true, nil
+}
+
+// topLevel looks at what the bucket holds by the first component of its keys.
+func (c *Collector) topLevel(ctx context.Context) (own bool, foreign []string, err error) {
+	for after := ""; len(foreign) < maxForeign; {
+		name := ""
+		err := c.o.Store.List(ctx, "", after, func(i object.Info) error {
+			name = i.Key
+			return object.ErrStop
+		})
+		if err != nil {
+			return false, nil, err
+		}
+		if name == "" {
+			break
+		}
+		top, _, folder := strings.Cut(name, "/")
+		switch {
+		case top == c.lay.ClusterID:
+			own = true
+		case !strings.HasPrefix(top, "."): // what the stores keep for themselves
+			foreign = append(foreign, top)
+		}
+		if after = name; folder {
+			after = top + "0" // '0' follows '/': beyond all keys of that folder
+		}
+	}
+	return own, foreign, nil
+}
+
+func (c *Collector) recorded(ctx context.Context, e *Evidence) error {
+	var keys []string
+	err := c.o.Store.List(ctx, c.lay.DistrustPrefix(), "", func(i object.Info) error {
+		keys = append(keys, i.Key)
+		return nil
+	})
+	for _, k := range keys {
+		var r Recorded
+		if _, err := c.getJSON(ctx, k, &r, &e.Bad); err != nil {
+			return err
+		}
+		e.Recorded = append(e.Recorded, r.Reason)
+	}
+	return err
+}
+
+func (c *Collector) newestMarker(ctx context.Context, e *Evidence) error {
+	keys, err := c.markers(ctx)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	var m Marker
+	found, err := c.getJSON(ctx, keys[len(keys)-1], &m, &e.Bad)
+	if found {
+		e.Marker = &m
+	}
+	return err
+}
+
+// markers lists the keys of all markers, oldest first.
+func (c *Collector) markers(ctx context.Context) (keys []string, err error) {
+	err = c.o.Store.List(ctx, c.lay.MarkerPrefix(), "", func(i object.Info) error {
+		keys = append(keys, i.Key)
+		return nil
+	})
+	return keys, err
+}
+
+// mark writes a version marker when a ledger has changed since the last one, and drops old ones.
+func (c *Collector) mark(ctx context.Context) error {
+	img := c.o.Meta.Image()
+	m := Marker{Format: formatNumber, ClusterID: c.lay.ClusterID, Generation: c.lay.Generation, Revision: img.Revision,
+		At: c.o.Now().UnixMilli(), Ledgers: c.versions(img)}
+	h := fnv.New64a()
+	fmt.Fprint(h, m.Ledgers)
+	if c.marked && h.Sum64() == c.markedSum {
+		return nil
+	}
+	if err := c.putJSON(ctx, c.lay.MarkerKey(m.Revision), m, object.PutOptions{}); err != nil {
+		return fmt.Errorf("write a version marker: %w", err)
+	}
+	c.marked, c.markedSum = true, h.Sum64()
+	keys, err := c.markers(ctx)
+	if err != nil || len(keys) <= keepMarkers {
+		return err
+	}
+	return c.o.Store.Delete(ctx, keys[:len(keys)-keepMarkers])
+}
+
+// versions lists the ledgers of all live partitions that were ever written. Those of deleted topics are left out:
+// they end, and are forgotten.
+func (c *Collector) versions(img *metadata.Image) []MarkedLedger {
+	var out []MarkedLedger
+	for _, t := range img.Topics() {
+		for i := range t.Partitions {
+			if l := c.o.Meta.CachedLedger(t.Partition(int32(i))); l.Version > 0 {
+				out = append(out, MarkedLedger{t.ID, int32(i), l.Version, l.Next})
+			}
+		}
+	}
+	return out
+}
+
+// layoutOf names the objects of the metadata's cluster and generation.
+func layoutOf(img *metadata.Image) layout.Layout {
+	return layout.Layout{ClusterID: img.ClusterID, Generation: img.Generation}
+}
