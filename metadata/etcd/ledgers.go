@@ -201,6 +201,9 @@ func gather(k lkey, ds []*delta) held {
 
 // merge gives old without dels and with puts, sorted by base; old is not written to.
 func merge(old, puts []ledger.Segment, dels []int64) []ledger.Segment {
+	if len(old)+len(puts) == 0 {
+		return nil
+	}
 	n := make([]ledger.Segment, 0, len(old)+len(puts))
 	gone := make(map[int64]bool, len(dels)+len(puts))
 	for _, b := range dels {
@@ -222,6 +225,9 @@ func merge(old, puts []ledger.Segment, dels []int64) []ledger.Segment {
 			}
 			return 1
 		})
+	}
+	if len(n) == 0 {
+		return nil
 	}
 	return n
 }

@@ -119,6 +119,12 @@ func (l *Ledger) Apply(e Edit) (*Ledger, error) {
 		return l, nil
 	}
 	n.Version = l.Version + 1
+	if len(n.Folds) == 0 {
+		n.Folds = nil // one form for "none", so that equal ledgers are equal values
+	}
+	if len(n.Recent) == 0 {
+		n.Recent = nil
+	}
 	if err := n.Check(); err != nil {
 		return nil, fmt.Errorf("ledger %s/%d version %d: %s: %w", l.Topic, l.Index, l.Version, e.Kind(), err)
 	}
