@@ -205,6 +205,21 @@ func TestCrashTorn(t *testing.T) {
 	}
 }
 
+// TestCrashTornKeepsSynced: a torn crash brings nothing back that was synced away.
+func TestCrashTornKeepsSynced(t *testing.T) {
+	for seed := range uint64(50) {
+		d := disk.NewCrashable(seed)
+		f := open(t, d, "/f")
+		write(t, f, "old", 0)
+		ok(t, d.Remove("/f"))
+		ok(t, disk.WriteFileSync(d, "/g", []byte("text")))
+		open(t, d, "/h") // not synced: the crash has something to tear
+		after := d.CrashTorn()
+		holds(t, after, "/f", "-")
+		holds(t, after, "/g", "text")
+	}
+}
+
 func TestCrashTornRepeats(t *testing.T) {
 	result := func() string {
 		d := disk.NewCrashable(42)

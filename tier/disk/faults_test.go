@@ -328,6 +328,26 @@ func TestFaultsAdopt(t *testing.T) {
 	}
 }
 
+// TestFaultsNoGarbage: what was replaced or removed for good leaves the image at once.
+func TestFaultsNoGarbage(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "logs")
+	d, err := disk.Root(root)
+	ok(t, err)
+	for i := range 10 {
+		ok(t, disk.WriteFileSync(d, root+"/f", fmt.Append(nil, i)))
+		ok(t, d.MkdirAll(root+"/d/e", 0o755))
+		ok(t, disk.WriteFileSync(d, root+"/d/e/g", nil))
+		ok(t, errors.Join(d.SyncDir(root+"/d"), d.SyncDir(root), d.RemoveAll(root+"/d"), d.SyncDir(root)))
+	}
+	for folder, want := range map[string]int{"inodes": 1, "dirs": 1} {
+		list, err := os.ReadDir(root + ".durable/" + folder)
+		ok(t, err)
+		if len(list) != want {
+			t.Errorf("%d %s in the image, want %d", len(list), folder, want)
+		}
+	}
+}
+
 func TestFaultsBootID(t *testing.T) {
 	a, err := disk.BootID()
 	ok(t, err)

@@ -29,7 +29,7 @@ type Entry struct {
 
 // Cache is a partition's lineage of leader epochs. The zero Cache is empty and ready to use.
 type Cache struct {
-	entries []Entry // never written to after the Cache is built
+	entries []Entry // never written to, nor appended to in place, once the Cache is built
 }
 
 // New builds a Cache from entries in order; they are copied. It returns ErrOrder unless epochs and starts are
@@ -136,7 +136,7 @@ func (c Cache) TruncateFromEnd(end int64) (Cache, bool) {
 	if n == len(c.entries) {
 		return c, false
 	}
-	return Cache{c.entries[:n:n]}, true
+	return Cache{c.entries[:n]}, true
 }
 
 // TruncateFromStart drops the epochs that ended at or below start, for a log whose first offset is now start,

@@ -400,6 +400,27 @@ func TestTruncateTo(t *testing.T) {
 	}
 }
 
+// TestRebuild passes over what the snapshot holds already and what the cut removes.
+func TestRebuild(t *testing.T) {
+	var s State
+	snapshot := []Entry{}
+	log := make([]record.Header, 0, 4)
+	for i := range int64(4) {
+		h := batch(i, 0, 0, 10)
+		h.BaseOffset = i * 10
+		log = append(log, h)
+		if s.Apply(h, h.BaseOffset, 1); i == 1 {
+			s.Expire(100, 50) // nothing of the first two is in the snapshot
+			snapshot = s.Entries()
+		}
+	}
+	s.Rebuild(snapshot, 20, 30, slices.Values(log), 7)
+	e := s.Entries()
+	if len(e) != 1 || e[0].ID != 2 || e[0].LastTimestamp != 7 || s.End() != 30 {
+		t.Errorf("rebuilt %+v, end %d; want producer 2 alone and 30", e, s.End())
+	}
+}
+
 func TestNoAllocation(t *testing.T) {
 	var s State
 	h := batch(1, 0, 0, 10)
