@@ -1,7 +1,7 @@
 package disk
 
 import (
-	"io"
+	"errors"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -502,128 +502,9 @@ func (n *memNode) truncate(size int64, at time.Time) {
 func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 
 func unwrapErrno(err error) error {
-	if p, ok := err.(*fs.PathError); ok {
+	var p *fs.PathError
+	if errors.As(err, &p) {
 		return p.Err
 	}
 	return err
-}
-
-// memFile is an open file of a Crashable.
-type memFile struct {
-	fs          *Crashable
-	node        *memNode
-	name        string
-	read, write bool
-	closed      bool // guarded by fs.mu
-}
-
-func (f *memFile) Name() string { return f.name }
-func (f *memFile) OS() *os.File { return nil }
-
-// enter checks that the file may be used and takes the lock; the caller unlocks it if there is no error.
-func (f *memFile) enter(op string, allowed bool, off int64) error {
-	f.fs.mu.Lock()
-	err := error(nil)
-	switch {
-	case f.closed:
-		err = fs.ErrClosed
-	case !allowed:
-		err = syscall.EBADF
-	case off < 0:
-		err = syscall.EINVAL
-	}
-	if err != nil {
-		f.fs.mu.Unlock()
-		return pathError(op, f.name, err)
-	}
-	return nil
-}
-
-func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.enter("read", f.read, off); err != nil {
-		return 0, err
-	}
-	defer f.fs.mu.Unlock()
-	if off >= int64(len(f.node.live)) {
-		if len(p) == 0 {
-			return 0, nil
-		}
-		return 0, io.EOF
-	}
-	n := copy(p, f.node.live[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.WritevAt([][]byte{p}, off)
-	return int(n), err
-}
-
-func (f *memFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
-	if err := f.enter("write", f.write, off); err != nil {
-		return 0, err
-	}
-	defer f.fs.mu.Unlock()
-	data := slices.Concat(bufs...)
-	if len(data) == 0 {
-		return 0, nil
-	}
-	f.node.live = writeInto(f.node.live, data, off)
-	f.node.pending = append(f.node.pending, fileChange{off: off, data: data})
-	f.node.modified = f.fs.now()
-	return int64(len(data)), nil
-}
-
-func (f *memFile) Truncate(size int64) error {
-	if err := f.enter("truncate", f.write, size); err != nil {
-		return err
-	}
-	defer f.fs.mu.Unlock()
-	f.node.truncate(size, f.fs.now())
-	return nil
-}
-
-func (f *memFile) Datasync() error {
-	if err := f.enter("fdatasync", true, 0); err != nil {
-		return err
-	}
-	defer f.fs.mu.Unlock()
-	n := f.node
-	for _, ch := range n.pending {
-		if ch.data == nil {
-			n.durable = resize(n.durable, ch.size)
-		} else {
-			n.durable = writeInto(n.durable, ch.data, ch.off)
-		}
-	}
-	n.pending = nil
-	return nil
-}
-
-// loseDirty makes the unsynced writes impossible to sync, as Linux does when fsync fails: readers go on
-// seeing them, but the kernel holds them for clean and a later fsync succeeds without them.
-func (f *memFile) loseDirty() {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	f.node.pending = nil
-}
-
-func (f *memFile) Size() (int64, error) {
-	if err := f.enter("stat", true, 0); err != nil {
-		return 0, err
-	}
-	defer f.fs.mu.Unlock()
-	return int64(len(f.node.live)), nil
-}
-
-func (f *memFile) Close() error {
-	if err := f.enter("close", true, 0); err != nil {
-		return err
-	}
-	defer f.fs.mu.Unlock()
-	f.closed = true
-	return nil
 }

@@ -395,7 +395,7 @@ func (f *faultsFile) copyTo(image string, dirty []span, cut, size int64) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	if st, err := out.Stat(); err != nil {
 		return err
 	} else if cut >= 0 && cut < st.Size() {

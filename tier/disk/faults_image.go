@@ -234,7 +234,7 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	st, err := in.Stat()
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	if err := out.Truncate(st.Size()); err != nil {
 		return err
 	}

@@ -221,7 +221,7 @@ func (s *State) Get(id int64) (Entry, bool) {
 }
 
 // Put replaces what is known of the producer e.ID. An entry that knows no epoch (as NewEntry and an
-// unsuccessful Get return) removes it.
+// unsuccessful Get return) removes it. End stays where it is.
 func (s *State) Put(e Entry) {
 	if old := s.producers[e.ID]; old != nil && old.CurrentTxnFirstOffset != None {
 		s.open--
