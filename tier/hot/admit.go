@@ -1,0 +1,90 @@
+package hot
+
+import (
+	"fmt"
+
+	"github.com/firnlog/firn/tier/record"
+)
+
+// admit holds batches to the topic's rules before any lock is taken, and stamps LogAppendTime.
+func admit(cfg *Config, batches []byte, headers []record.Header, o *AppendOptions) error {
+	var size int
+	for i := range headers {
+		n := headers[i].Size()
+		if n < record.HeaderSize || n > len(batches)-size {
+			return fmt.Errorf("%w: header %d says %d bytes, %d are there", ErrInvalidBatch, i, n, len(batches)-size)
+		}
+		b := batches[size : size+n]
+		size += n
+		if !o.Check {
+			continue
+		}
+		if cfg.MaxMessageBytes > 0 && n > int(cfg.MaxMessageBytes) {
+			return fmt.Errorf("%w: %d bytes, at most %d", ErrRecordTooLarge, n, cfg.MaxMessageBytes)
+		}
+		if err := admitBatch(cfg, b, &headers[i], o.Now); err != nil {
+			return err
+		}
+	}
+	if size != len(batches) || size == 0 {
+		return fmt.Errorf("%w: %d headers of %d bytes for %d bytes", ErrInvalidBatch, len(headers), size, len(batches))
+	}
+	if size > int(cfg.SegmentBytes) {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrBatchListTooLarge, size, cfg.SegmentBytes)
+	}
+	return nil
+}
+
+func admitBatch(cfg *Config, b []byte, h *record.Header, now int64) error {
+	if h.IsControl() {
+		return fmt.Errorf("%w: control batches are the broker's to write", ErrInvalidBatch)
+	}
+	if cfg.ValidateRecords {
+		if err := record.ValidateRecords(b, maxDecoded(cfg)); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalidBatch, err)
+		}
+	}
+	if cfg.LogAppendTime {
+		record.StampLogAppendTime(b, now)
+		stamped, err := record.ParseHeader(b)
+		*h = stamped
+		return err
+	}
+	return checkTimes(cfg, b, h, now)
+}
+
+// checkTimes refuses CreateTime records that are too far from the broker's time. The header tells whether one
+// can be; only then are records looked at, to name the one that is.
+func checkTimes(cfg *Config, b []byte, h *record.Header, now int64) error {
+	if h.TimestampType() == record.LogAppendTime {
+		return fmt.Errorf("%w: the batch has LogAppendTime, which is the broker's to set", ErrTimestamp)
+	}
+	early, late := int64(-1<<63), int64(1<<63-1)
+	if cfg.TimestampBeforeMaxMs < now {
+		early = now - cfg.TimestampBeforeMaxMs
+	}
+	if cfg.TimestampAfterMaxMs < late-now {
+		late = now + cfg.TimestampAfterMaxMs
+	}
+	out := func(t int64) bool { return t != record.NoTimestamp && (t < early || t > late) }
+	if !out(h.BaseTimestamp) && !out(h.MaxTimestamp) {
+		return nil
+	}
+	err := record.Records(b, maxDecoded(cfg), func(i int, r *record.Record) error {
+		if t := h.Timestamp(r); out(t) {
+			return &record.RecordError{Index: i, Err: fmt.Errorf("%d is not between %d and %d", t, early, late)}
+		}
+		return nil
+	})
+	if err == nil {
+		err = fmt.Errorf("header says %d to %d, allowed is %d to %d", h.BaseTimestamp, h.MaxTimestamp, early, late)
+	}
+	return fmt.Errorf("%w: %w", ErrTimestamp, err)
+}
+
+func maxDecoded(cfg *Config) int {
+	if cfg.MaxDecodedBatchBytes > 0 {
+		return cfg.MaxDecodedBatchBytes
+	}
+	return record.DefaultMaxDecoded
+}

@@ -1,0 +1,119 @@
+package hot
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/producer"
+)
+
+// cleanMark is what Kafka writes into the file.
+const cleanMark = `{"version":0,"brokerEpoch":-1}` + "\n"
+
+// Close flushes all logs, saves their producer states and where they end, and marks the stop as clean. Appends that
+// are under way finish before. Without errors the next OpenDir need not look at any log. A Dir that is offline is
+// closed, but not marked.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	for len(d.opening) > 0 {
+		d.cond.Wait()
+	}
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	logs := d.openLogs()
+	d.mu.Unlock()
+	d.keeper.close()
+	d.flusher.Close()
+
+	err := d.closeLogs(logs)
+	if err == nil {
+		err = d.Offline()
+	}
+	if err == nil {
+		err = d.saveState()
+	}
+	if err == nil {
+		err = disk.WriteFileSync(d.fs, filepath.Join(d.root, cleanFile), []byte(cleanMark))
+	}
+	for _, l := range logs {
+		l.close(ErrClosed)
+	}
+	d.metrics.close()
+	return errors.Join(err, d.lock.Close())
+}
+
+// closeLogs brings the logs to rest, some at once, for each may have to wait for the disk.
+func (d *Dir) closeLogs(logs []*Log) error {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs error
+	)
+	todo := make(chan *Log)
+	for range 16 {
+		wg.Go(func() {
+			for l := range todo {
+				if err := l.rest(); err != nil {
+					mu.Lock()
+					errs = errors.Join(errs, fmt.Errorf("closing %s: %w", l.name, err))
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, l := range logs {
+		todo <- l
+	}
+	close(todo)
+	wg.Wait()
+	return errs
+}
+
+// rest makes everything of the log durable, so that it can be opened without a look at it. Nothing can be appended
+// any more.
+func (l *Log) rest() error {
+	return l.exclusive(func() error {
+		s := l.active()
+		if err := s.finish(); err != nil {
+			return err
+		}
+		if l.config().Preallocate {
+			if err := s.cutFile(); err != nil {
+				return err
+			}
+		}
+		if err := l.Sync(); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.closed = ErrClosed
+		l.durable = point{base: s.base, tail: s.now(), index: s.idx.len(), timeIndex: s.tidx.len(),
+			sinceIndex: s.sinceIndex, firstTime: s.firstTime, timeAdded: s.timeAdded}
+		return l.saveProducers()
+	})
+}
+
+// saveProducers writes the producer snapshot of the log's end, if the next start would otherwise have to read batches
+// to know it. The caller is the writer and holds mu: the log is closed.
+func (l *Log) saveProducers() error {
+	if !l.loaded || l.producers.Len() == 0 || l.active().now().size == 0 {
+		return nil // what the snapshot at the active segment's base says, if there is one, still holds
+	}
+	name := filepath.Join(l.folder(), fileName(l.next, snapshotSuffix))
+	if err := disk.WriteFileSync(l.dir.fs, name, producer.AppendSnapshot(nil, l.producers.Entries())); err != nil {
+		return err
+	}
+	// Those of earlier stops are of no use any more; those of segments are, to trims.
+	return l.dropSnapshots(func(base int64) bool {
+		segs := l.segments()
+		i := segmentAt(segs, base)
+		return base < l.next && (i < 0 || segs[i].base != base)
+	})
+}

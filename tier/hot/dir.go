@@ -1,0 +1,403 @@
+package hot
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/checkpoint"
+	"github.com/firnlog/firn/tier/hot/flush"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+// Files of a log directory beside the partitions' folders.
+const (
+	lockFile  = ".lock"
+	cleanFile = ".kafka_cleanshutdown" // there only between a clean stop and the next start
+	dirtyFile = ".firn-dirty"          // holds the kernel's boot id of the last start
+)
+
+// Suffixes of folders that are not, or not any more, a partition's.
+const (
+	newSuffix    = "-new"    // being made; removed at the next start
+	deleteSuffix = "-delete" // being deleted; removed at the next start
+	straySuffix  = "-stray"  // set aside; kept
+)
+
+// Options configure a Dir.
+type Options struct {
+	FS             disk.FS               // nil: disk.OS()
+	Path           string                // the log directory; made if need be
+	Logger         *slog.Logger          // nil: slog.Default()
+	Now            func() time.Time      // nil: time.Now
+	BootID         string                // "": the kernel's
+	Config         Config                // of logs that are opened without one; zero: DefaultConfig()
+	Registerer     prometheus.Registerer // nil: no metrics
+	FlushParallel  int                   // fdatasyncs at once; 0: 4
+	MaxOpenFiles   int                   // kept open while they are idle; 0: 4096
+	IdleClose      time.Duration         // files that were not used for so long are closed; 0: 1 min
+	SaveEvery      time.Duration         // how often the recovery points are saved; 0: 1 min
+	Housekeep      time.Duration         // how often the housekeeping looks; 0: 1 s; negative: never (tests call it)
+	ProducerExpiry time.Duration         // producer.id.expiration.ms; 0: 24 h
+	OnOffline      func(error)           // called once, without locks, when the directory went offline
+}
+
+// Stop says how a log directory was left by the process that had it before.
+type Stop int
+
+// The ways to stop.
+const (
+	StopNone    Stop = iota // the directory is new
+	StopClean               // by Close
+	StopKilled              // the process died, the kernel lives: nothing that was written is lost
+	StopCrashed             // the kernel has started since: what was not flushed may be lost
+)
+
+func (s Stop) String() string {
+	return [...]string{"new", "clean", "killed", "crashed"}[s]
+}
+
+// Dir is one log directory. Its methods may be called concurrently.
+type Dir struct {
+	o        Options
+	fs       disk.FS
+	root     string
+	logger   *slog.Logger
+	defaults *Config
+	expiry   int64 // ms
+	lock     disk.File
+	stop     Stop
+	flusher  *flush.Flusher
+	metrics  *metrics
+	files    openFiles
+	sweeps   atomic.Int64
+	dirty    logSet
+	offline  atomic.Pointer[error]
+	moved    atomic.Bool // a recovery point moved since the last save
+	keeper   housekeeper
+
+	stateRuns runs
+	starts    starts
+
+	mu       sync.Mutex
+	cond     sync.Cond                   // of mu: opening changed
+	logs     map[string]*Log             // by folder name
+	opening  map[string]bool             // folder names that somebody is at
+	unopened map[string]*logState        // what the state file says of logs that are not open yet
+	onDisk   map[string]topic.Partition  // found at the start, not opened yet
+	forget   map[checkpoint.Key]struct{} // see forgetStarts
+	strays   []string
+	closed   bool
+}
+
+// OpenDir opens a log directory, making it if need be, and locks it against other processes (ErrLocked). It reads
+// how it was left, but no log: those are recovered by Open, which may be called for many at once.
+func OpenDir(o Options) (*Dir, error) {
+	d := newDir(o)
+	if err := d.fs.MkdirAll(d.root, 0o755); err != nil {
+		return nil, err
+	}
+	if err := d.takeLock(); err != nil {
+		return nil, err
+	}
+	if err := d.start(); err != nil {
+		_ = d.lock.Close() // nothing was written that could be lost
+		return nil, fmt.Errorf("log directory %s: %w", d.root, err)
+	}
+	return d, nil
+}
+
+func newDir(o Options) *Dir {
+	if o.FS == nil {
+		o.FS = disk.OS()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Config == (Config{}) {
+		o.Config = DefaultConfig()
+	}
+	setDefault(&o.FlushParallel, 4)
+	setDefault(&o.MaxOpenFiles, 4096)
+	setDefault(&o.IdleClose, time.Minute)
+	setDefault(&o.SaveEvery, time.Minute)
+	setDefault(&o.Housekeep, time.Second)
+	setDefault(&o.ProducerExpiry, 24*time.Hour)
+	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
+		expiry: o.ProducerExpiry.Milliseconds(), logs: map[string]*Log{}, opening: map[string]bool{},
+		unopened: map[string]*logState{}, onDisk: map[string]topic.Partition{},
+		forget: map[checkpoint.Key]struct{}{}}
+	d.cond.L = &d.mu
+	d.files.set = map[*file]struct{}{}
+	d.metrics = newMetrics(d)
+	return d
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+func (d *Dir) takeLock() error {
+	f, err := d.fs.OpenFile(filepath.Join(d.root, lockFile), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	if of := f.OS(); of != nil {
+		err := unix.Flock(int(of.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		if err != nil {
+			_ = f.Close()
+			return fmt.Errorf("%s: %w", d.root, err)
+		}
+	}
+	d.lock = f
+	return nil
+}
+
+// start reads what is there and marks the directory as in use.
+func (d *Dir) start() error {
+	boot := d.o.BootID
+	if boot == "" {
+		var err error
+		if boot, err = disk.BootID(); err != nil {
+			return err
+		}
+	}
+	if err := d.howLeft(boot); err != nil {
+		return err
+	}
+	if err := d.loadStarts(); err != nil {
+		return err
+	}
+	if d.stop != StopNone {
+		st, err := d.loadState()
+		switch {
+		case err == nil:
+			d.unopened = st
+		case d.stop == StopClean:
+			d.stop = StopCrashed // without the state, nothing is known to be whole
+			fallthrough
+		default:
+			if !errors.Is(err, fs.ErrNotExist) {
+				d.logger.Warn("reading all logs, because their recovery points are not known", "error", err)
+			}
+		}
+	}
+	if err := d.findPartitions(); err != nil {
+		return err
+	}
+	// From here on a start that finds the clean marker would be wrong: it goes before anything is changed.
+	if err := disk.WriteFileSync(d.fs, filepath.Join(d.root, dirtyFile), []byte(boot+"\n")); err != nil {
+		return err
+	}
+	if err := d.fs.Remove(filepath.Join(d.root, cleanFile)); err == nil {
+		if err := d.fs.SyncDir(d.root); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	d.flusher = flush.New(flush.Options{Backend: flush.PerFile(d.o.FlushParallel), OnError: d.fail})
+	d.keeper.start(d)
+	return nil
+}
+
+func (d *Dir) howLeft(boot string) error {
+	if _, err := d.fs.Stat(filepath.Join(d.root, cleanFile)); err == nil {
+		d.stop = StopClean
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	b, err := disk.ReadFile(d.fs, filepath.Join(d.root, dirtyFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.stop = StopNone
+	case err != nil:
+		return err
+	case strings.TrimSpace(string(b)) == boot:
+		d.stop = StopKilled
+	default:
+		d.stop = StopCrashed
+	}
+	return nil
+}
+
+// findPartitions lists the partitions' folders and removes what was being made or deleted.
+func (d *Dir) findPartitions() error {
+	entries, err := d.fs.ReadDir(d.root)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		path := filepath.Join(d.root, name)
+		switch {
+		case disk.IsTmp(name) && !e.IsDir():
+			err = d.fs.Remove(path)
+		case strings.HasSuffix(name, newSuffix) || strings.HasSuffix(name, deleteSuffix):
+			err = d.fs.RemoveAll(path)
+		case strings.HasSuffix(name, straySuffix):
+			d.strays = append(d.strays, name)
+		case e.IsDir():
+			err = d.findPartition(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for name := range d.unopened {
+		if _, ok := d.onDisk[name]; !ok {
+			delete(d.unopened, name)
+		}
+	}
+	return nil
+}
+
+func (d *Dir) findPartition(name string) error {
+	i := strings.LastIndexByte(name, '-')
+	if i <= 0 {
+		return nil
+	}
+	index, err := strconv.ParseInt(name[i+1:], 10, 32)
+	if err != nil || index < 0 || strconv.FormatInt(index, 10) != name[i+1:] {
+		return nil
+	}
+	if st := d.unopened[name]; st != nil && d.stop == StopClean {
+		d.onDisk[name] = st.partition()
+		return nil
+	}
+	id, err := checkpoint.ReadMetadata(d.fs, filepath.Join(d.root, name))
+	if err != nil {
+		// Open sets it aside if the partition belongs here; a folder that is nobody's is left alone.
+		d.logger.Warn("a folder of the log directory has no usable partition.metadata", "folder", name, "error", err)
+		return nil
+	}
+	d.onDisk[name] = topic.Partition{ID: id, Topic: name[:i], Index: int32(index)}
+	if st := d.unopened[name]; st != nil && st.ID != id {
+		delete(d.unopened, name)
+	}
+	return nil
+}
+
+// LastStop says how the directory was left before this start.
+func (d *Dir) LastStop() Stop { return d.stop }
+
+// Strays names the folders that were set aside, now or earlier: they belonged to another topic id.
+func (d *Dir) Strays() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.strays...)
+}
+
+// Partitions returns what is on disk, opened or not, in no particular order.
+func (d *Dir) Partitions() []topic.Partition {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]topic.Partition, 0, len(d.onDisk)+len(d.logs))
+	for _, p := range d.onDisk {
+		out = append(out, p)
+	}
+	for _, l := range d.logs {
+		out = append(out, l.part)
+	}
+	return out
+}
+
+// openLogs lists the open logs; the caller holds mu.
+func (d *Dir) openLogs() []*Log {
+	logs := make([]*Log, 0, len(d.logs))
+	for _, l := range d.logs {
+		logs = append(logs, l)
+	}
+	return logs
+}
+
+func (d *Dir) nowMs() int64 { return d.o.Now().UnixMilli() }
+
+// Offline says why nothing is written to the directory any more, nil as long as all is well.
+func (d *Dir) Offline() error {
+	if p := d.offline.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail takes the directory offline for good (I-31). Who waits for a flush is woken by OnAdvance and finds Offline.
+func (d *Dir) fail(err error) {
+	if errors.Is(err, ErrOffline) {
+		return
+	}
+	err = fmt.Errorf("%s: %w: %w", d.root, ErrOffline, err)
+	if !d.offline.CompareAndSwap(nil, &err) {
+		return
+	}
+	d.logger.Error("the log directory is offline: a write to it failed, and what it holds is not known any more",
+		"path", d.root, "error", err)
+	d.mu.Lock()
+	logs := d.openLogs()
+	d.mu.Unlock()
+	for _, l := range logs {
+		l.notify()
+	}
+	if d.o.OnOffline != nil {
+		d.o.OnOffline(err)
+	}
+}
+
+// aside returns a folder name for what used to be called name. Kafka's names may be so long that they must be cut.
+func aside(name, suffix string) string {
+	var r [8]byte
+	if _, err := rand.Read(r[:]); err != nil {
+		panic(err) // crypto/rand never fails on the platforms that firn supports
+	}
+	return name[:min(len(name), 200)] + "." + hex.EncodeToString(r[:]) + suffix
+}
+
+// logSet is a set of logs.
+type logSet struct {
+	mu  sync.Mutex
+	set map[*Log]struct{}
+}
+
+func (s *logSet) add(l *Log) {
+	s.mu.Lock()
+	if s.set == nil {
+		s.set = map[*Log]struct{}{}
+	}
+	s.set[l] = struct{}{}
+	s.mu.Unlock()
+}
+
+// filter calls fn for every log and drops those for which it returns false.
+func (s *logSet) filter(fn func(*Log) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.set {
+		if !fn(l) {
+			delete(s.set, l)
+		}
+	}
+}

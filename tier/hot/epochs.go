@@ -1,0 +1,56 @@
+package hot
+
+import (
+	"fmt"
+
+	"github.com/firnlog/firn/tier/hot/checkpoint"
+	"github.com/firnlog/firn/tier/hot/epoch"
+)
+
+// Epochs returns the leader epochs of the log, oldest first.
+func (l *Log) Epochs() []epoch.Entry { return l.epochs.Load().Entries() }
+
+// EpochCache returns the leader epochs as an immutable value.
+func (l *Log) EpochCache() epoch.Cache { return *l.epochs.Load() }
+
+// EndOfEpoch answers OffsetForLeaderEpoch: the greatest epoch up to e and the offset at which it ends; both are
+// epoch.Undefined if the log does not know.
+func (l *Log) EndOfEpoch(e int32) (int32, int64) { return l.epochs.Load().EndFor(e, l.End()) }
+
+// EpochAt returns the epoch of the batch at the offset, epoch.Undefined if the log does not know.
+func (l *Log) EpochAt(offset int64) int32 { return l.epochs.Load().At(offset) }
+
+// latestEpoch returns the newest epoch, -1 if there is none.
+func (l *Log) latestEpoch() int32 {
+	e, ok := l.epochs.Load().Latest()
+	if !ok {
+		return -1
+	}
+	return e.Epoch
+}
+
+// AssignEpoch notes, durably, that leader epoch e begins at offset start, or at End if start is negative. From then on
+// appends in the name of an older epoch are ErrFenced. To assign the newest epoch again changes nothing; an older one
+// is ErrFenced.
+func (l *Log) AssignEpoch(e int32, start int64) error {
+	l.trimMu.Lock()
+	defer l.trimMu.Unlock()
+	return l.exclusive(func() error {
+		latest := l.latestEpoch()
+		if e < latest {
+			return fmt.Errorf("%s: epoch %d, the log is at %d: %w", l.name, e, latest, ErrFenced)
+		}
+		if start < 0 {
+			start = l.End()
+		}
+		c, changed := l.epochs.Load().Assign(e, start)
+		if !changed {
+			return nil
+		}
+		if err := checkpoint.WriteEpochs(l.dir.fs, l.folder(), c); err != nil {
+			return fmt.Errorf("%s: epoch %d: %w", l.name, e, err)
+		}
+		l.epochs.Store(&c)
+		return nil
+	})
+}

@@ -1,0 +1,198 @@
+package hot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/firnlog/firn/tier/disk"
+)
+
+// Suffixes of the files in a partition's folder.
+const (
+	logSuffix       = ".log"
+	indexSuffix     = ".index"
+	timeIndexSuffix = ".timeindex"
+	deletedSuffix   = ".deleted"
+)
+
+// errGone is what opening a trimmed segment's file gives. Readers look again.
+var errGone = errors.New("segment was trimmed")
+
+// fileName gives Kafka's name of a segment's file: the base offset in 20 digits and the suffix.
+func fileName(base int64, suffix string) string {
+	b := make([]byte, 0, 40)
+	digits := strconv.AppendInt(nil, base, 10)
+	for i := len(digits); i < 20; i++ {
+		b = append(b, '0')
+	}
+	b = append(b, digits...)
+	return string(append(b, suffix...))
+}
+
+// parseFileName reads what fileName writes.
+func parseFileName(name, suffix string) (base int64, ok bool) {
+	if len(name) != 20+len(suffix) || name[20:] != suffix {
+		return 0, false
+	}
+	for _, c := range name[:20] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+	}
+	base, err := strconv.ParseInt(name[:20], 10, 64)
+	return base, err == nil
+}
+
+// file is one of a segment's files. It is opened when it is first needed and closed by the Dir's sweep once
+// nobody used it for a while, so an idle log holds no descriptor.
+type file struct {
+	log    *Log
+	base   int64
+	suffix string
+
+	dirty atomic.Bool // written since the last fdatasync: not closed by the sweep
+
+	mu     sync.Mutex
+	h      *handle // nil: not open
+	gone   bool    // trimmed: never opened again
+	marked bool    // renamed to .deleted, the name to remove
+}
+
+// handle is an open file with the number of its users, the file's own reference included. The last one to let
+// go closes it, so a reader that pinned a trimmed segment can finish.
+type handle struct {
+	disk.File
+	dir  *Dir
+	refs atomic.Int32
+	used atomic.Int64 // the Dir's sweep count at the last use
+}
+
+func (f *file) path() string { return filepath.Join(f.log.folder(), fileName(f.base, f.suffix)) }
+
+// acquire opens the file if need be and pins it; release the handle after use. A missing file is made when
+// create is set.
+func (f *file) acquire(create bool) (*handle, error) {
+	d := f.log.dir
+	f.mu.Lock()
+	h := f.h
+	if h != nil {
+		h.refs.Add(1)
+		f.mu.Unlock()
+		h.used.Store(d.sweeps.Load())
+		return h, nil
+	}
+	defer f.mu.Unlock()
+	if f.gone {
+		return nil, errGone
+	}
+	flag := os.O_RDWR
+	if create {
+		flag |= os.O_CREATE
+	}
+	of, err := d.fs.OpenFile(f.path(), flag, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	h = &handle{File: of, dir: d}
+	h.refs.Store(2)
+	h.used.Store(d.sweeps.Load())
+	f.h = h
+	d.files.add(f)
+	return h, nil
+}
+
+func (h *handle) release() {
+	if h.refs.Add(-1) == 0 {
+		if err := h.Close(); err != nil {
+			h.dir.logger.Warn("closing a segment's file failed", "file", h.Name(), "error", err)
+		}
+	}
+}
+
+// shut closes the file as soon as its last user is done.
+func (f *file) shut() {
+	f.mu.Lock()
+	h := f.h
+	f.h = nil
+	f.mu.Unlock()
+	if h != nil {
+		f.log.dir.files.drop(f)
+		h.release()
+	}
+}
+
+// retire makes the file one that is no longer part of the log: who holds it may finish, nobody opens it anew.
+// The file gets the suffix .deleted, or is removed at once.
+func (f *file) retire(now bool) error {
+	d := f.log.dir
+	f.mu.Lock()
+	name := f.path()
+	f.gone = true
+	f.mu.Unlock()
+	f.shut()
+	var err error
+	if now {
+		err = d.fs.Remove(name)
+	} else {
+		err = d.fs.Rename(name, name+deletedSuffix)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // an index that was never needed
+	}
+	return err
+}
+
+// openFiles is the set of a Dir's open files.
+type openFiles struct {
+	mu  sync.Mutex
+	set map[*file]struct{}
+}
+
+func (o *openFiles) add(f *file) {
+	o.mu.Lock()
+	o.set[f] = struct{}{}
+	o.mu.Unlock()
+}
+
+func (o *openFiles) drop(f *file) {
+	o.mu.Lock()
+	delete(o.set, f)
+	o.mu.Unlock()
+}
+
+func (o *openFiles) len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.set)
+}
+
+// list returns the open files with the sweep at which each was last used.
+func (o *openFiles) list() []usedFile {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := make([]usedFile, 0, len(o.set))
+	for f := range o.set {
+		out = append(out, usedFile{file: f})
+	}
+	return out
+}
+
+type usedFile struct {
+	file *file
+	used int64
+}
+
+// readFull reads exactly len(p) bytes; a file that ends before is ErrCorruptLog.
+func readFull(f disk.File, p []byte, off int64) error {
+	n, err := f.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	return fmt.Errorf("%s: %d of %d bytes at %d: %w: %w", f.Name(), n, len(p), off, ErrCorruptLog, err)
+}

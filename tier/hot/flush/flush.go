@@ -1,0 +1,168 @@
+// Package flush decides when the logs of one disk are made durable: one Flusher a log directory, not one a
+// partition, because a disk has one queue and its file system one journal.
+//
+// A Flusher runs rounds. When idle it starts one as soon as a log is marked; logs that are marked while a round
+// runs wait for the next, so that under load every round carries the appends of all logs since the one before.
+// What a round does with its logs is the Backend's business: PerFile syncs each log's own files, a few at once.
+//
+// Invariants: a log that is marked after a round has begun is in a later round (never lost); the first failed
+// flush ends the Flusher for good (I-31): nothing is flushed after it, OnError is told once, and it is for its
+// owner to fail everyone who waits (I-02).
+//
+// It deliberately does not know what is in a log, who waits for it, or what "flushed" means for an offset.
+package flush
+
+import (
+	"sync"
+)
+
+// Log is what can be flushed.
+type Log interface {
+	// Sync makes durable what the log holds at the time of the call, and notes how far that is. It is called by
+	// one goroutine at a time for a log within a round. The Log sees to it that it is marked at most once until
+	// Sync begins, and that what is written after that marks it again.
+	Sync() error
+}
+
+// Backend flushes a set of logs and returns when all are durable, or the first error.
+type Backend interface {
+	Flush(dirty []Log) error
+}
+
+// Options configure a Flusher.
+type Options struct {
+	Backend Backend     // nil: PerFile(4)
+	OnError func(error) // called once, by the Flusher's goroutine, when a flush failed; may be nil
+}
+
+// Flusher runs the rounds of one disk. Its methods may be called concurrently.
+type Flusher struct {
+	o    Options
+	wake chan struct{} // buffered: a token means "something was marked"
+	quit chan struct{}
+	done chan struct{}
+
+	mu     sync.Mutex
+	dirty  []Log // marked for the next round
+	closed bool  // by Close, or by a failure
+}
+
+// New starts a Flusher. Close it to end its goroutine.
+func New(o Options) *Flusher {
+	if o.Backend == nil {
+		o.Backend = PerFile(4)
+	}
+	f := &Flusher{o: o, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	go f.run()
+	return f
+}
+
+// Mark puts the log into the next round. It does not block and does not wait. After Close or a failed flush it
+// does nothing.
+func (f *Flusher) Mark(l Log) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
+	f.dirty = append(f.dirty, l)
+	if len(f.dirty) == 1 {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Close ends the rounds: one that runs is finished, what is marked for the next is dropped. The owner flushes
+// that itself if it wants to.
+func (f *Flusher) Close() {
+	f.mu.Lock()
+	first := !f.closed
+	f.closed = true
+	f.dirty = nil
+	f.mu.Unlock()
+	if first {
+		close(f.quit)
+	}
+	<-f.done
+}
+
+func (f *Flusher) run() {
+	defer close(f.done)
+	var round []Log
+	for {
+		select {
+		case <-f.quit:
+			return
+		case <-f.wake:
+		}
+		f.mu.Lock()
+		round, f.dirty = f.dirty, round[:0]
+		f.mu.Unlock()
+		if len(round) == 0 {
+			continue
+		}
+		err := f.o.Backend.Flush(round)
+		clear(round) // the slice is used again; a removed log must not be kept alive by it
+		if err != nil {
+			f.fail(err)
+			return
+		}
+	}
+}
+
+func (f *Flusher) fail(err error) {
+	f.mu.Lock()
+	if !f.closed {
+		f.closed = true
+		f.dirty = nil
+		close(f.quit)
+	}
+	f.mu.Unlock()
+	if f.o.OnError != nil {
+		f.o.OnError(err)
+	}
+}
+
+// PerFile is the Backend that lets each log sync its own files, at most parallel at once (at least one).
+func PerFile(parallel int) Backend { return perFile(max(1, parallel)) }
+
+type perFile int
+
+func (n perFile) Flush(dirty []Log) error {
+	if len(dirty) == 1 {
+		return dirty[0].Sync() // the common case under light load: no goroutine
+	}
+	var (
+		mu    sync.Mutex
+		next  int
+		first error
+		wg    sync.WaitGroup
+	)
+	work := func() {
+		for {
+			mu.Lock()
+			if next == len(dirty) || first != nil {
+				mu.Unlock()
+				return
+			}
+			l := dirty[next]
+			next++
+			mu.Unlock()
+			if err := l.Sync(); err != nil {
+				mu.Lock()
+				if first == nil {
+					first = err
+				}
+				mu.Unlock()
+			}
+		}
+	}
+	for range min(int(n), len(dirty)) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+	return first
+}

@@ -1,0 +1,194 @@
+package hot
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+)
+
+// housekeeper is the one goroutine that looks after all logs of a Dir: flush.ms, files that nobody uses, deleted
+// segments, recovery points, and producers that went away.
+type housekeeper struct {
+	quit chan struct{}
+	done chan struct{}
+
+	saved   int64 // ms: the last save of the recovery points
+	expired int64 // ms: the last look for idle producers
+	swept   int64 // ms: the last sweep of open files
+
+	mu      sync.Mutex
+	deleted []deleted // by time
+}
+
+// deleted is a file that waits for its end.
+type deleted struct {
+	name string
+	at   int64 // ms
+}
+
+// expireEvery is how often idle producers are looked for, in ms (Kafka: producer.id.expiration.check.interval.ms).
+const expireEvery = 10 * 60 * 1000
+
+func (k *housekeeper) start(d *Dir) {
+	now := d.nowMs()
+	k.saved, k.expired, k.swept = now, now, now
+	k.quit, k.done = make(chan struct{}), make(chan struct{})
+	if d.o.Housekeep < 0 {
+		close(k.done)
+		return
+	}
+	go func() {
+		defer close(k.done)
+		t := time.NewTicker(d.o.Housekeep)
+		defer t.Stop()
+		for {
+			select {
+			case <-k.quit:
+				return
+			case <-t.C:
+				d.housekeep()
+			}
+		}
+	}()
+}
+
+func (k *housekeeper) close() {
+	close(k.quit)
+	<-k.done
+}
+
+func (k *housekeeper) deleteLater(name string, at int64) {
+	k.mu.Lock()
+	k.deleted = append(k.deleted, deleted{name, at})
+	k.mu.Unlock()
+}
+
+// housekeep does what is due. It is called by one goroutine.
+func (d *Dir) housekeep() {
+	k, now := &d.keeper, d.nowMs()
+	d.flushOld(now)
+	d.unlinkDeleted(now)
+	if d.Offline() != nil {
+		return
+	}
+	// Two sweeps without a use are what "idle for IdleClose" means.
+	if every := d.o.IdleClose.Milliseconds() / 2; now-k.swept >= every || d.files.len() > d.o.MaxOpenFiles {
+		k.swept = now
+		d.sweep()
+	}
+	if now-k.expired >= expireEvery {
+		k.expired = now
+		for _, l := range d.allLogs() {
+			l.expireProducers(now)
+		}
+	}
+	if now-k.saved >= d.o.SaveEvery.Milliseconds() {
+		k.saved = now
+		d.savePoints()
+	}
+}
+
+func (d *Dir) allLogs() []*Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.openLogs()
+}
+
+// flushOld flushes the logs in page-cache mode whose oldest unflushed batch is older than flush.ms.
+func (d *Dir) flushOld(now int64) {
+	d.dirty.filter(func(l *Log) bool {
+		l.mu.Lock()
+		from := l.dirtyFrom
+		l.mu.Unlock()
+		if from == 0 {
+			// The next append enters it again.
+			return false
+		}
+		if ms := l.config().FlushMs; ms != Forever && now-from >= ms {
+			l.mark()
+		}
+		return true
+	})
+}
+
+// unlinkDeleted removes the files whose delay is over.
+func (d *Dir) unlinkDeleted(now int64) {
+	k := &d.keeper
+	k.mu.Lock()
+	var due []string
+	k.deleted = slices.DeleteFunc(k.deleted, func(f deleted) bool {
+		if f.at > now {
+			return false
+		}
+		due = append(due, f.name)
+		return true
+	})
+	k.mu.Unlock()
+	for _, name := range due {
+		if err := d.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.logger.Warn("deleting a trimmed file failed, the next start tries again", "file", name, "error", err)
+		}
+	}
+}
+
+// sweep closes the files that were not used since the sweep before the last, and of the others the ones that were
+// not used for longest while there are more than MaxOpenFiles. A file with bytes that are not flushed stays open, so
+// that an error of writing them back is not lost with the descriptor; it is flushed, and closed next time.
+func (d *Dir) sweep() {
+	sweep := d.sweeps.Add(1)
+	open := d.files.list()
+	for i := range open {
+		open[i].used = open[i].file.lastUse()
+	}
+	slices.SortFunc(open, func(a, b usedFile) int { return int(a.used - b.used) })
+	for i, u := range open {
+		idle := sweep-u.used >= 2
+		if !idle && len(open)-i <= d.o.MaxOpenFiles {
+			return
+		}
+		l := u.file.log
+		if u.file.dirty.Load() {
+			l.mark()
+			continue
+		}
+		if s := l.active(); idle && s == segmentOf(l, u.file) {
+			if err := s.flushIndexes(); err != nil {
+				d.logger.Warn("writing an index failed, it stays in memory", "partition", l.name, "error", err)
+			}
+			s.idx.file.shut()
+			s.tidx.file.shut()
+		}
+		u.file.shut()
+	}
+}
+
+func segmentOf(l *Log, f *file) *segment {
+	segs := l.segments()
+	if i := segmentAt(segs, f.base); i >= 0 && segs[i].base == f.base {
+		return segs[i]
+	}
+	return nil
+}
+
+// lastUse returns the sweep at which the file was last used, 0 if it is closed.
+func (f *file) lastUse() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.h == nil {
+		return 0
+	}
+	return f.h.used.Load()
+}
+
+// savePoints saves the recovery points if any moved.
+func (d *Dir) savePoints() {
+	if !d.moved.Swap(false) {
+		return
+	}
+	if err := d.saveState(); err != nil {
+		d.moved.Store(true)
+		d.logger.Warn("saving the recovery points failed, a crash would have to read more", "error", err)
+	}
+}

@@ -1,0 +1,223 @@
+package hot
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sort"
+	"sync"
+)
+
+// The two indexes of a segment, in Kafka's formats (OffsetIndex, TimeIndex), all numbers big-endian, offsets
+// relative to the segment's base:
+//
+//	.index      last offset of a batch int32, position of that batch in the segment int32
+//	.timeindex  greatest timestamp so far int64, last offset of the batch that has it int32
+//
+// Every field of an index grows from entry to entry, which is what makes both searchable by each of theirs, and
+// what shows when a page of the file was lost in a power cut: index files are not synced, for they can be built
+// again from the segment.
+const (
+	indexEntry     = 8
+	timeIndexEntry = 12
+	maxIndexEntry  = timeIndexEntry
+	// tailBytes of entries are kept in memory before they are written: an append does not pay for two more
+	// system calls.
+	tailBytes = 4096
+)
+
+// index is one of a segment's index files with the entries that are not in it yet.
+type index struct {
+	file  file
+	width int
+
+	wmu sync.Mutex // serialises writes of the file; taken before mu
+
+	mu       sync.Mutex
+	onDisk   int    // entries in the file
+	tail     []byte // entries after those
+	verified bool   // the file is known to hold onDisk good entries
+}
+
+// indexField is where a number stands in an entry.
+type indexField struct {
+	at   int
+	wide bool // int64, else int32
+}
+
+var (
+	byOffset     = indexField{at: 0}             // .index
+	byPosition   = indexField{at: 4}             // .index
+	byTime       = indexField{at: 0, wide: true} // .timeindex
+	byTimeOffset = indexField{at: 8}             // .timeindex
+)
+
+// The fields of an entry of each index, for verify.
+var (
+	offsetFields = [2]indexField{byOffset, byPosition}
+	timeFields   = [2]indexField{byTime, byTimeOffset}
+)
+
+func (f indexField) of(entry []byte) int64 {
+	if f.wide {
+		return int64(binary.BigEndian.Uint64(entry[f.at:]))
+	}
+	return int64(int32(binary.BigEndian.Uint32(entry[f.at:])))
+}
+
+func (x *index) len() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.onDisk + len(x.tail)/x.width
+}
+
+// last returns the newest entry.
+func (x *index) last() (e [maxIndexEntry]byte, ok bool, err error) {
+	return x.floor(indexField{at: 0, wide: x.width == timeIndexEntry}, 1<<63-1)
+}
+
+// floor returns the last entry whose field is at most v; false when there is none. Entries that it finds may be
+// wrong if the index was not verified after a crash; see segment.verifyIndex.
+func (x *index) floor(field indexField, v int64) (e [maxIndexEntry]byte, ok bool, err error) {
+	x.mu.Lock()
+	n := len(x.tail) / x.width
+	i := sort.Search(n, func(i int) bool { return field.of(x.tail[i*x.width:]) > v })
+	if i > 0 {
+		copy(e[:], x.tail[(i-1)*x.width:i*x.width])
+		x.mu.Unlock()
+		return e, true, nil
+	}
+	disk := x.onDisk
+	x.mu.Unlock()
+	if disk == 0 {
+		return e, false, nil
+	}
+	return x.floorOnDisk(disk, field, v)
+}
+
+// indexBlock entries are read at once when the search has come down to so many.
+const indexBlock = 256
+
+func (x *index) floorOnDisk(n int, field indexField, v int64) (e [maxIndexEntry]byte, ok bool, err error) {
+	h, err := x.file.acquire(false)
+	if err != nil {
+		return e, false, err
+	}
+	defer h.release()
+	block := getBuf(indexBlock * maxIndexEntry)
+	defer putBuf(block)
+	lo, hi := 0, n // entries below lo are at most v, those from hi on are above
+	for hi-lo > indexBlock {
+		mid := int(uint(lo+hi) / 2)
+		b := block.b[:x.width]
+		if err := readFull(h, b, int64(mid*x.width)); err != nil {
+			return e, false, err
+		}
+		if field.of(b) <= v {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	b := block.b[:(hi-lo)*x.width]
+	if err := readFull(h, b, int64(lo*x.width)); err != nil {
+		return e, false, err
+	}
+	i := sort.Search(hi-lo, func(i int) bool { return field.of(b[i*x.width:]) > v })
+	if i == 0 {
+		return e, false, nil
+	}
+	copy(e[:], b[(i-1)*x.width:i*x.width])
+	return e, true, nil
+}
+
+// add appends an entry, in memory; full reports that it is time to flush.
+func (x *index) add(entry []byte) (full bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.tail = append(x.tail, entry...)
+	return len(x.tail) >= tailBytes
+}
+
+// flush writes the tail to the file and gives its memory back. The write is not under the mutex that readers need.
+func (x *index) flush() error {
+	x.wmu.Lock()
+	defer x.wmu.Unlock()
+	x.mu.Lock()
+	tail, at := x.tail, int64(x.onDisk*x.width)
+	x.mu.Unlock()
+	if len(tail) == 0 {
+		return nil
+	}
+	h, err := x.file.acquire(true)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	if _, err := h.WriteAt(tail, at); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.onDisk += len(tail) / x.width
+	if x.tail = x.tail[len(tail):]; len(x.tail) == 0 {
+		x.tail = nil
+	}
+	x.mu.Unlock()
+	return nil
+}
+
+// reset empties the index; the file's content is cut off.
+func (x *index) reset() error { return x.cut(0) }
+
+// cut keeps the first n entries. Everything must be in the file.
+func (x *index) cut(n int) error {
+	x.wmu.Lock()
+	defer x.wmu.Unlock()
+	h, err := x.file.acquire(true)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	if err := h.Truncate(int64(n * x.width)); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.onDisk, x.tail, x.verified = n, nil, true
+	x.mu.Unlock()
+	return nil
+}
+
+// bytes is the size that the file has once everything is flushed.
+func (x *index) bytes() int64 { return int64(x.len() * x.width) }
+
+// verify reads the first n entries of the file and checks that every field grows and stays within its limit.
+func (x *index) verify(n int, fields [2]indexField, limit [2]int64) error {
+	if n == 0 {
+		return nil
+	}
+	h, err := x.file.acquire(false)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	buf := getBuf(64 << 10)
+	defer putBuf(buf)
+	per := len(buf.b) / x.width
+	last := [2]int64{-1 << 63, -1 << 63}
+	for at := 0; at < n; at += per {
+		b := buf.b[:min(per, n-at)*x.width]
+		if err := readFull(h, b, int64(at*x.width)); err != nil {
+			return err
+		}
+		for i := 0; i < len(b); i += x.width {
+			for k, f := range fields {
+				v := f.of(b[i:])
+				if v <= last[k] || v > limit[k] {
+					return fmt.Errorf("%s: entry %d: %d after %d, at most %d: %w",
+						h.Name(), at+i/x.width, v, last[k], limit[k], ErrCorruptLog)
+				}
+				last[k] = v
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package hot
+
+import (
+	"fmt"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// TimeResult is a record that a lookup by time found.
+type TimeResult struct {
+	Offset    int64
+	Timestamp int64 // ms
+	Epoch     int32 // leader epoch of its batch
+}
+
+// OffsetForTime returns the first record in [LocalStart, limit) whose timestamp is at least ts (ms); false if there is
+// none. As in Kafka, segments and batches are chosen by their greatest timestamps, then the record by its own. A batch
+// whose records cannot be decoded counts as a whole, by its header; that is logged, and no error.
+func (l *Log) OffsetForTime(ts, limit int64) (r TimeResult, ok bool, err error) {
+	err = l.settled(func() error {
+		r, ok, err = l.offsetForTime(ts, limit)
+		return err
+	})
+	return r, ok && err == nil, err
+}
+
+func (l *Log) offsetForTime(ts, limit int64) (TimeResult, bool, error) {
+	limit = min(limit, l.End())
+	start := l.LocalStart()
+	for _, s := range l.segments() {
+		if s.base >= limit {
+			break
+		}
+		if t := s.now(); t.next <= start || t.maxTime < ts {
+			continue
+		}
+		r, ok, err := s.findTime(ts, start, limit)
+		if err != nil || ok {
+			return r, ok, err
+		}
+	}
+	return TimeResult{}, false, nil
+}
+
+func (s *segment) findTime(ts, start, limit int64) (r TimeResult, ok bool, err error) {
+	from, err := s.floorTime(ts, start)
+	if err != nil {
+		return r, false, err
+	}
+	t := s.now()
+	h, err := s.file.acquire(false)
+	if err != nil {
+		return r, false, err
+	}
+	defer h.release()
+	b := getBuf(smallBuf)
+	defer putBuf(b)
+	sc := scanner{f: h.File, pos: from, end: t.size, b: b.b}
+	for sc.next() {
+		if sc.h.BaseOffset >= limit {
+			return r, false, nil
+		}
+		if sc.h.MaxTimestamp < ts || sc.h.LastOffset() < start {
+			continue
+		}
+		r, ok := s.findRecord(h.File, &sc, ts, start)
+		if ok {
+			return r, r.Offset < limit, nil
+		}
+	}
+	return r, false, sc.err
+}
+
+// floorTime returns a position before which no batch reaches ts.
+func (s *segment) floorTime(ts, start int64) (int64, error) {
+	if err := s.checkIndexes(); err != nil {
+		return 0, nil // a walk from the beginning finds it as well
+	}
+	e, ok, err := s.tidx.floor(byTime, ts-1) // up to and with that entry, all are below ts
+	if err != nil {
+		return 0, nil
+	}
+	offset := max(start, s.base)
+	if ok {
+		offset = max(offset, s.base+byTimeOffset.of(e[:]))
+	}
+	pos, _, err := s.find(offset)
+	return pos, err
+}
+
+// findRecord finds the first record of the scanner's batch with a timestamp of at least ts and an offset of at least
+// start.
+func (s *segment) findRecord(f disk.File, sc *scanner, ts, start int64) (TimeResult, bool) {
+	r := TimeResult{Epoch: sc.h.LeaderEpoch}
+	b := make([]byte, sc.h.Size())
+	err := readFull(f, b, sc.at)
+	if err == nil && sc.h.BaseOffset >= start {
+		var ok bool
+		r.Offset, r.Timestamp, ok, err = record.FindTimestamp(b, ts, maxDecoded(s.log.config()))
+		if err == nil {
+			return r, ok
+		}
+	}
+	if err == nil { // the start lies within the batch
+		found := false
+		err = record.Records(b, maxDecoded(s.log.config()), func(_ int, rec *record.Record) error {
+			if t, off := sc.h.Timestamp(rec), sc.h.Offset(rec); !found && t >= ts && off >= start {
+				r.Offset, r.Timestamp, found = off, t, true
+			}
+			return nil
+		})
+		if err == nil {
+			return r, found
+		}
+	}
+	s.log.dir.logger.Warn("a batch cannot be decoded, a lookup by time takes it as a whole",
+		"partition", s.log.name, "offset", sc.h.BaseOffset, "error", err)
+	r.Offset, r.Timestamp = max(start, sc.h.BaseOffset), sc.h.MaxTimestamp
+	return r, true
+}
+
+// MaxTimestamp returns the first record in [LocalStart, limit) that has the greatest timestamp; false if there is no
+// record with one.
+func (l *Log) MaxTimestamp(limit int64) (r TimeResult, ok bool, err error) {
+	err = l.settled(func() error {
+		r, ok, err = l.maxTimestamp(limit)
+		return err
+	})
+	return r, ok && err == nil, err
+}
+
+func (l *Log) maxTimestamp(limit int64) (TimeResult, bool, error) {
+	limit = min(limit, l.End())
+	start := l.LocalStart()
+	var best *segment
+	bestTime, bestOffset := int64(record.NoTimestamp), int64(0)
+	for _, s := range l.segments() {
+		if s.base >= limit {
+			break
+		}
+		t := s.now()
+		if t.next > limit || s.base < start { // only a part of it counts
+			var err error
+			if t.maxTime, t.maxTimeOffset, err = s.maxTimeWithin(start, limit); err != nil {
+				return TimeResult{}, false, err
+			}
+		}
+		if t.maxTime > bestTime {
+			best, bestTime, bestOffset = s, t.maxTime, t.maxTimeOffset
+		}
+	}
+	if best == nil {
+		return TimeResult{}, false, nil
+	}
+	r, err := best.maxTimeRecord(bestOffset)
+	return r, err == nil, err
+}
+
+// maxTimeWithin returns the greatest timestamp of the batches in [start, limit) and the last offset of the first batch
+// that has it.
+func (s *segment) maxTimeWithin(start, limit int64) (maxTime, offset int64, err error) {
+	maxTime, offset = record.NoTimestamp, s.base
+	from := int64(0)
+	if start > s.base {
+		if from, _, err = s.find(start); err != nil {
+			return 0, 0, err
+		}
+	} else if err := s.checkIndexes(); err == nil {
+		// The index says what the greatest is up to one of its entries.
+		e, ok, err := s.tidx.floor(byTimeOffset, limit-1-s.base)
+		if err == nil && ok {
+			maxTime, offset = byTime.of(e[:]), s.base+byTimeOffset.of(e[:])
+			if from, _, err = s.find(offset); err != nil {
+				return 0, 0, err
+			}
+		}
+	}
+	end, _, err := s.find(limit)
+	if err != nil {
+		return 0, 0, err
+	}
+	err = s.walk(from, end, func(h *record.Header, _ int64) {
+		if h.MaxTimestamp > maxTime {
+			maxTime, offset = h.MaxTimestamp, h.LastOffset()
+		}
+	})
+	return maxTime, offset, err
+}
+
+// maxTimeRecord returns the first record with the greatest timestamp of the batch that holds the offset.
+func (s *segment) maxTimeRecord(offset int64) (TimeResult, error) {
+	pos, _, err := s.find(offset)
+	if err != nil {
+		return TimeResult{}, err
+	}
+	h, err := s.file.acquire(false)
+	if err != nil {
+		return TimeResult{}, err
+	}
+	defer h.release()
+	buf := getBuf(smallBuf)
+	defer putBuf(buf)
+	sc := scanner{f: h.File, pos: pos, end: s.now().size, b: buf.b}
+	if !sc.next() {
+		return TimeResult{}, fmt.Errorf("no batch at offset %d: %w", offset, sc.err)
+	}
+	b := make([]byte, sc.h.Size())
+	if err := readFull(h.File, b, pos); err != nil {
+		return TimeResult{}, err
+	}
+	return TimeResult{Offset: record.MaxTimestampOffset(b, maxDecoded(s.log.config())),
+		Timestamp: sc.h.MaxTimestamp, Epoch: sc.h.LeaderEpoch}, nil
+}

@@ -1,0 +1,300 @@
+package hot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/checkpoint"
+	"github.com/firnlog/firn/tier/hot/epoch"
+	"github.com/firnlog/firn/tier/hot/producer"
+	"github.com/firnlog/firn/tier/record"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+// Open returns the partition's log, recovering or making it if need be; cfg nil means Options.Config. Opening it again
+// returns the same Log and leaves its config alone. After a clean stop this costs one stat; many may be opened at
+// once. A folder of that name with another topic id, or with none, is set aside under another name, kept and reported
+// (I-38).
+func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
+	if p.ID.IsZero() || p.Topic == "" || p.Index < 0 {
+		return nil, fmt.Errorf("partition %q with topic id %s cannot be opened", p, p.ID)
+	}
+	if cfg == nil {
+		cfg = d.defaults
+	}
+	name := p.String()
+	l, done, err := d.enter(name)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if l != nil {
+		if l.part.ID == p.ID {
+			return l, nil
+		}
+		d.drop(l)
+		if err := d.setAside(name, fmt.Sprintf("topic id %s is now %s", l.part.ID, p.ID)); err != nil {
+			return nil, err
+		}
+	}
+	if l, err = d.open(p, cfg); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", name, err)
+	}
+	d.mu.Lock()
+	d.logs[name] = l
+	delete(d.onDisk, name)
+	delete(d.unopened, name)
+	d.mu.Unlock()
+	return l, nil
+}
+
+// enter makes the caller the only one at the partition's folder until done is called.
+func (d *Dir) enter(name string) (l *Log, done func(), err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.opening[name] {
+		d.cond.Wait()
+	}
+	if d.closed {
+		return nil, nil, ErrClosed
+	}
+	if err := d.Offline(); err != nil {
+		return nil, nil, err
+	}
+	d.opening[name] = true
+	return d.logs[name], func() {
+		d.mu.Lock()
+		delete(d.opening, name)
+		d.cond.Broadcast()
+		d.mu.Unlock()
+	}, nil
+}
+
+func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
+	name := p.String()
+	folder := filepath.Join(d.root, name)
+	d.mu.Lock()
+	found, known := d.onDisk[name]
+	st := d.unopened[name]
+	d.mu.Unlock()
+	if !known {
+		if _, err := d.fs.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			return d.create(p, cfg)
+		} else if err != nil {
+			return nil, err
+		}
+		if err := d.setAside(name, "it has no usable partition.metadata"); err != nil {
+			return nil, err
+		}
+		return d.create(p, cfg)
+	}
+	if found.ID != p.ID {
+		if err := d.setAside(name, fmt.Sprintf("its topic id is %s, not %s", found.ID, p.ID)); err != nil {
+			return nil, err
+		}
+		return d.create(p, cfg)
+	}
+	l := newLog(d, p, cfg)
+	return l, l.load(st)
+}
+
+// setAside renames a partition's folder so that it is never loaded, and keeps it.
+func (d *Dir) setAside(name, why string) error {
+	stray := aside(name, straySuffix)
+	if err := d.fs.Rename(filepath.Join(d.root, name), filepath.Join(d.root, stray)); err != nil {
+		return err
+	}
+	if err := d.fs.SyncDir(d.root); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.strays = append(d.strays, stray)
+	delete(d.onDisk, name)
+	delete(d.unopened, name)
+	d.mu.Unlock()
+	d.logger.Warn("a partition's folder was set aside", "folder", name, "as", stray, "because", why)
+	return nil
+}
+
+// create makes the folder of an empty log, durably.
+func (d *Dir) create(p topic.Partition, cfg *Config) (*Log, error) {
+	if err := d.forgetStarts(p); err != nil {
+		return nil, err
+	}
+	return d.build(p, cfg, 0, epoch.Cache{}, nil)
+}
+
+// build makes the folder of a log that begins at start. It is made under another name, so that at any moment there
+// is either no folder or a whole one.
+func (d *Dir) build(p topic.Partition, cfg *Config, start int64, epochs epoch.Cache,
+	producers []producer.Entry) (*Log, error) {
+	l := newLog(d, p, cfg)
+	tmp, err := d.prepareFolder(l, start, epochs, producers)
+	if err != nil {
+		if tmp != "" {
+			_ = d.fs.RemoveAll(tmp) // else the next start does it
+		}
+		return nil, err
+	}
+	folder := filepath.Join(d.root, l.name)
+	if err := d.fs.Rename(tmp, folder); err != nil {
+		_ = d.fs.RemoveAll(tmp)
+		return nil, err
+	}
+	if err := d.fs.SyncDir(d.root); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// prepareFolder makes the folder under a name that does not count yet, and l the log in it.
+func (d *Dir) prepareFolder(l *Log, start int64, epochs epoch.Cache, producers []producer.Entry) (string, error) {
+	tmp := filepath.Join(d.root, aside(l.name, newSuffix))
+	if err := d.fs.MkdirAll(tmp, 0o755); err != nil {
+		return tmp, err
+	}
+	name := filepath.Join(tmp, fileName(start, logSuffix))
+	f, err := d.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return tmp, err
+	}
+	if l.config().Preallocate {
+		err = f.Truncate(int64(l.config().SegmentBytes))
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && epochs.Len() > 0 {
+		err = checkpoint.WriteEpochs(d.fs, tmp, epochs)
+	}
+	if err == nil && len(producers) > 0 {
+		err = disk.WriteFileSync(d.fs, filepath.Join(tmp, fileName(start, snapshotSuffix)),
+			producer.AppendSnapshot(nil, producers))
+	}
+	if err == nil {
+		// Last, because it makes all entries of the folder durable.
+		err = checkpoint.WriteMetadata(d.fs, tmp, l.part.ID)
+	}
+	if err != nil {
+		return tmp, err
+	}
+	s := newSegment(l, start)
+	s.created, s.entrySynced = d.nowMs(), true
+	s.tail.modified = s.created
+	l.epochs.Store(&epochs)
+	l.begin([]*segment{s}, start)
+	l.producers.Reset(producers, start)
+	l.loaded = true
+	return tmp, nil
+}
+
+// begin makes segs, all durable, what the log consists of.
+func (l *Log) begin(segs []*segment, logStart int64) {
+	s := segs[len(segs)-1]
+	t := s.now()
+	l.segs.Store(&segs)
+	if !l.config().RemoteStorage {
+		logStart = max(logStart, segs[0].base)
+	}
+	l.logStart.Store(logStart)
+	l.wantStart.Store(logStart)
+	l.wantLocal.Store(max(segs[0].base, logStart))
+	l.localStart.Store(max(segs[0].base, logStart))
+	for _, v := range []interface{ Store(int64) }{&l.end, &l.flushed, &l.stable} {
+		v.Store(t.next)
+	}
+	for _, s := range segs {
+		s.synced, s.entrySynced = s.now().size, true
+	}
+	l.next = t.next
+	l.point = point{base: s.base, tail: t, index: s.idx.len(), timeIndex: s.tidx.len(),
+		sinceIndex: s.sinceIndex, firstTime: s.firstTime, timeAdded: s.timeAdded}
+	l.durable = l.point
+	l.resetPlan()
+}
+
+// Remove deletes the partition, opened or not: its folder is renamed, which is durable when Remove returns, and then
+// deleted. Regions that were read can still be sent. It is no error if there is no such partition.
+func (d *Dir) Remove(p topic.Partition) error {
+	name := p.String()
+	l, done, err := d.enter(name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	d.mu.Lock()
+	found, known := d.onDisk[name]
+	d.mu.Unlock()
+	switch {
+	case l != nil && l.part.ID == p.ID:
+		d.drop(l)
+	case l == nil && known && found.ID == p.ID:
+	default:
+		return nil // the folder, if any, is that of another life
+	}
+	gone := filepath.Join(d.root, aside(name, deleteSuffix))
+	if err := d.fs.Rename(filepath.Join(d.root, name), gone); err != nil {
+		return fmt.Errorf("removing %s: %w", name, err)
+	}
+	if err := d.fs.SyncDir(d.root); err != nil {
+		return fmt.Errorf("removing %s: %w", name, err)
+	}
+	d.mu.Lock()
+	delete(d.onDisk, name)
+	delete(d.unopened, name)
+	d.mu.Unlock()
+	if err := d.fs.RemoveAll(gone); err != nil {
+		d.logger.Warn("deleting a removed partition's files failed, the next start tries again",
+			"folder", gone, "error", err)
+	}
+	return nil
+}
+
+// drop closes a log whose folder is about to go, without flushing it. Appends that wait fail with ErrClosed.
+func (d *Dir) drop(l *Log) {
+	_ = l.exclusive(func() error { return nil }) // what is being written may finish
+	l.close(ErrClosed)
+	d.mu.Lock()
+	delete(d.logs, l.name)
+	d.mu.Unlock()
+}
+
+// close ends the log's use, for the reason err, and lets go of its files.
+func (l *Log) close(err error) {
+	l.mu.Lock()
+	for l.frozen || l.writing {
+		l.cond.Wait()
+	}
+	l.closed = err
+	l.cond.Broadcast()
+	if len(l.queue) > 0 {
+		l.rollback(nil, err)
+	}
+	segs := l.segments()
+	l.mu.Unlock()
+	l.syncMu.Lock() // a flush that runs ends before
+	defer l.syncMu.Unlock()
+	for _, s := range segs {
+		s.retired()
+		s.shut()
+	}
+	l.notify()
+}
+
+// retired keeps the segment's files from being opened again.
+func (s *segment) retired() {
+	for _, f := range []*file{&s.file, &s.idx.file, &s.tidx.file} {
+		f.mu.Lock()
+		f.gone = true
+		f.mu.Unlock()
+	}
+}
+
+// noTime is the tail of a segment that holds nothing.
+func noTime(base int64) segmentTail {
+	return segmentTail{next: base, maxTime: record.NoTimestamp, maxTimeOffset: base}
+}

@@ -1,0 +1,439 @@
+package hot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/checkpoint"
+	"github.com/firnlog/firn/tier/hot/epoch"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// load makes l what its folder holds; st is what the state file says of it, nil if nothing.
+func (l *Log) load(st *logState) error {
+	if st != nil && l.dir.stop == StopClean {
+		ok, err := l.loadClean(st)
+		if ok || err != nil {
+			return err
+		}
+	}
+	return l.recover(st)
+}
+
+// loadClean takes the log as it was closed. It reports false if the folder is not what the state file says.
+func (l *Log) loadClean(st *logState) (bool, error) {
+	segs := make([]*segment, len(st.Segments))
+	for i := range st.Segments {
+		segs[i] = st.segment(l, i)
+	}
+	s := segs[len(segs)-1]
+	info, err := l.dir.fs.Stat(s.file.path())
+	if err != nil || info.Size() != s.now().size {
+		l.dir.logger.Warn("a segment is not as it was closed, its log is recovered",
+			"partition", l.name, "segment", s.base, "error", err)
+		return false, nil
+	}
+	epochs, err := epoch.New(st.Epochs)
+	if err != nil {
+		return false, err
+	}
+	l.epochs.Store(&epochs)
+	l.begin(segs, max(st.Start, l.dir.startOf(l)))
+	return true, nil
+}
+
+// segment makes the i-th segment of the state, with its indexes as they were then.
+func (st *logState) segment(l *Log, i int) *segment {
+	g := st.Segments[i]
+	s := newSegment(l, g.Base)
+	s.tail = segmentTail{size: g.Size, next: g.Next, maxTime: g.MaxTime, maxTimeOffset: g.MaxTimeOffset,
+		modified: g.Modified}
+	s.idx.onDisk, s.tidx.onDisk = g.Index, g.TimeIndex
+	s.timeAdded, s.created = g.MaxTime, g.Modified
+	if i == len(st.Segments)-1 {
+		s.sinceIndex, s.firstTime, s.timeAdded = st.SinceIndex, st.FirstTime, st.TimeAdded
+	}
+	clean := l.dir.stop == StopClean
+	s.idx.verified, s.tidx.verified = clean, clean
+	return s
+}
+
+// startOf returns the log start that the checkpoint knows.
+func (d *Dir) startOf(l *Log) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.starts.log[key(l.part)]
+}
+
+func (d *Dir) localStartOf(l *Log) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(d.starts.log[key(l.part)], d.starts.local[key(l.part)])
+}
+
+// recovery is what happens to one log after a stop that was not clean.
+type recovery struct {
+	l       *Log
+	st      *logState
+	segs    []*segment
+	epochs  epoch.Cache
+	touched bool  // something was found or changed that is not known to be durable
+	cut     int64 // bytes that were cut off
+}
+
+// recover finds out what a log holds. What the state file vouches for is taken as it is; everything above is
+// verified, cut at the first batch that is not whole, and flushed, so that nothing is shown that a second power cut
+// could take away. Offsets below what was flushed are never cut (I-01): those bytes were whole before they counted.
+func (l *Log) recover(st *logState) error {
+	r := &recovery{l: l, st: st}
+	bases, err := r.list()
+	if err != nil {
+		return err
+	}
+	if err := r.readEpochs(); err != nil {
+		return err
+	}
+	trusted, err := r.trust(bases)
+	if err != nil {
+		return err
+	}
+	if err := r.verify(bases, trusted); err != nil {
+		return err
+	}
+	if err := r.finish(); err != nil {
+		return err
+	}
+	l.epochs.Store(&r.epochs)
+	l.begin(r.segs, max(l.dir.startOf(l), 0))
+	l.wantLocal.Store(max(l.localStart.Load(), l.dir.localStartOf(l)))
+	if r.cut > 0 {
+		l.dir.logger.Info("cut a torn tail", "partition", l.name, "end", l.End(), "bytes", r.cut)
+	}
+	return nil
+}
+
+// list returns the bases of the segments that belong to the log, in order, and removes leftovers.
+func (r *recovery) list() ([]int64, error) {
+	l := r.l
+	entries, err := l.dir.fs.ReadDir(l.folder())
+	if err != nil {
+		return nil, err
+	}
+	var bases []int64
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasSuffix(name, deletedSuffix) || disk.IsTmp(name) {
+			if err := l.dir.fs.Remove(filepath.Join(l.folder(), name)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if base, ok := parseFileName(name, logSuffix); ok {
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	start := l.dir.localStartOf(l)
+	for len(bases) > 1 && bases[1] <= start { // trimmed, and back after a power cut
+		if err := r.remove(bases[0]); err != nil {
+			return nil, err
+		}
+		bases = bases[1:]
+	}
+	return bases, nil
+}
+
+// remove deletes a segment's files.
+func (r *recovery) remove(base int64) error {
+	r.touched = true
+	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
+		err := r.l.dir.fs.Remove(filepath.Join(r.l.folder(), fileName(base, suffix)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) readEpochs() error {
+	epochs, err := checkpoint.ReadEpochs(r.l.dir.fs, r.l.folder())
+	switch {
+	case err == nil, checkpoint.IsMissing(err):
+	case errors.Is(err, checkpoint.ErrCorrupt):
+		// It is replaced as a whole, so no power cut does this. The batches carry their epochs, too.
+		r.l.dir.logger.Error("the leader epochs are read from the batches", "partition", r.l.name, "error", err)
+		r.st = nil
+	default:
+		return err
+	}
+	r.epochs = epochs
+	return nil
+}
+
+// trust takes the segments that the state file vouches for and returns how many of bases those are, the last one of
+// them perhaps in part.
+func (r *recovery) trust(bases []int64) (int, error) {
+	if r.st == nil || len(bases) == 0 {
+		return 0, nil
+	}
+	n := 0
+	for i, g := range r.st.Segments {
+		if g.Base < bases[0] {
+			continue // trimmed since
+		}
+		if n == len(bases) || g.Base != bases[n] {
+			break
+		}
+		info, err := r.l.dir.fs.Stat(filepath.Join(r.l.folder(), fileName(g.Base, logSuffix)))
+		if err != nil {
+			return 0, err
+		}
+		last := i == len(r.st.Segments)-1
+		if info.Size() < g.Size || (!last && info.Size() != g.Size) {
+			r.l.dir.logger.Error("a segment lost bytes that had been flushed", "partition", r.l.name,
+				"segment", g.Base, "bytes", info.Size(), "had", g.Size)
+			break
+		}
+		s := r.st.segment(r.l, i)
+		if last && info.Size() == g.Size {
+			s.synced = g.Size
+		}
+		r.segs = append(r.segs, s)
+		n++
+	}
+	return n, nil
+}
+
+// verify goes through everything that is not vouched for, and ends the log at the first batch that is not whole.
+func (r *recovery) verify(bases []int64, trusted int) error {
+	if trusted > 0 {
+		s := r.segs[trusted-1]
+		g := r.st.Segments[len(r.st.Segments)-1]
+		if s.base == g.Base {
+			whole, err := r.resume(s)
+			if err != nil {
+				return err
+			}
+			if !whole {
+				return r.removeFrom(bases, trusted)
+			}
+		}
+	}
+	for i := trusted; i < len(bases); i++ {
+		if n := len(r.segs); n > 0 && r.segs[n-1].now().next != bases[i] {
+			// A segment in between never reached the disk, so nothing from here on was ever flushed.
+			return r.removeFrom(bases, i)
+		}
+		s := newSegment(r.l, bases[i])
+		s.created = r.l.dir.nowMs()
+		r.segs = append(r.segs, s)
+		r.touched = true
+		whole, err := r.scan(s)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			return r.removeFrom(bases, i+1)
+		}
+	}
+	return nil
+}
+
+func (r *recovery) removeFrom(bases []int64, i int) error {
+	for _, base := range bases[i:] {
+		info, err := r.l.dir.fs.Stat(filepath.Join(r.l.folder(), fileName(base, logSuffix)))
+		if err != nil {
+			return err
+		}
+		r.cut += info.Size()
+		if err := r.remove(base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume goes on in a segment that is vouched for in part.
+func (r *recovery) resume(s *segment) (whole bool, err error) {
+	t := s.now()
+	err = s.idx.verify(s.idx.onDisk, offsetFields, [2]int64{t.next - s.base, t.size - 1})
+	if err == nil {
+		err = s.tidx.verify(s.tidx.onDisk, timeFields, [2]int64{1<<63 - 1, t.next - s.base})
+	}
+	if err != nil {
+		return r.again(s)
+	}
+	if s.synced == t.size {
+		s.setVerified() // nothing was written since
+		return true, r.cutIndexes(s)
+	}
+	r.touched = true
+	return r.scan(s)
+}
+
+// again verifies a segment from its beginning, because its indexes were damaged.
+func (r *recovery) again(s *segment) (bool, error) {
+	r.touched = true
+	t := noTime(s.base)
+	t.modified = s.tail.modified
+	s.set(t)
+	s.synced, s.sinceIndex = 0, 0
+	s.firstTime, s.timeAdded = record.NoTimestamp, record.NoTimestamp
+	s.idx.onDisk, s.tidx.onDisk = 0, 0
+	return r.scan(s)
+}
+
+// cutIndexes drops the entries that are beyond what is vouched for.
+func (r *recovery) cutIndexes(s *segment) error {
+	for _, x := range []*index{&s.idx, &s.tidx} {
+		info, err := r.l.dir.fs.Stat(x.file.path())
+		if errors.Is(err, fs.ErrNotExist) && x.onDisk == 0 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if info.Size() != int64(x.onDisk*x.width) {
+			if err := x.cut(x.onDisk); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// scan verifies the batches of s from the end of its tail on, enters them, and cuts the file after the last that is
+// whole. It reports whether that was all.
+func (r *recovery) scan(s *segment) (whole bool, err error) {
+	if err := r.cutIndexes(s); err != nil {
+		return false, err
+	}
+	h, err := s.file.acquire(false)
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
+	size, err := h.Size()
+	if err != nil {
+		return false, err
+	}
+	interval := int64(r.l.config().IndexIntervalBytes)
+	t := s.now()
+	err = verified(h.File, t.size, size, func(hd *record.Header) error {
+		if hd.BaseOffset < t.next {
+			return fmt.Errorf("offset %d after %d: %w", hd.BaseOffset, t.next, ErrCorruptLog)
+		}
+		if hd.LastOffset()-s.base > 1<<31-1 {
+			return fmt.Errorf("offset %d in segment %d: %w", hd.LastOffset(), s.base, ErrCorruptLog)
+		}
+		if s.note(&t, hd, interval) {
+			if err := s.flushIndexes(); err != nil {
+				return err
+			}
+		}
+		r.epochs, _ = r.epochs.Assign(hd.LeaderEpoch, hd.BaseOffset)
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrCorruptLog) {
+		return false, err
+	}
+	t.modified = r.l.dir.nowMs()
+	s.set(t)
+	s.setVerified()
+	if t.size < size {
+		r.cut += size - t.size
+		return false, h.Truncate(t.size)
+	}
+	return true, nil
+}
+
+// verified calls fn for every batch of f between positions pos and end that is whole and whose CRC is good. The
+// first that is not is ErrCorruptLog.
+func verified(f disk.File, pos, end int64, fn func(*record.Header) error) error {
+	block := getBuf(largeBuf)
+	defer putBuf(block)
+	b := block.b
+	for pos < end {
+		n := int(min(int64(len(b)), end-pos))
+		if err := readFull(f, b[:n], pos); err != nil {
+			return err
+		}
+		used := 0
+		for used < n {
+			h, err := record.CheckStored(b[used:n])
+			if errors.Is(err, record.ErrTruncated) && int64(n) < end-pos {
+				break // it may be whole in the file
+			}
+			if err != nil {
+				return fmt.Errorf("%s: position %d: %w: %w", f.Name(), pos+int64(used), ErrCorruptLog, err)
+			}
+			if err := fn(&h); err != nil {
+				return err
+			}
+			used += h.Size()
+		}
+		pos += int64(used)
+		if used == 0 { // a batch that is larger than the buffer
+			h, err := record.ParseHeader(b[:n])
+			if err == nil {
+				err = plausible(h, end-pos)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: position %d: %w: %w", f.Name(), pos, ErrCorruptLog, err)
+			}
+			b = make([]byte, h.Size())
+		}
+	}
+	return nil
+}
+
+// finish makes what was found durable. There is always a segment to append to.
+func (r *recovery) finish() error {
+	l, d := r.l, r.l.dir
+	if len(r.segs) == 0 {
+		start := d.localStartOf(l)
+		if r.st != nil { // its files are gone: at least no offset is handed out again (I-03)
+			d.logger.Error("all segments are gone", "partition", l.name, "had", r.st.end())
+			start = max(start, r.st.end())
+		}
+		s, err := l.createSegment(start, d.nowMs())
+		if err != nil {
+			return err
+		}
+		r.segs, r.touched = []*segment{s}, true
+	}
+	end := r.segs[len(r.segs)-1].now().next
+	r.epochs, _ = r.epochs.TruncateFromEnd(end)
+	if err := l.dropSnapshots(func(base int64) bool {
+		r.touched = r.touched || base > end
+		return base > end // of what was cut: other batches will have those offsets
+	}); err != nil {
+		return err
+	}
+	if !r.touched {
+		return nil
+	}
+	for _, s := range r.segs {
+		if r.st != nil && s.base < r.st.Segments[len(r.st.Segments)-1].Base {
+			continue
+		}
+		if err := r.sync(s); err != nil {
+			return err
+		}
+	}
+	return d.fs.SyncDir(l.folder())
+}
+
+func (r *recovery) sync(s *segment) error {
+	h, err := s.file.acquire(false)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	return h.Datasync()
+}

@@ -1,0 +1,291 @@
+package hot
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"sync"
+
+	"github.com/firnlog/firn/tier/record"
+)
+
+// segment is one .log file with its indexes. The last one of a log is active: it grows.
+type segment struct {
+	log  *Log
+	base int64
+	file file
+	idx  index // .index
+	tidx index // .timeindex
+
+	mu   sync.Mutex
+	tail segmentTail // guarded by mu; written by the log's writer only
+
+	// Guarded by the log's mu.
+	synced      int64 // bytes of the file known to be durable
+	entrySynced bool  // the folder's entry for the file is known to be durable
+
+	// Owned by the log's writer.
+	sinceIndex int64 // bytes appended since the last index entry
+	firstTime  int64 // greatest timestamp of the first batch; NoTimestamp if empty or unknown
+	created    int64 // ms: when the segment was begun in this process, for rolling by time
+	timeAdded  int64 // timestamp of the last entry in the time index
+}
+
+// segmentTail is what an append changes, read as one so that size and next belong together.
+type segmentTail struct {
+	size          int64 // bytes of whole batches; the file may be longer (a failed write, preallocation)
+	next          int64 // offset after the last batch
+	maxTime       int64 // greatest timestamp, NoTimestamp if there is none
+	maxTimeOffset int64 // last offset of the first batch that has it
+	modified      int64 // ms: the last append
+}
+
+func newSegment(l *Log, base int64) *segment {
+	s := &segment{log: l, base: base}
+	s.file = file{log: l, base: base, suffix: logSuffix}
+	s.idx = index{width: indexEntry, file: file{log: l, base: base, suffix: indexSuffix}, verified: true}
+	s.tidx = index{width: timeIndexEntry, file: file{log: l, base: base, suffix: timeIndexSuffix}, verified: true}
+	s.tail = noTime(base)
+	s.firstTime, s.timeAdded = record.NoTimestamp, record.NoTimestamp
+	return s
+}
+
+func (s *segment) now() segmentTail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tail
+}
+
+func (s *segment) set(t segmentTail) {
+	s.mu.Lock()
+	s.tail = t
+	s.mu.Unlock()
+}
+
+// note enters a batch that lies at position pos = t.size into the indexes and into t. Like Kafka, an entry is
+// made for the first batch after more than interval bytes without one.
+func (s *segment) note(t *segmentTail, h *record.Header, interval int64) (flush bool) {
+	if t.size == 0 {
+		s.firstTime = h.MaxTimestamp
+	}
+	if h.MaxTimestamp > t.maxTime {
+		t.maxTime, t.maxTimeOffset = h.MaxTimestamp, h.LastOffset()
+	}
+	if s.sinceIndex > interval {
+		var e [maxIndexEntry]byte
+		binary.BigEndian.PutUint32(e[0:], uint32(h.LastOffset()-s.base))
+		binary.BigEndian.PutUint32(e[4:], uint32(t.size))
+		flush = s.idx.add(e[:indexEntry])
+		flush = s.addTime(t) || flush
+		s.sinceIndex = 0
+	}
+	s.sinceIndex += int64(h.Size())
+	t.size += int64(h.Size())
+	t.next = h.NextOffset()
+	return flush
+}
+
+// addTime enters the greatest timestamp so far into the time index, unless it stands there.
+func (s *segment) addTime(t *segmentTail) (flush bool) {
+	if t.maxTime <= s.timeAdded {
+		return false
+	}
+	var e [maxIndexEntry]byte
+	binary.BigEndian.PutUint64(e[0:], uint64(t.maxTime))
+	binary.BigEndian.PutUint32(e[8:], uint32(t.maxTimeOffset-s.base))
+	s.timeAdded = t.maxTime
+	return s.tidx.add(e[:timeIndexEntry])
+}
+
+// flushIndexes writes what the indexes hold in memory. A failure costs nothing but memory: the next one tries again.
+func (s *segment) flushIndexes() error {
+	return errors.Join(s.idx.flush(), s.tidx.flush())
+}
+
+// finish completes the indexes of a segment that does not grow (any more, or until the next start): the last
+// entry of the time index is the greatest timestamp of all, and both files exist.
+func (s *segment) finish() error {
+	t := s.now()
+	s.addTime(&t)
+	if err := s.flushIndexes(); err != nil {
+		return err
+	}
+	for _, x := range []*index{&s.idx, &s.tidx} {
+		h, err := x.file.acquire(true)
+		if err != nil {
+			return err
+		}
+		h.release()
+	}
+	return nil
+}
+
+// shut closes the segment's files as soon as their users are done.
+func (s *segment) shut() {
+	s.file.shut()
+	s.idx.file.shut()
+	s.tidx.file.shut()
+}
+
+// find returns position and base offset of the first batch that ends above offset: the one that holds the offset
+// or, if there is none, the next. At the end of the segment these are the size and the next offset. Everything
+// before that position is wholly below or at offset.
+func (s *segment) find(offset int64) (pos, base int64, err error) {
+	t := s.now()
+	if offset >= t.next {
+		return t.size, t.next, nil
+	}
+	if offset <= s.base {
+		return 0, s.base, nil
+	}
+	if pos, ok := s.log.hints.get(s, offset); ok {
+		return pos, offset, nil
+	}
+	pos, base = t.size, t.next
+	err = s.scan(s.floorOffset(offset), t.size, func(sc *scanner) bool {
+		if sc.h.NextOffset() <= offset {
+			return true
+		}
+		pos, base = sc.at, sc.h.BaseOffset
+		return false
+	})
+	return pos, base, err
+}
+
+// boundary returns the end of the last batch that begins at or after position from and ends at or before limit,
+// or from if there is none, and the base offset of the batch that follows. end is the segment's end for the
+// caller, and next the offset there.
+func (s *segment) boundary(from, limit, end, next int64) (pos, base int64, err error) {
+	if limit >= end {
+		return end, next, nil
+	}
+	pos, base = end, next
+	err = s.scan(max(from, s.floorPosition(limit)), end, func(sc *scanner) bool {
+		if sc.pos > limit {
+			pos, base = sc.at, sc.h.BaseOffset
+			return false
+		}
+		return true
+	})
+	return pos, base, err
+}
+
+// scan calls fn for each batch from position pos, where one must begin, to end, until fn returns false.
+func (s *segment) scan(pos, end int64, fn func(*scanner) bool) error {
+	h, err := s.file.acquire(false)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	b := getBuf(smallBuf)
+	defer putBuf(b)
+	sc := scanner{f: h.File, pos: pos, end: end, b: b.b}
+	for sc.next() {
+		if !fn(&sc) {
+			return nil
+		}
+	}
+	return sc.err
+}
+
+// walk is scan for going through much of a segment.
+func (s *segment) walk(pos, end int64, fn func(*record.Header, int64)) error {
+	h, err := s.file.acquire(false)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	b := getBuf(largeBuf)
+	defer putBuf(b)
+	sc := scanner{f: h.File, pos: pos, end: end, b: b.b}
+	for sc.next() {
+		fn(&sc.h, sc.at)
+	}
+	return sc.err
+}
+
+// floorOffset returns a position where a batch begins from which offset is found by walking on.
+func (s *segment) floorOffset(offset int64) int64 {
+	return s.floor(byOffset, offset-s.base)
+}
+
+// floorPosition returns the largest known position at or below limit where a batch begins.
+func (s *segment) floorPosition(limit int64) int64 {
+	return s.floor(byPosition, limit)
+}
+
+func (s *segment) floor(field indexField, v int64) int64 {
+	if err := s.checkIndexes(); err != nil {
+		s.log.dir.logger.Warn("an index cannot be used, reading goes on without it",
+			"partition", s.log.name, "segment", s.base, "error", err)
+		return 0
+	}
+	e, ok, err := s.idx.floor(field, v)
+	if err != nil || !ok {
+		return 0 // without an index, a walk from the start finds everything
+	}
+	return byPosition.of(e[:])
+}
+
+// checkIndexes makes sure, once after a start that was not preceded by a clean stop, that the index files were
+// not damaged by a power cut, and builds them again if they were.
+func (s *segment) checkIndexes() error {
+	s.idx.mu.Lock()
+	ok := s.idx.verified
+	s.idx.mu.Unlock()
+	if ok {
+		return nil
+	}
+	s.log.indexMu.Lock()
+	defer s.log.indexMu.Unlock()
+	s.idx.mu.Lock()
+	ok = s.idx.verified
+	s.idx.mu.Unlock()
+	if ok {
+		return nil
+	}
+	t := s.now()
+	err := s.idx.verify(s.idx.len(), offsetFields, [2]int64{t.next - s.base, t.size - 1})
+	if err == nil {
+		err = s.tidx.verify(s.tidx.len(), timeFields, [2]int64{math.MaxInt64, t.next - s.base})
+	}
+	if err != nil {
+		s.log.dir.logger.Info("building the indexes of a segment again", "partition", s.log.name,
+			"segment", s.base, "because", err)
+		return s.rebuild()
+	}
+	s.setVerified()
+	return nil
+}
+
+func (s *segment) setVerified() {
+	for _, x := range []*index{&s.tidx, &s.idx} {
+		x.mu.Lock()
+		x.verified = true
+		x.mu.Unlock()
+	}
+}
+
+// rebuild makes both indexes anew from the batches. The segment must not grow meanwhile. Readers that come in
+// between find less than there is, and walk further.
+func (s *segment) rebuild() error {
+	if err := errors.Join(s.idx.reset(), s.tidx.reset()); err != nil {
+		return err
+	}
+	end := s.now().size
+	t := noTime(s.base)
+	s.sinceIndex, s.timeAdded = 0, record.NoTimestamp
+	interval := int64(s.log.config().IndexIntervalBytes)
+	var ferr error
+	err := s.walk(0, end, func(h *record.Header, _ int64) {
+		if s.note(&t, h, interval) && ferr == nil {
+			ferr = s.flushIndexes()
+		}
+	})
+	if err = errors.Join(err, ferr); err != nil {
+		return err
+	}
+	t.modified = s.now().modified
+	s.set(t)
+	return s.finish()
+}

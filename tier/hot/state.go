@@ -1,0 +1,191 @@
+package hot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"path/filepath"
+	"strconv"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/epoch"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+// stateFile, in the log directory, says up to where each log is known to be whole and durable. After a clean stop
+// (see cleanFile) that is all of it, so opening ten thousand logs reads one file. After a crash it is where
+// recovery begins: what is below is not read again. Without it everything is.
+//
+// It is text: a line {"version":1,"logs":N}, N lines of a logState each, and a line with the CRC-32C of everything
+// before, in 8 hexadecimal digits.
+const (
+	stateFile    = "firn-state"
+	stateVersion = 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type stateHeader struct {
+	Version int `json:"version"`
+	Logs    int `json:"logs"`
+}
+
+// logState is one log in the state file.
+type logState struct {
+	Topic      string        `json:"topic"`
+	Index      int32         `json:"partition"`
+	ID         topic.ID      `json:"id"`
+	Segments   []segState    `json:"segments"`       // oldest first; the last may have grown since
+	Epochs     []epoch.Entry `json:"epochs"`         // of use after a clean stop only
+	SinceIndex int64         `json:"since"`          // these three: see point
+	FirstTime  int64         `json:"first"`          // …
+	TimeAdded  int64         `json:"added"`          // …
+	Start      int64         `json:"start,omitzero"` // log start; of use after a clean stop only
+}
+
+// segState is a segment in the state file, up to where it is durable.
+type segState struct {
+	Base          int64 `json:"base"`
+	Next          int64 `json:"next"`
+	Size          int64 `json:"size"`
+	MaxTime       int64 `json:"max"`
+	MaxTimeOffset int64 `json:"maxo"`
+	Modified      int64 `json:"mod"`
+	Index         int   `json:"idx"`
+	TimeIndex     int   `json:"tidx"`
+}
+
+func (s *logState) partition() topic.Partition {
+	return topic.Partition{ID: s.ID, Topic: s.Topic, Index: s.Index}
+}
+
+// state describes the log up to where it is durable.
+func (l *Log) state() *logState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.durable
+	st := &logState{Topic: l.part.Topic, Index: l.part.Index, ID: l.part.ID, Epochs: l.epochs.Load().Entries(),
+		SinceIndex: at.sinceIndex, FirstTime: at.firstTime, TimeAdded: at.timeAdded, Start: l.logStart.Load()}
+	for _, s := range l.segments() {
+		if s.base > at.base {
+			break
+		}
+		t, index, timeIndex := s.now(), s.idx.len(), s.tidx.len()
+		if s.base == at.base {
+			t, index, timeIndex = at.tail, at.index, at.timeIndex
+		}
+		st.Segments = append(st.Segments, segState{Base: s.base, Next: t.next, Size: t.size, MaxTime: t.maxTime,
+			MaxTimeOffset: t.maxTimeOffset, Modified: t.modified, Index: index, TimeIndex: timeIndex})
+	}
+	return st
+}
+
+// check refuses what no log can have written, so that a damaged file cannot lead reads astray.
+func (s *logState) check() error {
+	if s.Topic == "" || s.Index < 0 || s.ID.IsZero() || len(s.Segments) == 0 {
+		return errors.New("a log without name, id or segments")
+	}
+	for i, g := range s.Segments {
+		// With a CRC over the file, only a fault of ours can make these; the worst would be a read far away.
+		if g.Base < 0 || g.Next < g.Base || g.Size < 0 || g.Index < 0 || g.TimeIndex < 0 ||
+			g.Index > math.MaxInt32 || g.TimeIndex > math.MaxInt32 || (i > 0 && g.Base < s.Segments[i-1].Next) {
+			return fmt.Errorf("%s-%d: segment %d is impossible: %+v", s.Topic, s.Index, i, g)
+		}
+	}
+	return nil
+}
+
+func (s *logState) end() int64 { return s.Segments[len(s.Segments)-1].Next }
+
+func encodeState(logs []*logState) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	if err := enc.Encode(stateHeader{Version: stateVersion, Logs: len(logs)}); err != nil {
+		return nil, err
+	}
+	for _, l := range logs {
+		if err := enc.Encode(l); err != nil {
+			return nil, err
+		}
+	}
+	fmt.Fprintf(&b, "%08x\n", crc32.Checksum(b.Bytes(), castagnoli))
+	return b.Bytes(), nil
+}
+
+func decodeState(b []byte) ([]*logState, error) {
+	const trailer = 9
+	if len(b) < trailer || b[len(b)-1] != '\n' {
+		return nil, errors.New("cut short")
+	}
+	body, sum := b[:len(b)-trailer], string(b[len(b)-trailer:len(b)-1])
+	want, err := strconv.ParseUint(sum, 16, 32)
+	if err != nil || uint32(want) != crc32.Checksum(body, castagnoli) {
+		return nil, fmt.Errorf("CRC-32C %q does not match", sum)
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	var h stateHeader
+	if err := dec.Decode(&h); err != nil {
+		return nil, err
+	}
+	if h.Version != stateVersion {
+		return nil, fmt.Errorf("version %d, this firn knows %d", h.Version, stateVersion)
+	}
+	if h.Logs < 0 || h.Logs > len(body) {
+		return nil, fmt.Errorf("%d logs announced", h.Logs)
+	}
+	logs := make([]*logState, 0, h.Logs)
+	for range h.Logs {
+		l := new(logState)
+		if err := dec.Decode(l); err != nil {
+			return nil, err
+		}
+		if err := l.check(); err != nil {
+			return nil, err
+		}
+		logs = append(logs, l)
+	}
+	return logs, nil
+}
+
+// saveState writes the state file, durably. Logs that were not opened stay as they stood in the last one.
+func (d *Dir) saveState() error {
+	return d.stateRuns.do(func() error {
+		d.mu.Lock()
+		states := make([]*logState, 0, len(d.logs)+len(d.unopened))
+		for _, st := range d.unopened {
+			states = append(states, st)
+		}
+		logs := d.openLogs()
+		d.mu.Unlock()
+		for _, l := range logs {
+			if err := l.active().flushIndexes(); err != nil {
+				d.logger.Warn("writing an index failed, it stays in memory", "partition", l.name, "error", err)
+			}
+			states = append(states, l.state())
+		}
+		b, err := encodeState(states)
+		if err != nil {
+			return err
+		}
+		return disk.WriteFileSync(d.fs, filepath.Join(d.root, stateFile), b)
+	})
+}
+
+func (d *Dir) loadState() (map[string]*logState, error) {
+	b, err := disk.ReadFile(d.fs, filepath.Join(d.root, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	logs, err := decodeState(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", stateFile, err)
+	}
+	m := make(map[string]*logState, len(logs))
+	for _, l := range logs {
+		m[l.partition().String()] = l
+	}
+	return m, nil
+}

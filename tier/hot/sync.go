@@ -1,0 +1,145 @@
+package hot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// mark puts the log into the flusher's next round, once.
+func (l *Log) mark() {
+	if l.marked.CompareAndSwap(false, true) {
+		l.dir.flusher.Mark(l)
+	}
+}
+
+// Flush makes everything that was written when it is called durable. It returns ErrOffline if that failed, now or
+// before: what was not flushed until then never will be (I-31).
+func (l *Log) Flush() error { return l.Sync() }
+
+// Sync is Flush, for the flusher.
+func (l *Log) Sync() error {
+	l.marked.Store(false) // what is written from here on marks anew
+	moved, err := l.sync()
+	if err != nil {
+		err = fmt.Errorf("flushing %s: %w", l.name, err)
+		l.dir.fail(err)
+		return fmt.Errorf("%w: %w", ErrOffline, err)
+	}
+	if moved {
+		l.notify()
+	}
+	return nil
+}
+
+// unsynced is a segment with what Sync has to make durable of it.
+type unsynced struct {
+	s     *segment
+	size  int64
+	entry bool // the folder's entry for the file, too
+}
+
+func (l *Log) sync() (moved bool, err error) {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if err := l.dir.Offline(); err != nil {
+		return false, err
+	}
+	todo, at := l.unsynced()
+	if len(todo) == 0 {
+		return false, nil
+	}
+	entry := false
+	for i := range todo {
+		if err := l.syncFile(&todo[i]); err != nil {
+			return false, err
+		}
+		entry = entry || todo[i].entry
+	}
+	if entry {
+		// A file that a power cut takes out of its folder takes its bytes along.
+		if err := l.dir.fs.SyncDir(l.folder()); err != nil && !l.removed(err) {
+			return false, err
+		}
+	}
+	return l.synced(todo, at), nil
+}
+
+// unsynced returns, under a short lock, what has been written and not flushed, oldest first, and the point to
+// which the log will be durable.
+func (l *Log) unsynced() ([]unsynced, point) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	segs, at := l.segments(), l.point
+	var todo []unsynced
+	for i := len(segs) - 1; i >= 0; i-- {
+		s := segs[i]
+		size := s.now().size
+		if s.base == at.base {
+			size = at.tail.size
+		}
+		if s.base > at.base || (s.synced >= size && s.entrySynced) {
+			if s.base < at.base {
+				break // what is older was flushed before
+			}
+			continue
+		}
+		todo = append(todo, unsynced{s: s, size: size, entry: !s.entrySynced})
+	}
+	for i, j := 0, len(todo)-1; i < j; i, j = i+1, j-1 {
+		todo[i], todo[j] = todo[j], todo[i]
+	}
+	return todo, at
+}
+
+func (l *Log) syncFile(u *unsynced) error {
+	h, err := u.s.file.acquire(false)
+	if errors.Is(err, errGone) || (err != nil && l.removed(err)) {
+		return nil // trimmed meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	done := l.dir.metrics.flushing()
+	err = h.Datasync()
+	done()
+	return err
+}
+
+// removed reports whether err is what a folder that is no more leads to.
+func (l *Log) removed(err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed != nil
+}
+
+// synced notes that the segments are durable, and reports whether Flushed or Stable moved.
+func (l *Log) synced(todo []unsynced, at point) bool {
+	l.mu.Lock()
+	for _, u := range todo {
+		u.s.synced = max(u.s.synced, u.size)
+		u.s.entrySynced = u.s.entrySynced || u.entry
+		if u.s.now().size == u.size {
+			u.s.file.dirty.Store(false)
+		}
+	}
+	moved := at.tail.next > l.flushed.Load()
+	if moved {
+		l.flushed.Store(at.tail.next)
+		l.dir.moved.Store(true)
+		l.durable = at
+	}
+	if l.end.Load() == at.tail.next {
+		l.dirtyFrom = 0
+	}
+	s := l.active()
+	l.mu.Unlock()
+	if s.base == at.base {
+		l.hints.put(s, at.tail.next, at.tail.size) // where the reads of the near future end
+	}
+	return l.raiseStable() || moved
+}
