@@ -210,7 +210,7 @@ func (r *retrier) List(ctx context.Context, prefix, after string, fn func(Info) 
 			return err
 		})
 		switch {
-		case stopped == ErrStop:
+		case errors.Is(stopped, ErrStop):
 			return nil
 		case stopped != nil:
 			return stopped

@@ -131,7 +131,7 @@ func (m *MinIO) waitReady() error {
 		}
 		select {
 		case <-m.proc.exited:
-			return fmt.Errorf("ended: %v", m.proc.err)
+			return fmt.Errorf("ended: %w", m.proc.err)
 		case <-time.After(30 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
@@ -171,7 +171,12 @@ func (m *MinIO) end(sig syscall.Signal) error {
 }
 
 // Pause stops the server in its tracks: it accepts connections and answers nothing.
-func (m *MinIO) Pause() error { return m.signal(syscall.SIGSTOP) }
+func (m *MinIO) Pause() error {
+	if err := m.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return waitStopped(m.proc) // the signal alone may take effect some time later
+}
 
 // Resume ends a Pause.
 func (m *MinIO) Resume() error { return m.signal(syscall.SIGCONT) }

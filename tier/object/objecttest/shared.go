@@ -127,7 +127,7 @@ func startContainer(dir string) (*MinIO, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: container: %w", ErrNoMinIO, err)
 	}
-	m.closer = func() { testcontainers.TerminateContainer(c) }
+	m.closer = func() { _ = testcontainers.TerminateContainer(c) }
 	if m.Endpoint, err = c.PortEndpoint(ctx, "9000/tcp", ""); err != nil {
 		m.closer()
 		return nil, fmt.Errorf("container: %w", err)

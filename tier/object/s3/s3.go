@@ -141,7 +141,7 @@ func fail(ctx context.Context, op, key string, c rest.Condition, err error) erro
 		a.Status = 0 // an answer that could not be read
 	}
 	if a.Status == 0 && a.Code == "" && strings.Contains(err.Error(), "get identity") {
-		a.Err = fmt.Errorf("%w in environment, profile, files or role (%v)", rest.ErrNoCredentials, err)
+		a.Err = fmt.Errorf("%w in environment, profile, files or role (%w)", rest.ErrNoCredentials, err)
 	}
 	return rest.Failure(ctx, op, key, c, a)
 }

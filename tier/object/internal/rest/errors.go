@@ -36,7 +36,7 @@ func Failure(ctx context.Context, op, key string, conditional Condition, a Answe
 	switch {
 	case kind == nil:
 		return fmt.Errorf("%s: %s", what, text)
-	case errors.Is(a.Err, io.ErrUnexpectedEOF) && kind != io.ErrUnexpectedEOF:
+	case errors.Is(a.Err, io.ErrUnexpectedEOF) && !errors.Is(kind, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: %w: %w: %s", what, kind, io.ErrUnexpectedEOF, text)
 	}
 	return fmt.Errorf("%s: %w: %s", what, kind, text)
@@ -215,7 +215,7 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = Failure(b.ctx, "read", b.key, Unconditional, Answer{Err: err})
 	}
 	return n, err

@@ -96,7 +96,7 @@ func (u Upload[T]) Run(ctx context.Context, p Parts, body io.ReaderAt, size int6
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 		defer cancel()
 		if aborted := u.Abort(clean); aborted != nil && !errors.Is(aborted, ErrNoUpload) {
-			err = fmt.Errorf("%w (and its parts could not be removed: %v)", err, aborted)
+			err = fmt.Errorf("%w (and its parts could not be removed: %s)", err, aborted.Error())
 		}
 		return object.Info{}, err
 	}

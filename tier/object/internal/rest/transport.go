@@ -137,7 +137,7 @@ func (b *stallBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p)
 	b.timer.Stop()
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.stalled {
