@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+// Metadata 0-13. With auto.create.topics.enable a topic that is asked for by name is made at once, so that the answer
+// already lists it: there is no LEADER_NOT_AVAILABLE in between. Versions 0-3 cannot say that they do not want it.
+//
+// Deliberate gaps: internal topics are not made this way.
+var metadataHandler = handler{3, 0, 13, blocking((*API).metadata)}
+
+func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.MetadataResponse)
+	resp.AuthorizedOperations = noOperations
+	img := a.Cluster.Image()
+	if req.Version >= 8 && req.Version <= 10 && req.IncludeClusterAuthorizedOperations {
+		resp.AuthorizedOperations = clusterOperations
+	}
+	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
+	if all {
+		for _, t := range img.Topics() {
+			resp.Topics = append(resp.Topics, a.describeTopic(img, t, req))
+		}
+	} else {
+		img = a.askedFor(ctx, req, resp)
+	}
+	resp.ClusterID, resp.ControllerID = &img.ClusterID, a.controller(img)
+	for _, b := range sortedBrokers(img) {
+		l := a.listener(b)
+		n := kmsg.NewMetadataResponseBroker()
+		n.NodeID, n.Host, n.Port, n.Rack = b.ID, l.Host, l.Port, rack(b)
+		resp.Brokers = append(resp.Brokers, n)
+	}
+	return resp
+}
+
+// askedFor lists the topics that the request names, by id or by name, and returns the image that they are from.
+func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse) *metadata.Image {
+	img := a.Cluster.Image()
+	refused := map[string]error{}
+	if missing := a.missing(img, req); len(missing) > 0 && (req.AllowAutoTopicCreation || req.Version < 4) && a.Config.AutoCreateTopics {
+		refused = a.autoCreate(ctx, missing)
+		img = a.Cluster.Image()
+	}
+	seen := map[string]bool{}
+	for _, rt := range req.Topics {
+		if id := topic.ID(rt.TopicID); rt.Topic == nil || !id.IsZero() {
+			t := img.TopicByID(id)
+			if t == nil {
+				resp.Topics = append(resp.Topics, unknownTopic(rt.Topic, id, kerr.UnknownTopicID))
+				continue
+			}
+			resp.Topics = append(resp.Topics, a.describeTopic(img, t, req))
+			continue
+		}
+		if seen[*rt.Topic] {
+			continue
+		}
+		seen[*rt.Topic] = true
+		switch t := img.TopicByName(*rt.Topic); {
+		case t != nil:
+			resp.Topics = append(resp.Topics, a.describeTopic(img, t, req))
+		case metadata.ValidateTopicName(*rt.Topic) != nil:
+			resp.Topics = append(resp.Topics, unknownTopic(rt.Topic, topic.ID{}, kerr.InvalidTopicException))
+		case refused[*rt.Topic] != nil:
+			resp.Topics = append(resp.Topics, unknownTopic(rt.Topic, topic.ID{}, refused[*rt.Topic]))
+		default:
+			resp.Topics = append(resp.Topics, unknownTopic(rt.Topic, topic.ID{}, kerr.UnknownTopicOrPartition))
+		}
+	}
+	return img
+}
+
+// missing are the valid names in the request that no topic has.
+func (a *API) missing(img *metadata.Image, req *kmsg.MetadataRequest) (names []string) {
+	seen := map[string]bool{}
+	for _, rt := range req.Topics {
+		if rt.Topic == nil || seen[*rt.Topic] || !topic.ID(rt.TopicID).IsZero() {
+			continue
+		}
+		seen[*rt.Topic] = true
+		if img.TopicByName(*rt.Topic) == nil && metadata.ValidateTopicName(*rt.Topic) == nil && !metadata.IsInternal(*rt.Topic) {
+			names = append(names, *rt.Topic)
+		}
+	}
+	return names
+}
+
+// autoCreate makes topics with the broker's defaults and says which could not be made, and why.
+func (a *API) autoCreate(ctx context.Context, names []string) map[string]error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	refused := map[string]error{}
+	var edits []metadata.Edit
+	var edited []string
+	for _, name := range names {
+		spec := kmsg.NewCreateTopicsRequestTopic()
+		spec.Topic, spec.NumPartitions, spec.ReplicationFactor = name, -1, -1
+		plan, err := a.planTopic(a.Cluster.Image(), &spec)
+		if err != nil {
+			refused[name] = err
+			continue
+		}
+		edits, edited = append(edits, plan.edit), append(edited, name)
+	}
+	if len(edits) == 0 {
+		return refused
+	}
+	for i, err := range a.Cluster.Commit(ctx, edits...) {
+		switch {
+		case err == nil || errors.Is(err, metadata.ErrTopicExists):
+		case errors.Is(err, metadata.ErrInvalidTopic):
+			refused[edited[i]] = err
+		default:
+			a.Logger.Warn("cannot create a topic that a client asked for", "topic", edited[i], "error", err)
+			refused[edited[i]] = kerr.LeaderNotAvailable // the client asks again
+		}
+	}
+	return refused
+}
+
+func unknownTopic(name *string, id topic.ID, err error) kmsg.MetadataResponseTopic {
+	t := kmsg.NewMetadataResponseTopic()
+	t.ErrorCode, t.Topic, t.TopicID, t.AuthorizedOperations = code(err), name, id, noOperations
+	if name != nil {
+		t.IsInternal = metadata.IsInternal(*name)
+	}
+	return t
+}
+
+func (a *API) describeTopic(img *metadata.Image, t *metadata.Topic, req *kmsg.MetadataRequest) kmsg.MetadataResponseTopic {
+	out := kmsg.NewMetadataResponseTopic()
+	name := t.Name
+	out.Topic, out.TopicID, out.IsInternal = &name, t.ID, t.Internal || metadata.IsInternal(t.Name)
+	out.AuthorizedOperations = noOperations
+	if req.IncludeTopicAuthorizedOperations {
+		out.AuthorizedOperations = topicOperations
+	}
+	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
+	for i, p := range t.Partitions {
+		n := kmsg.NewMetadataResponseTopicPartition()
+		n.Partition, n.Leader, n.LeaderEpoch, n.Replicas, n.ISR = int32(i), p.Leader, p.LeaderEpoch, p.Replicas, p.ISR
+		if img.Brokers[p.Leader] == nil {
+			n.Leader, n.ErrorCode = metadata.NoLeader, kerr.LeaderNotAvailable.Code
+		}
+		for _, r := range p.Replicas {
+			if img.Brokers[r] == nil {
+				n.OfflineReplicas = append(n.OfflineReplicas, r)
+			}
+		}
+		out.Partitions[i] = n
+	}
+	return out
+}

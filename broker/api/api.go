@@ -1,0 +1,169 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/broker/fetchsession"
+	"github.com/firnlog/firn/broker/partition"
+	"github.com/firnlog/firn/broker/wire"
+	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/tier/ledger"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+// Cluster is what the handlers need of the metadata. metadata.Store implements it.
+type Cluster interface {
+	Image() *metadata.Image
+	Commit(ctx context.Context, edits ...metadata.Edit) []error
+	CachedLedger(p topic.Partition) *ledger.Ledger
+}
+
+// ProducerIDs hands out producer ids.
+type ProducerIDs interface {
+	Next(ctx context.Context) (int64, error)
+}
+
+// Config is what the broker's configuration says about requests. Zero values take Kafka's defaults.
+type Config struct {
+	BrokerID          int32
+	AutoCreateTopics  bool              // auto.create.topics.enable
+	NumPartitions     int32             // num.partitions, 1
+	FetchMaxBytes     int               // fetch.max.bytes of the broker, 57671680
+	TopicDefaults     map[string]string // the broker's defaults for topic configs, by topic config name
+	Listener          string            // name of the listener whose addresses clients are told; "": each broker's first
+	Broker            []BrokerConfig    // further broker configs for DescribeConfigs
+	MaxPartitionsCall int               // new partitions in one CreateTopics or CreatePartitions, 10000
+}
+
+// Deps are what the handlers work with. Cluster, Partitions and ProducerIDs are needed.
+type Deps struct {
+	Config      Config
+	Cluster     Cluster
+	Partitions  *partition.Manager
+	Sessions    *fetchsession.Cache // nil: one with Kafka's limits
+	ProducerIDs ProducerIDs
+	Logger      *slog.Logger     // nil: slog.Default()
+	Now         func() time.Time // nil: time.Now
+}
+
+// API serves requests. It implements server.Handler.
+type API struct {
+	Deps
+	byKey map[int16]handler
+}
+
+// handler is one API key: the versions served, and what serves them. serve runs on the connection's reading
+// goroutine; see blocking for what must not.
+type handler struct {
+	key, min, max int16
+	serve         func(a *API, ctx context.Context, req *wire.Request, reply *wire.Reply)
+}
+
+// handlers is the table of everything that is served. There is no other list.
+func handlers() []handler {
+	return []handler{
+		produceHandler, fetchHandler, listOffsetsHandler, metadataHandler, findCoordinatorHandler, apiVersionsHandler,
+		createTopicsHandler, deleteTopicsHandler, deleteRecordsHandler, initProducerIDHandler,
+		offsetForLeaderEpochHandler, describeConfigsHandler, createPartitionsHandler, incrementalAlterConfigsHandler,
+		describeClusterHandler,
+	}
+}
+
+// Versions is the table of what is served, for server.Options.
+func Versions() []wire.Range {
+	var out []wire.Range
+	for _, h := range handlers() {
+		out = append(out, wire.Range{Key: h.key, Min: h.min, Max: h.max})
+	}
+	return out
+}
+
+// New makes the handlers.
+func New(d Deps) *API {
+	if d.Sessions == nil {
+		d.Sessions = fetchsession.New(fetchsession.Options{})
+	}
+	if d.Logger == nil {
+		d.Logger = slog.Default()
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	c := &d.Config
+	if c.NumPartitions == 0 {
+		c.NumPartitions = 1
+	}
+	if c.FetchMaxBytes == 0 {
+		c.FetchMaxBytes = 55 << 20
+	}
+	if c.MaxPartitionsCall == 0 {
+		c.MaxPartitionsCall = 10000
+	}
+	a := &API{Deps: d, byKey: map[int16]handler{}}
+	for _, h := range handlers() {
+		a.byKey[h.key] = h
+	}
+	return a
+}
+
+// Serve implements server.Handler.
+func (a *API) Serve(ctx context.Context, req *wire.Request, reply *wire.Reply) {
+	h, ok := a.byKey[req.Key]
+	if !ok || req.Version < h.min || req.Version > h.max {
+		reply.Close(fmt.Errorf("API key %d version %d is not served", req.Key, req.Version))
+		return
+	}
+	h.serve(a, ctx, req, reply)
+}
+
+// quick serves a request that kmsg parses and that is answered without waiting.
+func quick[R kmsg.Request](fn func(a *API, ctx context.Context, req R) kmsg.Response) func(*API, context.Context, *wire.Request, *wire.Reply) {
+	return func(a *API, ctx context.Context, req *wire.Request, reply *wire.Reply) {
+		m, err := req.Decode()
+		if err != nil {
+			reply.Close(err)
+			return
+		}
+		reply.Message(fn(a, ctx, m.(R)))
+	}
+}
+
+// blocking serves a request whose answer may wait for metadata, disk or archive: on a goroutine of its own. The
+// server bounds how many requests of a connection are under way.
+func blocking[R kmsg.Request](fn func(a *API, ctx context.Context, req R) kmsg.Response) func(*API, context.Context, *wire.Request, *wire.Reply) {
+	return func(a *API, ctx context.Context, req *wire.Request, reply *wire.Reply) {
+		m, err := req.Decode()
+		if err != nil {
+			reply.Close(err)
+			return
+		}
+		go func() {
+			defer a.recovered(req.Key, reply)
+			reply.Message(fn(a, ctx, m.(R)))
+		}()
+	}
+}
+
+// recovered keeps a mistake in a handler from ending the broker: the connection is closed and the rest goes on.
+func (a *API) recovered(key int16, reply *wire.Reply) {
+	if r := recover(); r != nil {
+		a.Logger.Error("request handler panicked", "api", kmsg.NameForKey(key), "panic", r, "stack", string(debug.Stack()))
+		reply.Close(fmt.Errorf("handler of API key %d panicked: %v", key, r))
+	}
+}
+
+// deadline bounds what a request waits for: by the timeout that the client sent, or, where it sent none, by 30 s.
+func deadline(ctx context.Context, timeoutMs int32) (context.Context, context.CancelFunc) {
+	d := time.Duration(timeoutMs) * time.Millisecond
+	if d <= 0 {
+		d = 30 * time.Second
+	}
+	// What was begun for a client is finished even if the client has gone: half a request helps nobody.
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/topicconfig"
+	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// code gives Kafka's error code for what any room of the house says. 0 for nil.
+func code(err error) int16 {
+	if err == nil {
+		return 0
+	}
+	var ke *kerr.Error
+	if errors.As(err, &ke) {
+		return ke.Code
+	}
+	for _, m := range codes {
+		if errors.Is(err, m.err) {
+			return m.code.Code
+		}
+	}
+	return kerr.UnknownServerError.Code
+}
+
+// codes maps the errors of other packages; the first that matches counts.
+var codes = []struct {
+	err  error
+	code *kerr.Error
+}{
+	{hot.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+	{hot.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
+	{hot.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
+	{hot.ErrUnknownProducer, kerr.UnknownProducerID},
+	{hot.ErrRecordTooLarge, kerr.MessageTooLarge},
+	{hot.ErrBatchListTooLarge, kerr.RecordListTooLarge},
+	{hot.ErrTimestamp, kerr.InvalidTimestamp},
+	{hot.ErrInvalidBatch, kerr.InvalidRecord},
+	{hot.ErrOutOfRange, kerr.OffsetOutOfRange},
+	{hot.ErrFenced, kerr.NotLeaderForPartition},
+	{hot.ErrFull, kerr.KafkaStorageError},
+	{hot.ErrOffline, kerr.KafkaStorageError},
+	{hot.ErrClosed, kerr.KafkaStorageError},
+	{hot.ErrCorruptLog, kerr.KafkaStorageError},
+	{record.ErrCorrupt, kerr.CorruptMessage},
+	{record.ErrCodec, kerr.UnsupportedCompressionType},
+	{record.ErrMagic, kerr.InvalidRecord},
+	{record.ErrTruncated, kerr.InvalidRecord},
+	{record.ErrTooLarge, kerr.MessageTooLarge},
+	{record.ErrInvalid, kerr.InvalidRecord},
+	{topicconfig.ErrInvalid, kerr.InvalidConfig},
+	{metadata.ErrTopicExists, kerr.TopicAlreadyExists},
+	{metadata.ErrUnknownTopic, kerr.UnknownTopicOrPartition},
+	{metadata.ErrInvalidTopic, kerr.InvalidTopicException},
+	{metadata.ErrPartitions, kerr.InvalidPartitions},
+	{metadata.ErrArchived, kerr.InvalidConfig},
+	{metadata.ErrInvalid, kerr.InvalidRequest},
+	{metadata.ErrConflict, kerr.RequestTimedOut}, // somebody else was faster, again and again
+	{metadata.ErrUnavailable, kerr.RequestTimedOut},
+	{metadata.ErrAmbiguous, kerr.RequestTimedOut},
+	{metadata.ErrLeaseLost, kerr.RequestTimedOut},
+	{metadata.ErrStoreDiskFull, kerr.KafkaStorageError},
+	{metadata.ErrClosed, kerr.RequestTimedOut},
+	{context.DeadlineExceeded, kerr.RequestTimedOut},
+	{context.Canceled, kerr.RequestTimedOut},
+}
+
+// refusal is an error code with a sentence for the client.
+type refusal struct {
+	code *kerr.Error
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.code }
+
+func refuse(code *kerr.Error, text string) error { return &refusal{code, text} }
+
+// message is the error message of an answer: nil when all is well, so that it is sent as null.
+func message(err error) *string {
+	if err == nil {
+		return nil
+	}
+	s := err.Error()
+	return &s
+}
