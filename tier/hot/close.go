@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/producer"
 )
 
@@ -39,13 +38,21 @@ func (d *Dir) Close() error {
 		err = d.saveState()
 	}
 	if err == nil {
-		err = disk.WriteFileSync(d.fs, filepath.Join(d.root, cleanFile), []byte(cleanMark))
+		err = d.markClean()
 	}
 	for _, l := range logs {
 		l.close(ErrClosed)
 	}
 	d.metrics.close()
 	return errors.Join(err, d.lock.Close())
+}
+
+// markClean makes the clean marker. Only that it is there counts, so its content is not synced.
+func (d *Dir) markClean() error {
+	if err := writeFile(d.fs, filepath.Join(d.root, cleanFile), []byte(cleanMark)); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(d.root)
 }
 
 // closeLogs brings the logs to rest, some at once, for each may have to wait for the disk.
@@ -101,13 +108,13 @@ func (l *Log) rest() error {
 }
 
 // saveProducers writes the producer snapshot of the log's end, if the next start would otherwise have to read batches
-// to know it. The caller is the writer and holds mu: the log is closed.
+// to know it. It is not synced: the batches say the same, as far as trims did not make another snapshot durable. The caller is the writer and holds mu: the log is closed.
 func (l *Log) saveProducers() error {
 	if !l.loaded || l.producers.Len() == 0 || l.active().now().size == 0 {
 		return nil // what the snapshot at the active segment's base says, if there is one, still holds
 	}
 	name := filepath.Join(l.folder(), fileName(l.next, snapshotSuffix))
-	if err := disk.WriteFileSync(l.dir.fs, name, producer.AppendSnapshot(nil, l.producers.Entries())); err != nil {
+	if err := writeFile(l.dir.fs, name, producer.AppendSnapshot(nil, l.producers.Entries())); err != nil {
 		return err
 	}
 	// Those of earlier stops are of no use any more; those of segments are, to trims.
