@@ -44,6 +44,7 @@ type Options struct {
 	FoldKeep    int           // recent segments that stay; 0: 100
 	Every       time.Duration // between rounds; 0: 1 min
 	ListEvery   time.Duration // between listings of the bucket for orphans; 0: 1 h
+	Timeout     time.Duration // for the store to answer; 0: 1 min
 
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
@@ -60,6 +61,7 @@ func (o Options) withDefaults() Options {
 	dur(&o.DeleteDelay, 7*24*time.Hour)
 	dur(&o.Every, time.Minute)
 	dur(&o.ListEvery, time.Hour)
+	dur(&o.Timeout, time.Minute)
 	if o.FoldAbove <= 0 {
 		o.FoldAbove = 1000
 	}
@@ -127,6 +129,7 @@ type Status struct {
 // New makes a Collector; it does nothing until Run or Round.
 func New(o Options) (*Collector, error) {
 	o = o.withDefaults()
+	o.Store = archive.Timed(o.Store, o.Timeout)
 	c := &Collector{o: o, lay: layoutOf(o.Meta.Image()), first: make(map[string]time.Time), folds: make(map[string]foldedSegs)}
 	if err := c.lay.Check(); err != nil {
 		return nil, fmt.Errorf("collector: %w", err)

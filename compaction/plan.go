@@ -38,7 +38,8 @@ func PlanRetention(l *ledger.Ledger, folds map[string][]ledger.Segment, hotBytes
 		}
 		segs, loaded := folds[f.Key]
 		if !loaded {
-			whole := ledger.Segment{Base: f.Base, Next: f.Next, DataBytes: f.DataBytes, MaxTimestamp: f.MaxTimestamp}
+			// A fold without timestamps goes by the ages of its segments, which are only known inside.
+			whole := ledger.Segment{Base: f.Base, Next: f.Next, DataBytes: f.DataBytes, MaxTimestamp: f.MaxTimestamp, CommittedAt: nowMs}
 			if w.due(whole) {
 				w.take(whole)
 				continue

@@ -1,7 +1,6 @@
 package cold
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -187,29 +186,22 @@ type buffers struct{ stored, raw []byte }
 
 // fetch gets all chunks that are not ready yet with one ranged GET, as far as it comes.
 func (r *Reader) fetch(g *group, bufs *buffers) error {
-	ctx, cancel := context.WithCancelCause(r.ctx)
-	defer cancel(nil)
-	watchdog := time.AfterFunc(r.o.StallTimeout, func() {
-		cancel(fmt.Errorf("%w: no byte in %v", object.ErrUnavailable, r.o.StallTimeout))
-	})
-	defer watchdog.Stop()
 	first, last := g.chunk(g.ready), g.chunk(g.span.count-1)
 	length := last.Position + int64(last.Length) - first.Position
 	r.metrics.gets.Inc()
-	body, err := r.o.Store.Get(ctx, g.key.object, g.a.seg.Position+first.Position, length)
+	body, err := r.o.Store.Get(r.ctx, g.key.object, g.a.seg.Position+first.Position, length)
 	if err != nil {
-		return stalled(ctx, err)
+		return err
 	}
 	defer body.Close()
-	in := &watched{body, watchdog, r.o.StallTimeout}
 	for g.ready < g.span.count {
 		c := g.chunk(g.ready)
 		bufs.stored = grow(bufs.stored, c.Length)
-		if _, err := io.ReadFull(in, bufs.stored); err != nil {
+		if _, err := io.ReadFull(body, bufs.stored); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return stalled(ctx, err)
+			return err
 		}
 		r.metrics.fetched.Add(float64(c.Length))
 		if err := r.addChunk(g, c, bufs); err != nil {
@@ -217,30 +209,6 @@ func (r *Reader) fetch(g *group, bufs *buffers) error {
 		}
 	}
 	return nil
-}
-
-// stalled prefers the watchdog's reason to "context canceled".
-func stalled(ctx context.Context, err error) error {
-	if ctx.Err() != nil && context.Cause(ctx) != ctx.Err() {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-// watched keeps the watchdog quiet while bytes come.
-type watched struct {
-	r       io.Reader
-	dog     *time.Timer
-	timeout time.Duration
-}
-
-// Read implements io.Reader.
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if n > 0 {
-		w.dog.Reset(w.timeout)
-	}
-	return n, err
 }
 
 func grow(b []byte, n int) []byte {

@@ -115,6 +115,7 @@ func New(o Options) (*Reader, error) {
 	if err := resetDir(o.FS, o.CacheDir); err != nil {
 		return nil, fmt.Errorf("cache folder: %w", err)
 	}
+	o.Store = archive.Timed(o.Store, o.StallTimeout)
 	r := &Reader{
 		o: o, maxRaw: min(4*o.GroupBytes, max(o.CacheBytes/8, 1)),
 		slots: make(chan struct{}, o.Workers), ahead: make(chan struct{}, max(o.Workers*3/4, 1)),

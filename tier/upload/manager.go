@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/firnlog/firn/tier/archive"
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/layout"
 	"github.com/firnlog/firn/tier/ledger"
@@ -31,6 +32,7 @@ type Options struct {
 	MaxBytes   int64         // of segments under construction, all jobs together; 0: 512 MiB
 	ChunkBytes int           // target size of a chunk; 0: 1 MiB
 	Settle     time.Duration // a busy partition is looked at once in so long; 0: 500 ms
+	Timeout    time.Duration // for the store to answer, uploads are given more by their size; 0: 1 min
 	BackoffMin time.Duration // first pause after a failure; 0: 500 ms
 	BackoffMax time.Duration // longest pause after failures; 0: 1 min
 
@@ -47,6 +49,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	def(&o.Settle, 500*time.Millisecond)
+	def(&o.Timeout, time.Minute)
 	def(&o.BackoffMin, 500*time.Millisecond)
 	def(&o.BackoffMax, time.Minute)
 	if o.Workers <= 0 {
@@ -127,6 +130,7 @@ func New(o Options) (*Manager, error) {
 	if err := resetDir(o.FS, o.SpoolDir); err != nil {
 		return nil, fmt.Errorf("uploader: spool folder: %w", err)
 	}
+	o.Store = archive.Timed(o.Store, o.Timeout)
 	m := &Manager{
 		o: o, wake: make(chan struct{}, 1), done: make(chan struct{}),
 		parts: make(map[topic.Partition]*Handle),
