@@ -35,6 +35,7 @@ type faulty struct {
 	mu    sync.Mutex
 	next  func() fate
 	queue []func()
+	stall bool // late requests arrive only when the test says so
 }
 
 var errGone = status.Error(codes.Unavailable, "the network ate it")
@@ -46,7 +47,7 @@ func (f *faulty) Txn(ctx context.Context) clientv3.Txn {
 
 func (f *faulty) Get(ctx context.Context, key string, o ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	f.mu.Lock()
-	release := len(f.queue) > 0 && rand.IntN(3) == 0
+	release := !f.stall && len(f.queue) > 0 && rand.IntN(3) == 0
 	var run func()
 	if release {
 		run, f.queue = f.queue[0], f.queue[1:]
@@ -184,6 +185,35 @@ func TestAmbiguousFenceAgainstAnother(t *testing.T) {
 	_, err := st.CommitLedger(t.Context(), p, ledger.Fence{From: 0})
 	require.ErrorIs(t, err, ledger.ErrConflict)
 	require.NotErrorIs(t, err, metadata.ErrAmbiguous)
+}
+
+// I-09: the lost request arrives between the read that did not find it and the next attempt.
+func TestAmbiguousArrivesJustBefore(t *testing.T) {
+	srv := embedded(t, "")
+	plain := store(t, srv.Client(), "")
+	id := topic.NewID()
+	require.NoError(t, plain.Commit(t.Context(), metadata.CreateTopic{ID: id, Name: "a", Partitions: metatest.Partitions(1, 0)})[0])
+	p := topic.Partition{ID: id, Topic: "a"}
+	var f *faulty
+	calls := 0
+	st, f := faultyStore(t, srv, func() fate {
+		if calls++; calls == 1 {
+			return late
+		}
+		for _, run := range f.queue {
+			run()
+		}
+		f.queue = nil
+		return deliver
+	})
+	f.stall = true
+	l, err := st.CommitLedger(t.Context(), p, ledger.Fence{From: 0})
+	require.NoError(t, err)
+	require.Equal(t, 2, calls)
+	require.Equal(t, int64(1), l.Fence)
+	now, err := plain.Ledger(t.Context(), p)
+	require.NoError(t, err)
+	require.Equal(t, l, now)
 }
 
 // I-09: when it cannot be settled in time, the error says so, and the same edit may be committed again.
