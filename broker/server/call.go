@@ -14,7 +14,7 @@ type call struct {
 	conn  *conn
 	req   wire.Request
 	reply wire.Reply
-	lease *lease
+	lease lease
 	bytes int // of the frame, its length prefix included
 
 	// Written under conn.mu when the answer is given, then read by who sends it.

@@ -62,7 +62,7 @@ type conn struct {
 	sender *wire.Sender // used by who set sending
 
 	// Of the reading goroutine alone.
-	lease    *lease    // of the frame that is being read
+	next     *call     // whose frame is being read
 	frameEnd time.Time // when it must be complete; zero = not begun
 	biggest  int       // frame so far
 
@@ -98,8 +98,8 @@ func newConn(s *Server, nc net.Conn, ip string) *conn {
 // run reads requests until the connection ends, or is to be drained.
 func (c *conn) run() {
 	err := c.readAll()
-	if c.lease != nil {
-		c.lease.release()
+	if c.next != nil {
+		c.next.lease.release()
 	}
 	if !errors.Is(err, errDrained) {
 		c.close(err)
@@ -115,7 +115,7 @@ func (c *conn) readAll() error {
 		if err != nil {
 			return err
 		}
-		c.lease = &lease{b: c.srv.memory}
+		c.next = &call{conn: c, lease: lease{b: c.srv.memory}}
 		frame, err := wire.ReadFrame(c, size, c.biggest)
 		if err != nil {
 			return c.readError(err, errSlowFrame)
@@ -243,7 +243,7 @@ func (c *conn) ReadFull(p []byte) error {
 // Reserve implements wire.FrameReader: it takes memory from the budget of all connections. Time that it waited for
 // others is not the client's fault, so the frame's time starts again.
 func (c *conn) Reserve(n int) error {
-	waited, err := c.lease.grow(c.ctx, int64(n))
+	waited, err := c.next.lease.grow(c.ctx, int64(n))
 	if err == nil && waited {
 		c.frameEnd = time.Time{}
 		err = c.frameDeadline()
@@ -265,8 +265,9 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 		frame.Free()
 		return fmt.Errorf("%w: key %d (%s) version %d", errVersion, h.Key, kmsg.NameForKey(h.Key), h.Version)
 	}
-	k := &call{conn: c, lease: c.lease, bytes: len(frame.B) + 4}
-	c.lease = nil
+	k := c.next
+	c.next = nil
+	k.bytes = len(frame.B) + 4
 	k.req = wire.Request{
 		Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID, Body: h.Body,
 		LocalAddr: c.nc.LocalAddr(), RemoteAddr: c.nc.RemoteAddr(), Received: time.Now(),

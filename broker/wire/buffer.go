@@ -65,8 +65,9 @@ type FrameReader interface {
 	Reserve(n int) error
 }
 
-// FirstGrowth is the memory that a frame of an unproven connection may take before any of it has arrived.
-const FirstGrowth = 64 << 10
+// FirstGrowth is the memory that a frame of an unproven connection may take before any of it has arrived: little enough
+// that all connections together, stalled, leave most of the budget to others.
+const FirstGrowth = 16 << 10
 
 // MaxFirst is the most that ReadFrame takes before any byte has arrived, and the largest buffer that is pooled.
 const MaxFirst = 1 << maxClassBits

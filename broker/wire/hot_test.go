@@ -423,7 +423,27 @@ func TestProduceHostile(t *testing.T) {
 	})
 }
 
-// A recycled request does not show the next one anything of its own.
+// I-32: a claim that the rest of the body cannot hold allocates nothing.
+func TestProduceClaimsAreBacked(t *testing.T) {
+	for version, body := range map[int16][]byte{
+		8: {0xff, 0xff, 0, 1, 0, 0, 0, 0, 0, 0x0f, 0, 0, 1, 2, 3},                  // 983,040 topics in three bytes
+		9: {0, 0, 1, 0, 0, 0, 0, 2, 2, 't', 0x80, 0x80, 0x3c, 1, 2, 3, 4, 5, 6, 7}, // as many partitions
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := new(ProduceRequest).Parse(version, body)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("version %d: accepted", version)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
+			t.Errorf("version %d: %d bytes allocated for a body of %d", version, got, len(body))
+		}
+	}
+}
+
+// A recycled request holds on to no frame and does not show the next
+// one anything of its own.
 func TestRecycledRequestsAreClean(t *testing.T) {
 	full, empty := kmsg.NewPtrProduceRequest(), kmsg.NewPtrProduceRequest()
 	fill(full, rand.New(rand.NewPCG(17, 18)))
@@ -433,6 +453,13 @@ func TestRecycledRequestsAreClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.recycle()
+	for _, tp := range p.Topics {
+		for _, q := range tp.Partitions {
+			if q.Records != nil {
+				t.Error("records of a frame that is gone")
+			}
+		}
+	}
 	body := empty.AppendTo(nil)
 	if err := p.Parse(9, body); err != nil {
 		t.Fatal(err)
