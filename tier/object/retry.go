@@ -204,10 +204,10 @@ func (r *retrier) List(ctx context.Context, prefix, after string, fn func(Info) 
 				after = i.Key
 				return nil
 			})
-			if stopped != nil {
-				return nil
+			if stopped == nil {
+				return err
 			}
-			return err
+			return nil // what fn wants is looked at below
 		})
 		switch {
 		case errors.Is(stopped, ErrStop):

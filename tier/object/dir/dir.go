@@ -101,8 +101,11 @@ func (s *Store) locked(fn func() error) error {
 	if err := flock(s.lock, syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	defer flock(s.lock, syscall.LOCK_UN)
-	return fn()
+	err := fn()
+	if unlocked := flock(s.lock, syscall.LOCK_UN); err == nil && unlocked != nil {
+		err = fmt.Errorf("unlock: %w", unlocked)
+	}
+	return err
 }
 
 func flock(f *os.File, how int) error {

@@ -50,7 +50,7 @@ func copySum(ctx context.Context, dst io.Writer, src io.ReaderAt, size int64) (s
 			return sum{}, fmt.Errorf("body ends at %d of %d bytes: %w", off+int64(n), size, err)
 		}
 		crc = crc32.Update(crc, castagnoli, p)
-		xx.Write(p)
+		_, _ = xx.Write(p) // never fails
 		if dst != nil {
 			if _, err := dst.Write(p); err != nil {
 				return sum{}, err

@@ -150,7 +150,7 @@ func (f *Store) strike(op Op) (kind, *rand.Rand) {
 	n := f.count[op]
 	f.count[op]++
 	h := fnv.New64a()
-	io.WriteString(h, string(op))
+	_, _ = io.WriteString(h, string(op)) // never fails
 	r := rand.New(rand.NewPCG(f.o.Seed, h.Sum64()+n*0x9e3779b97f4a7c15))
 	k := choose(op, (*f.rule.Load())[op], r.Float64())
 	if k != none {

@@ -36,7 +36,11 @@ func TestAcceptanceWithFaultsOff(t *testing.T) {
 // a store that fails half of the time must look like one that does not.
 func TestAcceptanceWithRetry(t *testing.T) {
 	rates := fault.Rates{Error: 0.2, Throttle: 0.1, Ambiguous: 0.2}
-	for seed := range uint64(2) {
+	seeds := uint64(2)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			objecttest.Run(t, func(t *testing.T) object.Store {
 				f := fault.New(folder(t), fault.Options{Seed: seed, Rule: fault.Everywhere(rates)})

@@ -109,7 +109,9 @@ func (m *MinIO) Start() error {
 		return fmt.Errorf("start %s: %w", m.binary, err)
 	}
 	if err := m.waitReady(); err != nil {
-		m.Kill()
+		if killed := m.Kill(); killed != nil {
+			err = fmt.Errorf("%w (and it could not be killed: %s)", err, killed.Error())
+		}
 		return fmt.Errorf("minio at %s: %w; its log:\n%s", m.Endpoint, err, m.tail())
 	}
 	return nil
