@@ -251,7 +251,8 @@ func TestControl(t *testing.T) {
 }
 
 func TestVarints(t *testing.T) {
-	for _, v := range []int64{0, -1, 1, 63, 64, -64, -65, 1 << 20, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64} {
+	for _, v := range []int64{0, -1, 1, 63, 64, -64, -65, 1 << 20, math.MaxInt32, math.MinInt32, math.MaxInt32 + 1,
+		math.MinInt32 - 1, 1 << 33, math.MaxInt64, math.MinInt64} {
 		b := appendVarint(nil, v)
 		require.Len(t, b, sizeVarint(v))
 		require.Equal(t, binary.AppendVarint(nil, v), b)
