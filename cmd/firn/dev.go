@@ -11,14 +11,16 @@ import (
 )
 
 type devCmd struct {
-	Data      string   `help:"Folder for everything that the broker keeps." default:"./firn-data" type:"path"`
-	Kafka     string   `help:"Where Kafka clients connect." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
-	Advertise string   `help:"The address that clients are told to come back to; the same as --kafka if empty." placeholder:"HOST:PORT"`
-	HTTP      string   `name:"http" help:"Where metrics, health and the tier commands are served." default:"127.0.0.1:9644" placeholder:"HOST:PORT"`
-	Store     string   `help:"Object store of the archive: dir:///path, s3://bucket/prefix?region=..., minio://host:port/bucket/prefix?secure=false. A folder under --data if empty." placeholder:"URL"`
-	Etcd      []string `help:"Endpoints of an etcd that runs already; without, one runs in this process." placeholder:"ENDPOINTS"`
-	Metadata  string   `name:"metadata-dir" help:"Folder for the etcd in this process, if not under --data." type:"path" placeholder:"DIR"`
-	LogLevel  string   `help:"How much to log." enum:"debug,info,warn,error" default:"warn"`
+	Data      string        `help:"Folder for everything that the broker keeps." default:"./firn-data" type:"path"`
+	Kafka     string        `help:"Where Kafka clients connect." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
+	Advertise string        `help:"The address that clients are told to come back to; the same as --kafka if empty." placeholder:"HOST:PORT"`
+	HTTP      string        `name:"http" help:"Where metrics, health and the tier commands are served." default:"127.0.0.1:9644" placeholder:"HOST:PORT"`
+	Store     string        `help:"Object store of the archive: dir:///path, s3://bucket/prefix?region=..., minio://host:port/bucket/prefix?secure=false. A folder under --data if empty." placeholder:"URL"`
+	Etcd      []string      `help:"Endpoints of an etcd that runs already; without, one runs in this process." placeholder:"ENDPOINTS"`
+	Metadata  string        `name:"metadata-dir" help:"Folder for the etcd in this process, if not under --data." type:"path" placeholder:"DIR"`
+	Grace     time.Duration `name:"archive-grace" help:"How long an object stays in the store after nothing names it any more." default:"1h" placeholder:"TIME"`
+	Interval  time.Duration `name:"archive-interval" help:"How often the archive is tended: retention, objects to delete." default:"1m" placeholder:"TIME"`
+	LogLevel  string        `help:"How much to log." enum:"debug,info,warn,error" default:"warn"`
 }
 
 // drainTime is how long a clean stop may take before what is left is given up.
@@ -44,7 +46,7 @@ func (d *devCmd) Run() error {
 		}
 		return err
 	}
-	collector, err := startCollector(n, logger)
+	collector, err := d.startCollector(n, logger)
 	if err != nil {
 		return stopAfter(n, err)
 	}
@@ -57,6 +59,10 @@ func (d *devCmd) Run() error {
 	collector()
 	return stopAfter(n, err)
 }
+
+// listEvery is how often the whole bucket is listed for orphans: seldom, because listing costs, and no more often
+// than they can become due.
+func (d *devCmd) listEvery() time.Duration { return max(d.Grace, d.Interval) }
 
 // stopAfter stops the broker cleanly and returns why it ended, or else why it could not stop.
 func stopAfter(n *node.Node, cause error) error {

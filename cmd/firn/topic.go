@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/firnlog/firn/tier/topic"
 )
 
 type topicCmd struct {
@@ -51,7 +53,7 @@ func (t *topicCreateCmd) Run(c *cli) error {
 		return kafkaError("create "+t.Topic, a.Err, a.ErrMessage)
 	}
 	if c.Output == outputJSON {
-		return printJSON(os.Stdout, map[string]any{"topic": t.Topic, "id": a.ID.String(), "partitions": a.NumPartitions, "replicationFactor": a.ReplicationFactor})
+		return printJSON(os.Stdout, map[string]any{"topic": t.Topic, "id": topicID(a.ID), "partitions": a.NumPartitions, "replicationFactor": a.ReplicationFactor})
 	}
 	verb := "created"
 	if t.DryRun {
@@ -88,7 +90,7 @@ func (t *topicListCmd) Run(c *cli) error {
 	}
 	rows := make([]row, 0, len(topics))
 	for _, d := range topics.Sorted() {
-		rows = append(rows, row{d.Topic, d.ID.String(), len(d.Partitions)})
+		rows = append(rows, row{d.Topic, topicID(d.ID), len(d.Partitions)})
 	}
 	if c.Output == outputJSON {
 		return printJSON(os.Stdout, rows)
@@ -160,9 +162,9 @@ func (t *topicDescribeCmd) Run(c *cli) error {
 		configs = onlySet(configs)
 	}
 	if c.Output == outputJSON {
-		return printJSON(os.Stdout, map[string]any{"topic": t.Topic, "id": d.ID.String(), "partitions": parts, "configs": configs})
+		return printJSON(os.Stdout, map[string]any{"topic": t.Topic, "id": topicID(d.ID), "partitions": parts, "configs": configs})
 	}
-	fmt.Printf("%s  id %s\n", t.Topic, d.ID)
+	fmt.Printf("%s  id %s\n", t.Topic, topicID(d.ID))
 	rows := make([]table.Row, 0, len(parts))
 	for _, p := range parts {
 		rows = append(rows, table.Row{p.Partition, p.Leader, p.Epoch, joinInts(p.Replicas), joinInts(p.ISR), p.Start, p.End})
@@ -243,6 +245,9 @@ func (t *topicDeleteCmd) Run(c *cli) error {
 	}
 	return errors.Join(failed...)
 }
+
+// topicID prints an id as Kafka's own tools do.
+func topicID(id kadm.TopicID) string { return topic.ID(id).String() }
 
 func joinInts(ns []int32) string {
 	s := make([]string, len(ns))

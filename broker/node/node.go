@@ -1,0 +1,328 @@
+// Package node puts one broker together: it opens metadata, log directory, archive and listeners in the order
+// in which they need each other, and closes them in the reverse. It decides nothing; each part's logic is in its
+// own package. What tends the archive (package compaction) is started beside it by cmd/firn, because broker and
+// compaction do not know each other.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/firnlog/firn/broker/api"
+	httpapi "github.com/firnlog/firn/broker/api/http"
+	"github.com/firnlog/firn/broker/partition"
+	"github.com/firnlog/firn/broker/server"
+	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/etcd"
+	"github.com/firnlog/firn/tier/cold"
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/layout"
+	"github.com/firnlog/firn/tier/object"
+	"github.com/firnlog/firn/tier/object/open"
+	"github.com/firnlog/firn/tier/upload"
+)
+
+// Node is a running broker.
+type Node struct {
+	cfg      Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	fatal    chan error
+	ready    atomic.Bool
+	closers  []closer // in the order in which they were opened
+
+	kafkaListener, httpListener net.Listener
+
+	store      object.Store
+	meta       *etcd.Store
+	dir        *hot.Dir
+	cold       *cold.Reader
+	uploads    *upload.Manager
+	partitions *partition.Manager
+}
+
+// closer is one thing to close at the end, and what to call it when that fails.
+type closer struct {
+	what  string
+	close func(ctx context.Context) error
+}
+
+// Start opens everything and returns when the broker serves. Its errors are sentences for the person who
+// started it. ctx bounds the start only.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	n := &Node{cfg: cfg.withDefaults(), fatal: make(chan error, 1), registry: prometheus.NewRegistry()}
+	n.log = n.cfg.Logger
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// Ports and folder come first: whoever started firn twice should hear of it at once.
+	steps := []func(context.Context) error{
+		n.lock, n.listen, n.openMetadata, n.openLog, n.openArchive, n.startPartitions, n.register, n.serve,
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			if closeErr := n.Stop(stopCtx); closeErr != nil {
+				n.log.Warn("closing after a failed start", "error", closeErr)
+			}
+			return nil, err
+		}
+	}
+	n.ready.Store(true)
+	return n, nil
+}
+
+func (n *Node) onStop(what string, close func(ctx context.Context) error) {
+	n.closers = append(n.closers, closer{what, close})
+}
+
+// Stop drains the listeners, closes everything in the reverse of the order in which it was opened, and marks a
+// clean stop. ctx bounds how long requests in flight may take.
+func (n *Node) Stop(ctx context.Context) error {
+	n.ready.Store(false)
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		if err := n.closers[i].close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", n.closers[i].what, err))
+		}
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+// Fatal delivers at most one error that the broker cannot go on with.
+func (n *Node) Fatal() <-chan error { return n.fatal }
+
+func (n *Node) fail(err error) {
+	select {
+	case n.fatal <- err:
+	default:
+	}
+}
+
+// KafkaAddr is the address that clients are told to connect to.
+func (n *Node) KafkaAddr() string {
+	l, err := n.cfg.advertised(n.kafkaListener.Addr())
+	if err != nil {
+		return n.kafkaListener.Addr().String()
+	}
+	return net.JoinHostPort(l.Host, fmt.Sprint(l.Port))
+}
+
+// HTTPAddr is where the HTTP side listens.
+func (n *Node) HTTPAddr() string { return n.httpListener.Addr().String() }
+
+// StoreURL names the archive, without credentials.
+func (n *Node) StoreURL() string { return n.store.URL() }
+
+// Store, Metadata and Registerer are what the collector works with.
+func (n *Node) Store() object.Store               { return n.store }
+func (n *Node) Metadata() metadata.Store          { return n.meta }           //nolint:revive // see Store
+func (n *Node) Registerer() prometheus.Registerer { return n.registry }       //nolint:revive // see Store
+func (n *Node) Layout() layout.Layout             { return layoutOf(n.meta) } //nolint:revive // see Store
+
+func layoutOf(m metadata.Store) layout.Layout {
+	img := m.Image()
+	return layout.Layout{ClusterID: img.ClusterID, Generation: img.Generation}
+}
+
+func (n *Node) lock(context.Context) error {
+	f, err := lockDataDir(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	n.onStop("data folder lock", func(context.Context) error { return f.Close() })
+	return nil
+}
+
+func (n *Node) listen(ctx context.Context) error {
+	var err error
+	if n.kafkaListener, err = n.listenOn(ctx, "--kafka", n.cfg.KafkaAddr); err != nil {
+		return err
+	}
+	n.httpListener, err = n.listenOn(ctx, "--http", n.cfg.HTTPAddr)
+	return err
+}
+
+func (n *Node) listenOn(ctx context.Context, flag, addr string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w (choose another address with %s)", addr, err, flag)
+	}
+	n.onStop("listener "+addr, func(context.Context) error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return l, nil
+}
+
+func (n *Node) openMetadata(ctx context.Context) error {
+	var client *etcd.Client
+	if len(n.cfg.EtcdEndpoints) > 0 {
+		var err error
+		if client, err = etcd.Connect(ctx, n.cfg.EtcdEndpoints, etcd.ConnectOptions{Logger: n.log}); err != nil {
+			return err
+		}
+		n.onStop("etcd client", func(context.Context) error { return client.Close() })
+	} else {
+		s, err := etcd.Embedded(ctx, etcd.EmbeddedOptions{Dir: n.cfg.MetadataDir, Logger: n.log})
+		if err != nil {
+			return err
+		}
+		n.onStop("etcd", func(context.Context) error { return s.Close() })
+		client = s.Client()
+	}
+	var err error
+	n.meta, err = etcd.OpenStore(ctx, client, etcd.StoreOptions{Logger: n.log, Registerer: n.registry})
+	if err != nil {
+		return err
+	}
+	n.onStop("metadata", func(context.Context) error { return n.meta.Close() })
+	return nil
+}
+
+func (n *Node) openLog(context.Context) error {
+	fs, err := disk.Root(n.cfg.logDir())
+	if err != nil {
+		return fmt.Errorf("log folder: %w", err)
+	}
+	n.dir, err = hot.OpenDir(hot.Options{
+		FS: fs, Path: n.cfg.logDir(), Logger: n.log, Registerer: n.registry, OnOffline: n.logOffline,
+	})
+	if err != nil {
+		return fmt.Errorf("log folder: %w", err)
+	}
+	n.onStop("log", func(context.Context) error { return n.dir.Close() })
+	return nil
+}
+
+// logOffline hears that the disk failed: what it held is not served any more (I-31).
+func (n *Node) logOffline(err error) {
+	n.log.Error("the log folder is offline: a write to its disk failed, and what is on it cannot be relied on until a restart", "folder", n.cfg.logDir(), "error", err)
+	if p := n.partitions; p != nil {
+		p.Offline(err)
+	}
+}
+
+func (n *Node) openArchive(ctx context.Context) error {
+	store, err := open.Open(ctx, n.cfg.StoreURL, open.Options{Logger: n.log, Registerer: n.registry})
+	if err != nil {
+		return err
+	}
+	if err := n.probe(ctx, store); err != nil {
+		return err
+	}
+	n.store = store
+	n.cold, err = cold.New(cold.Options{Store: store, CacheDir: n.cfg.cacheDir(), Room: n.room, Logger: n.log, Registerer: n.registry})
+	if err != nil {
+		return fmt.Errorf("cache folder: %w", err)
+	}
+	n.onStop("cache", func(context.Context) error { return n.cold.Close() })
+	n.uploads, err = upload.New(upload.Options{
+		Store: store, Ledgers: n.meta, Layout: layoutOf(n.meta), SpoolDir: n.cfg.spoolDir(), Logger: n.log, Registerer: n.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("upload: %w", err)
+	}
+	n.onStop("uploads", func(ctx context.Context) error { return n.uploads.Close(ctx, false) })
+	return nil
+}
+
+// probe finds out whether the store can be used. A store that does not answer stops only a broker that has
+// nothing yet: one that has data serves what is hot and catches up when the store is back.
+func (n *Node) probe(ctx context.Context, store object.Store) error {
+	probeCtx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	err := object.Probe(probeCtx, store)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, object.ErrNoCondition):
+		n.log.Warn("nothing is deleted from the archive by itself", "reason", err)
+		return nil
+	case errors.Is(err, object.ErrDenied), errors.Is(err, object.ErrNoBucket), len(n.meta.Image().Topics()) == 0:
+		return err
+	}
+	n.log.Warn("the archive does not answer; serving what is on local disk until it does", "store", store.URL(), "error", err)
+	return nil
+}
+
+func (n *Node) startPartitions(context.Context) error {
+	n.partitions = partition.New(partition.Options{
+		BrokerID: n.cfg.BrokerID,
+		Disk:     partition.OnDisk(n.dir), Metadata: n.meta, Archive: partition.OnArchive(n.cold), Uploads: n.uploads,
+		Settings: partition.SettingsOf(nil, n.log), Space: n.space,
+		Logger: n.log, Registerer: n.registry,
+	})
+	if err := n.partitions.Start(); err != nil {
+		return err
+	}
+	n.onStop("partitions", func(context.Context) error { n.partitions.Close(); return nil })
+	return nil
+}
+
+func (n *Node) register(ctx context.Context) error {
+	listener, err := n.cfg.advertised(n.kafkaListener.Addr())
+	if err != nil {
+		return err
+	}
+	id, err := directoryID(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	return n.meta.Register(ctx, metadata.Broker{
+		ID: n.cfg.BrokerID, Directory: id, Incarnation: drawID(), Version: n.cfg.Version, Listeners: []metadata.Listener{listener},
+	})
+}
+
+func (n *Node) serve(context.Context) error {
+	handler := api.New(api.Deps{
+		Config:  api.Config{BrokerID: n.cfg.BrokerID, AutoCreateTopics: true},
+		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: producerIDs{n.meta}, Logger: n.log,
+	})
+	kafka, err := server.New(server.Options{
+		Listener: n.kafkaListener, Handler: handler, Versions: api.Versions(), Logger: n.log, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	web := httpapi.NewServer(httpapi.Handler(n, n.registry, n.log))
+	go func() {
+		if err := web.Serve(n.httpListener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.fail(fmt.Errorf("http listener: %w", err))
+		}
+	}()
+	n.onStop("http", web.Shutdown)
+	go func() {
+		if err := kafka.Serve(); err != nil && !errors.Is(err, net.ErrClosed) {
+			n.fail(fmt.Errorf("kafka listener: %w", err))
+		}
+	}()
+	n.onStop("kafka listener", kafka.Shutdown)
+	return nil
+}
+
+// Ready implements httpapi.Broker.
+func (n *Node) Ready() error {
+	if !n.ready.Load() {
+		return errors.New("starting or stopping")
+	}
+	return n.dir.Offline()
+}
+
+// Healthy implements httpapi.Broker.
+func (n *Node) Healthy() error {
+	return errors.Join(n.dir.Offline(), n.meta.Health())
+}

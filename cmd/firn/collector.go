@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/firnlog/firn/broker/node"
+	"github.com/firnlog/firn/broker/partition"
+	"github.com/firnlog/firn/compaction"
+	"github.com/firnlog/firn/metadata"
+)
+
+// startCollector runs what tends the archive beside the broker and returns what ends it. It is wired here because
+// broker and compaction do not know each other.
+func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(), err error) {
+	settings := partition.SettingsOf(nil, logger)
+	c, err := compaction.New(compaction.Options{
+		Store: n.Store(), Meta: n.Metadata(), HotBytes: n.HotBytesFrom,
+		Policy: func(t *metadata.Topic) compaction.Policy {
+			s := settings(t)
+			return compaction.Policy{Remote: s.Remote, RetentionMs: s.Log.RetentionMs, RetentionBytes: s.Log.RetentionBytes}
+		},
+		Grace: d.Grace, Every: d.Interval, ListEvery: d.listEvery(),
+		Logger: logger, Registerer: n.Registerer(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Run(ctx)
+	}()
+	return func() { cancel(); <-done }, nil
+}
