@@ -20,7 +20,7 @@ func DecodeRequest(key, version int16, body []byte) (kmsg.Request, error) {
 	}
 	m.SetVersion(version)
 	if err := m.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("%w: %s version %d: %v", ErrMalformed, kmsg.NameForKey(key), version, err)
+		return nil, fmt.Errorf("%w: %s version %d: %w", ErrMalformed, kmsg.NameForKey(key), version, err)
 	}
 	return m, nil
 }
