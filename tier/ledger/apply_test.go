@@ -157,6 +157,52 @@ func TestTrimAndExpire(t *testing.T) {
 	must(t, l, app(l, 1, 0))
 }
 
+// A ledger that was given out does not change, whatever is made from it.
+func TestSnapshotsAreImmutable(t *testing.T) {
+	l := of(t, 5)
+	a, b := must(t, l, app(l, 1, 0)), must(t, l, app(l, 2, 0))
+	aa, ab := must(t, a, app(a, 1, 0)), must(t, a, app(a, 2, 0))
+	require.Equal(t, []int64{51, 52, 52, 53}, []int64{a.Recent[5].Next, b.Recent[5].Next, aa.Recent[6].Next, ab.Recent[6].Next})
+	l = must(t, l, fold(t, l, 2))
+	l = must(t, l, fold(t, l, 1))
+	old := l.Folds[0]
+	must(t, l, fold(t, l, 1))
+	moved := old
+	moved.Key = "elsewhere"
+	n := must(t, l, Refold{Old: old, New: moved})
+	require.Equal(t, old, l.Folds[0])
+	require.Equal(t, moved, n.Folds[0])
+}
+
+// I-15, I-11: a fold is swapped only for one that covers the same offsets.
+func TestRefoldCovers(t *testing.T) {
+	l := of(t, 6)
+	l = must(t, l, fold(t, l, 2))
+	l = must(t, l, fold(t, l, 2))
+	for _, c := range []struct {
+		fold       int
+		base, next int64
+		want       error
+	}{{0, 0, 19, ErrInvalid}, {0, 0, 21, ErrInvalid}, {1, 19, 40, ErrInvalid}, {1, 30, 40, ErrConflict}, {0, 10, 20, ErrConflict}, {1, 20, 30, ErrInvalid}} {
+		f := l.Folds[c.fold]
+		f.Key, f.Base, f.Next = "new", c.base, c.next
+		_, err := l.Apply(Refold{Old: l.Folds[c.fold], New: f})
+		require.ErrorIs(t, err, c.want, c)
+	}
+	gone := l.Folds[0]
+	gone.Key = "unknown"
+	_, err := l.Apply(Refold{Old: gone, New: l.Folds[0]})
+	require.NoError(t, err, "New is in already")
+	_, err = l.Apply(Refold{Old: gone, New: gone})
+	require.ErrorIs(t, err, ErrConflict)
+	old := of(t, 3).Recent
+	require.NoError(t, VerifyRefold(old, old[1:]))
+	require.NoError(t, VerifyRefold(old, []Segment{seg(0, 30, 0)}))
+	for _, bad := range [][]Segment{nil, old[:2], {old[0], old[2]}, {old[1], old[0], old[2]}, {seg(-1, 30, 0)}} {
+		require.ErrorIs(t, VerifyRefold(old, bad), ErrInvalid)
+	}
+}
+
 // I-14: each edit is checked against the ledger as it is.
 func TestLosersOfRaces(t *testing.T) {
 	l := of(t, 6)
