@@ -30,7 +30,7 @@ func (c *Collector) claim(ctx context.Context) (distrust string, err error) {
 		return "", err
 	}
 	reason, record := Judge(e)
-	if e.Owner == nil && e.Bad == "" && !e.Own && !c.manual.Load() {
+	if e.Owner == nil && e.Bad == "" && len(e.Others) == 0 && !c.manual.Load() {
 		// Also with foreign names: they are written down, so that the next start knows what this one saw.
 		if err := c.putOwner(ctx, e.Foreign); err != nil {
 			return "", err
@@ -88,10 +88,15 @@ func (c *Collector) evidence(ctx context.Context) (Evidence, error) {
 	case found:
 		e.Owner = &o
 	default:
-		if e.Own, e.Foreign, err = c.topLevel(ctx); err != nil {
+		var own bool
+		if own, e.Foreign, err = c.folders(ctx, "", c.lay.ClusterID); err != nil {
 			return e, err
 		}
-		return e, nil
+		if own {
+			if _, e.Others, err = c.folders(ctx, c.lay.ClusterPrefix(), c.lay.Generation); err != nil {
+				return e, err
+			}
+		}
 	}
 	if err := c.recorded(ctx, &e); err != nil {
 		return e, err
@@ -140,32 +145,34 @@ func (c *Collector) getJSON(ctx context.Context, key string, v any, bad *string)
 	return true, nil
 }
 
-// topLevel looks at what the bucket holds by the first component of its keys.
-func (c *Collector) topLevel(ctx context.Context) (own bool, foreign []string, err error) {
-	for after := ""; len(foreign) < maxForeign; {
-		name := ""
-		err := c.o.Store.List(ctx, "", after, func(i object.Info) error {
-			name = i.Key
+// folders looks at what the bucket holds under prefix by the next component of its keys: whether own is there, and
+// which others.
+func (c *Collector) folders(ctx context.Context, prefix, own string) (found bool, others []string, err error) {
+	for after := ""; len(others) < maxForeign; {
+		key := ""
+		err := c.o.Store.List(ctx, prefix, after, func(i object.Info) error {
+			key = i.Key
 			return object.ErrStop
 		})
 		if err != nil {
 			return false, nil, err
 		}
-		if name == "" {
+		if key == "" {
 			break
 		}
-		top, _, folder := strings.Cut(name, "/")
+		name, _, folder := strings.Cut(key[len(prefix):], "/")
 		switch {
-		case top == c.lay.ClusterID:
-			own = true
-		case !strings.HasPrefix(top, "."): // what the stores keep for themselves
-			foreign = append(foreign, top)
+		case name == own:
+			found = true
+		case strings.HasPrefix(name, "."): // what the stores keep for themselves
+		case prefix == "" || folder:
+			others = append(others, name)
 		}
-		if after = name; folder {
-			after = top + "0" // '0' follows '/': beyond all keys of that folder
+		if after = key; folder {
+			after = prefix + name + "0" // '0' follows '/': beyond all keys of that folder
 		}
 	}
-	return own, foreign, nil
+	return found, others, nil
 }
 
 func (c *Collector) recorded(ctx context.Context, e *Evidence) error {
@@ -216,7 +223,7 @@ func (c *Collector) mark(ctx context.Context) error {
 	if c.marked && h.Sum64() == c.markedSum {
 		return nil
 	}
-	if err := c.putJSON(ctx, c.lay.MarkerKey(m.Revision), m, object.PutOptions{}); err != nil {
+	if err := c.putJSON(ctx, c.lay.MarkerKey(m.Revision, m.At), m, object.PutOptions{}); err != nil {
 		return fmt.Errorf("write a version marker: %w", err)
 	}
 	c.marked, c.markedSum = true, h.Sum64()

@@ -51,7 +51,7 @@ type Evidence struct {
 
 	Owner    *Owner   // nil: the bucket has none for this cluster
 	Bad      string   // an owner or marker object cannot be understood: what and why
-	Own      bool     // the bucket holds objects of this cluster
+	Others   []string // other generations of this cluster that have objects in the bucket
 	Foreign  []string // other names at its top level
 	Recorded []string // reasons written down earlier
 	Marker   *Marker  // the newest; nil: none
@@ -66,8 +66,10 @@ func Judge(e Evidence) (reason string, record bool) {
 	switch {
 	case e.Bad != "":
 		return e.Bad, false
-	case e.Owner == nil && e.Own:
-		return fmt.Sprintf("it holds objects of this cluster (%s) but no owner object", e.ClusterID), false
+	case e.Owner == nil && len(e.Others) > 0:
+		// Objects of our own generation are no reason: uploads may have begun before the bucket could be claimed.
+		return fmt.Sprintf("it holds objects of generation %s of this cluster but no owner object, the metadata is of generation %s",
+			strings.Join(e.Others, ", "), e.Generation), false
 	case e.Owner == nil && len(e.Foreign) > 0:
 		return foreign(e.Foreign), false
 	case e.Owner != nil && e.Owner.ClusterID != e.ClusterID:

@@ -3,7 +3,7 @@
 // and nowhere else.
 //
 //	<cluster id>/owner                                          who may delete (see package compaction)
-//	<cluster id>/<generation>/markers/<revision>-<random>        versions that the metadata had reached
+//	<cluster id>/<generation>/markers/<revision>-<ms>-<random>   versions that the metadata had reached
 //	<cluster id>/<generation>/distrust/<random>                  a reason why nothing may be deleted any more
 //	<cluster id>/<generation>/<hash>/<topic id>/<partition>/<base>-<epoch>-<random>       a segment
 //	<cluster id>/<generation>/<hash>/<topic id>/<partition>/fold-<base>-<version>-<random> a fold
@@ -52,9 +52,9 @@ func (l Layout) Prefix() string { return l.ClusterID + "/" + l.Generation + "/" 
 // MarkerPrefix is what the keys of version markers begin with.
 func (l Layout) MarkerPrefix() string { return l.Prefix() + "markers/" }
 
-// MarkerKey is a fresh key for a version marker at the metadata revision.
-func (l Layout) MarkerKey(revision int64) string {
-	return fmt.Sprintf("%s%019d-%s", l.MarkerPrefix(), revision, random())
+// MarkerKey is a fresh key for a version marker at the metadata revision, written at atMs (ms).
+func (l Layout) MarkerKey(revision, atMs int64) string {
+	return fmt.Sprintf("%s%019d-%019d-%s", l.MarkerPrefix(), revision, atMs, random())
 }
 
 // DistrustPrefix is what the keys of recorded reasons for distrust begin with.
