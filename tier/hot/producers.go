@@ -117,17 +117,13 @@ func (l *Log) newestSnapshot(offset int64) (int64, []producer.Entry, error) {
 		if base > offset || base < first {
 			continue
 		}
-		name := filepath.Join(l.folder(), fileName(base, snapshotSuffix))
-		b, err := disk.ReadFile(l.dir.fs, name)
+		entries, err := l.readSnapshot(filepath.Join(l.folder(), fileName(base, snapshotSuffix)))
 		if err != nil {
 			return 0, nil, err
 		}
-		entries, err := producer.DecodeSnapshot(b)
-		if err == nil {
+		if entries != nil {
 			return base, entries, nil
 		}
-		// It was written at a roll and not synced: after a power cut the one before is as good.
-		l.dir.logger.Warn("ignoring a producer snapshot", "file", name, "error", err)
 	}
 	return first, nil, nil
 }
@@ -147,30 +143,56 @@ func (l *Log) snapshots() ([]int64, error) {
 	return bases, nil
 }
 
-// keepProducers makes the producer state at base durable: once the batches below are trimmed, nothing else knows it
-// (I-05).
+// keepProducers makes the producer state at base durable, but for the folder's entry: once the batches below are
+// trimmed, nothing else knows it (I-05).
 func (l *Log) keepProducers(base int64) error {
 	name := filepath.Join(l.folder(), fileName(base, snapshotSuffix))
-	f, err := l.dir.fs.OpenFile(name, os.O_RDWR, 0)
-	if err == nil {
-		err = f.Datasync()
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return err
-		}
-		return l.dir.fs.SyncDir(l.folder())
+	entries, err := l.readSnapshot(name)
+	if err == nil && entries != nil {
+		return l.syncSnapshot(name)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return err
 	}
-	// No snapshot was written when the segment began: there were no producers, or it was lost.
+	// No snapshot was written when the segment began, because there were no producers, or it was lost.
 	st, err := l.replayProducers(base)
 	if err != nil || st.Len() == 0 {
 		return err
 	}
 	return disk.WriteFileSync(l.dir.fs, name, producer.AppendSnapshot(nil, st.Entries()))
+}
+
+// readSnapshot returns what a producer snapshot holds; nil if there is none that is good.
+func (l *Log) readSnapshot(name string) ([]producer.Entry, error) {
+	b, err := disk.ReadFile(l.dir.fs, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries, err := producer.DecodeSnapshot(b)
+	if err != nil {
+		// It was written at a roll and not synced: after a power cut the one before is as good.
+		l.dir.logger.Info("passing over a producer snapshot", "file", name, "because", err)
+		return nil, nil
+	}
+	if entries == nil {
+		entries = []producer.Entry{}
+	}
+	return entries, nil
+}
+
+func (l *Log) syncSnapshot(name string) error {
+	f, err := l.dir.fs.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Datasync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // dropSnapshots removes the snapshots for which drop says so.

@@ -82,6 +82,7 @@ type recovery struct {
 	st      *logState
 	segs    []*segment
 	epochs  epoch.Cache
+	grown   bool  // the segment that is vouched for in part has more bytes than that
 	touched bool  // something was found or changed that is not known to be durable
 	cut     int64 // bytes that were cut off
 }
@@ -200,9 +201,7 @@ func (r *recovery) trust(bases []int64) (int, error) {
 			break
 		}
 		s := r.st.segment(r.l, i)
-		if last && info.Size() == g.Size {
-			s.synced = g.Size
-		}
+		r.grown = last && info.Size() != g.Size
 		r.segs = append(r.segs, s)
 		n++
 	}
@@ -268,7 +267,7 @@ func (r *recovery) resume(s *segment) (whole bool, err error) {
 	if err != nil {
 		return r.again(s)
 	}
-	if s.synced == t.size {
+	if !r.grown {
 		s.setVerified() // nothing was written since
 		return true, r.cutIndexes(s)
 	}
@@ -336,7 +335,9 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 				return err
 			}
 		}
-		r.epochs, _ = r.epochs.Assign(hd.LeaderEpoch, hd.BaseOffset)
+		if last, ok := r.epochs.Latest(); !ok || hd.LeaderEpoch > last.Epoch {
+			r.epochs, _ = r.epochs.Assign(hd.LeaderEpoch, hd.BaseOffset)
+		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrCorruptLog) {

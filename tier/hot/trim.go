@@ -49,6 +49,11 @@ func (l *Log) trim(offset int64, reason string) (int64, error) {
 	if err := l.keepProducers(start); err != nil {
 		return 0, fmt.Errorf("%s: keeping the producer state at offset %d: %w", l.name, start, err)
 	}
+	// The entries of the snapshot and of the segment that will be the first: after a roll without an append, no flush
+	// has taken care of them.
+	if err := l.dir.fs.SyncDir(l.folder()); err != nil {
+		return 0, err
+	}
 	if err := l.saveStart(start, !l.config().RemoteStorage); err != nil {
 		return 0, err
 	}

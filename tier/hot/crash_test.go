@@ -1,0 +1,376 @@
+package hot
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/epoch"
+	"github.com/firnlog/firn/tier/hot/producer"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// stories are what must survive a power cut, each told so that it ends badly if something was not synced that had to
+// be. TestStories tells them as they are; TestEverySyncIsNeeded once for each line of code that syncs, without it.
+var stories = []struct {
+	name string
+	tell func(w *world)
+}{
+	{"I-01 acknowledged is durable, in a new folder too", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 3)
+		w.power(false)
+		check(slices.Contains(w.d.Partitions(), w.part(0)), "the partition is gone")
+		holds(w.open(0), want)
+	}},
+	{"I-01 acknowledged is durable after a roll", func(w *world) {
+		l := w.open(0)
+		want := w.putMany(l, 2)
+		w.power(false)
+		holds(w.open(0), want)
+	}},
+	{"I-01 a killed process's log is durable before it is shown", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 1)
+		for range 80 {
+			want = append(want, w.write(l, 1)...)
+		}
+		w.d.flusher.Close()
+		w.kill()
+		l = w.open(0)
+		holds(l, want)
+		check(l.Stable() == l.End(), "stable is %d, end %d", l.Stable(), l.End())
+		w.power(false)
+		holds(w.open(0), want)
+	}},
+	{"I-01 what recovery cut does not come back", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 1)
+		base := l.End()
+		// A segment whose folder entry survived, after one whose bytes did not.
+		must(l.Roll())
+		w.d.flusher.Close()
+		must(w.mem.SyncDir(l.Folder()))
+		lost := w.write(l, 5)
+		must(l.Roll())
+		stale := w.write(l, 2)
+		syncFile(w.mem, filepath.Join(l.Folder(), fileName(base+5, logSuffix)))
+		must(w.mem.SyncDir(l.Folder()))
+		w.power(false)
+		l = w.open(0)
+		check(l.End() == base, "end is %d, want %d", l.End(), base)
+		again := w.put(l, 5)
+		check(!bytes.Equal(again, lost) && len(stale) > 0, "the test must tell them apart")
+		w.power(false)
+		l = w.open(0)
+		check(l.End() == base+5, "end is %d, want %d", l.End(), base+5)
+		holds(l, append(want, again...))
+	}},
+	{"I-38 removed is removed", func(w *world) {
+		w.put(w.open(0), 1)
+		must(w.d.Remove(w.part(0)))
+		w.power(false)
+		check(len(w.d.Partitions()) == 0, "the removed partition is back")
+	}},
+	{"I-38 a new life inherits nothing", func(w *world) {
+		l := w.open(0)
+		w.putMany(l, 3)
+		must(l.AdvanceStart(l.End()))
+		must(w.d.Remove(w.part(0)))
+		w.id[5]++
+		l = w.open(0)
+		want := w.put(l, 2)
+		w.power(false)
+		l = w.open(0)
+		check(l.LogStart() == 0 && l.End() == 2, "the new life is [%d, %d)", l.LogStart(), l.End())
+		holds(l, want)
+	}},
+	{"log start stays", func(w *world) {
+		l := w.open(0)
+		w.putMany(l, 3)
+		must(l.AdvanceStart(45))
+		w.power(false)
+		l = w.open(0)
+		check(l.LogStart() == 45 && l.LocalStart() == 45, "log start is %d", l.LogStart())
+	}},
+	{"I-05 producers outlive their batches", func(w *world) {
+		for _, index := range []int32{0, 1} {
+			l := w.open(index)
+			b := producerBatch(7, 0, 3, w.clock.ms)
+			_, err := tryAppend(l, bytes.Clone(b), 0)
+			must(err)
+			w.putMany(l, 2)
+			_, err = l.Trim(l.Segments()[1].Base, "test")
+			must(err)
+		}
+		w.power(false)
+		for _, index := range []int32{0, 1} {
+			l := w.open(index)
+			check(l.LocalStart() > 3, "the batch is still there")
+			b := producerBatch(7, 0, 3, w.clock.ms)
+			a, err := tryAppend(l, b, 0)
+			must(err)
+			check(a.Duplicate && a.BaseOffset == 0, "stored twice: %+v", a)
+		}
+	}},
+	{"I-05 producers outlive their batches though the snapshot was lost", func(w *world) {
+		l := w.open(0)
+		b := producerBatch(7, 0, 3, w.clock.ms)
+		_, err := tryAppend(l, b, 0)
+		must(err)
+		w.putMany(l, 1)
+		must(w.d.saveState())
+		w.power(false) // the snapshot of the roll was not synced
+		l = w.open(0)
+		_, err = l.Trim(l.Segments()[1].Base, "test")
+		must(err)
+		w.power(false)
+		l = w.open(0)
+		check(l.LocalStart() > 3, "the batch is still there")
+		a, err := tryAppend(l, producerBatch(7, 0, 3, w.clock.ms), 0)
+		must(err)
+		check(a.Duplicate && a.BaseOffset == 0, "stored twice: %+v", a)
+	}},
+	{"I-05 a trim up to an empty segment leaves a whole log", func(w *world) {
+		l := w.open(0)
+		_, err := tryAppend(l, producerBatch(7, 0, 3, w.clock.ms), 0)
+		must(err)
+		w.putMany(l, 1)
+		must(l.Roll())
+		end := l.End()
+		_, err = l.Trim(end, "test")
+		must(err)
+		w.d.flusher.Close()
+		for range 20 { // the disk had written this or that
+			from := w.mem
+			w.mem = from.CrashTorn()
+			w.start()
+			l = w.open(0)
+			check(l.LocalStart() == end && l.End() == end, "the log is [%d, %d), not [%d, %d)",
+				l.LocalStart(), l.End(), end, end)
+			check(len(producersOf(l)) == 1, "the producer is forgotten")
+			w.d.flusher.Close()
+			w.mem = from
+		}
+	}},
+	{"I-03 epochs stay", func(w *world) {
+		l := w.open(0)
+		must(l.AssignEpoch(3, -1))
+		w.put(l, 1)
+		must(l.AssignEpoch(5, -1))
+		want := l.Epochs()
+		w.put(l, 1)
+		w.power(false)
+		check(slices.Equal(w.open(0).Epochs(), want), "epochs are %v, were %v", w.open(0).Epochs(), want)
+	}},
+	{"a clean stop is one, and stops being one", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 2)
+		w.stop()
+		mem := w.mem.Crash()
+		w.mem = mem
+		w.start()
+		check(w.d.LastStop() == StopClean, "LastStop is %v", w.d.LastStop())
+		l = w.open(0)
+		holds(l, want)
+		must(l.AssignEpoch(9, 1))
+		w.power(false)
+		l = w.open(0)
+		check(l.latestEpoch() == 9, "epochs are %v", l.Epochs())
+		holds(l, want)
+	}},
+	{"I-27 what was truncated does not come back", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 5)
+		must(l.AssignEpoch(2, -1))
+		for range 3 {
+			w.put(l, 5)
+			must(l.Roll())
+		}
+		w.put(l, 5)
+		must(w.d.saveState())
+		must(l.Truncate(5))
+		check(l.End() == 5, "end is %d", l.End())
+		// The same number of records: the old segments would fit.
+		w.clock.ms += 1000
+		must(l.AssignEpoch(2, -1))
+		want = append(want, w.put(l, 5)...)
+		w.power(false)
+		l = w.open(0)
+		check(l.End() == 10, "end is %d, want 10", l.End())
+		holds(l, want)
+	}},
+	{"I-27 truncated segments do not come back behind others", func(w *world) {
+		l := w.open(0)
+		must(l.AssignEpoch(0, -1))
+		want := w.put(l, 5)
+		for range 3 {
+			w.put(l, 5)
+			must(l.Roll())
+		}
+		must(l.Truncate(5))
+		w.clock.ms += 1000
+		want = append(want, w.put(l, 5)...) // as many as before: the old segments would fit
+		w.power(false)
+		l = w.open(0)
+		check(l.End() == 10, "end is %d, want 10", l.End())
+		holds(l, want)
+	}},
+	{"I-27 a cut is durable before other batches are", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 1)
+		for range 10 {
+			w.put(l, 1)
+		}
+		must(l.Truncate(1))
+		w.power(false)
+		l = w.open(0)
+		check(l.End() == 1, "end is %d, want 1", l.End())
+		holds(l, want)
+	}},
+	{"I-27 the state file does not vouch for what was replaced", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 5)
+		for range 20 {
+			w.put(l, 1)
+		}
+		must(w.d.saveState())
+		must(l.Truncate(5))
+		w.d.flusher.Close()
+		for range 30 {
+			w.write(l, 1) // not flushed
+		}
+		w.power(true)
+		l = w.open(0)
+		check(bytes.HasPrefix(content(l), want), "the kept batches are not there")
+		indexesHold(l)
+	}},
+	{"I-36 a log that begins anew", func(w *world) {
+		l := w.open(1)
+		w.putMany(l, 2)
+		st := &producer.State{}
+		h, err := record.Check(producerBatch(4, 0, 2, 1))
+		must(err)
+		st.Apply(h, 998, 5)
+		must(l.Reset(1000, []epoch.Entry{{Epoch: 1, Start: 0}, {Epoch: 4, Start: 900}}, st.Entries()))
+		want := w.put(l, 2)
+		w.power(false)
+		l = w.open(1)
+		check(l.LocalStart() == 1000 && l.End() == 1002, "the log is [%d, %d)", l.LocalStart(), l.End())
+		holds(l, want)
+		check(len(l.Epochs()) == 2 && l.latestEpoch() == 4, "epochs are %v", l.Epochs())
+		check(len(producersOf(l)) == 1 && producersOf(l)[0].ID == 4, "producers are %v", producersOf(l))
+		check(len(w.d.Strays()) == 1, "strays are %v", w.d.Strays())
+	}},
+	{"I-36 a reset that is interrupted loses neither log", func(w *world) {
+		l := w.open(1)
+		want := w.put(l, 3)
+		// The power is cut at each moment of the reset in turn.
+		var at []*disk.Crashable
+		hook := &hookFS{FS: w.spy.FS, before: func() { at = append(at, w.mem.Crash(), w.mem.CrashTorn()) }}
+		w.spy.FS = hook
+		must(l.Reset(1000, nil, nil))
+		for i, mem := range at {
+			w.mem = mem
+			w.start()
+			stray, whole := w.d.Strays(), w.d.Partitions()
+			old := len(stray) == 1
+			if !old {
+				check(len(whole) == 1, "moment %d: neither the old log nor the set aside is there", i)
+				l := w.open(1)
+				check(l.LocalStart() == 0, "moment %d: the old log is gone", i)
+				holds(l, want)
+			} else if len(whole) == 1 {
+				check(w.open(1).LocalStart() == 1000, "moment %d: the log is the old one, and set aside as well", i)
+			}
+		}
+	}},
+}
+
+func syncFile(mem *disk.Crashable, name string) {
+	f, err := mem.OpenFile(name, os.O_RDWR, 0)
+	must(err)
+	must(f.Datasync())
+	must(f.Close())
+}
+
+// hookFS calls before in front of every change of names.
+type hookFS struct {
+	disk.FS
+	before func()
+}
+
+func (h *hookFS) Rename(a, b string) error                { h.before(); return h.FS.Rename(a, b) }
+func (h *hookFS) SyncDir(name string) error               { h.before(); return h.FS.SyncDir(name) }
+func (h *hookFS) RemoveAll(name string) error             { h.before(); return h.FS.RemoveAll(name) }
+func (h *hookFS) ReadDir(n string) ([]os.DirEntry, error) { return h.FS.ReadDir(n) }
+
+func TestStories(t *testing.T) {
+	for _, s := range stories {
+		t.Run(s.name, func(t *testing.T) {
+			for seed := range uint64(5) {
+				require.NoError(t, attempt(func() { s.tell(newWorld(seed, "")) }))
+			}
+		})
+	}
+}
+
+// syncSites finds the lines in the sources of this package, and in those of disk.WriteFileSync, that sync.
+func syncSites(t *testing.T) []string {
+	call := regexp.MustCompile(`\.(Datasync|SyncDir)\(`)
+	var sites []string
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, file := range append(files, "../disk/files.go") {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for i, line := range strings.Split(string(b), "\n") {
+			if call.MatchString(line) {
+				sites = append(sites, fmt.Sprintf("%s:%d", filepath.Base(file), i+1))
+			}
+		}
+	}
+	return sites
+}
+
+// TestEverySyncIsNeeded ignores, one after another, each line of code that makes something durable, and demands that
+// a story notices (I-01, I-03, I-05, I-38): whoever removes one fails this test, and so does whoever adds one that
+// protects nothing.
+func TestEverySyncIsNeeded(t *testing.T) {
+	sites := syncSites(t)
+	require.NotEmpty(t, sites)
+	for _, site := range sites {
+		t.Run(site, func(t *testing.T) {
+			var noticed []string
+			reached := false
+			for _, s := range stories {
+				for seed := range uint64(3) {
+					var w *world
+					err := attempt(func() {
+						w = newWorld(seed, site)
+						s.tell(w)
+					})
+					reached = reached || w == nil || w.spy.seen[site] > 0
+					if err != nil {
+						noticed = append(noticed, s.name+": "+err.Error())
+						break
+					}
+				}
+			}
+			require.True(t, reached, "no story comes by here")
+			require.NotEmpty(t, noticed, "no story needs it")
+			t.Log(strings.Join(noticed, "\n"))
+		})
+	}
+}
