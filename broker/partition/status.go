@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/firnlog/firn/tier/topic"
@@ -86,7 +87,7 @@ func (p *Partition) Explain(ctx context.Context, offset int64) ([]string, error)
 	if r := p.report.Load(); r != nil {
 		for _, sentence := range []string{r.log, r.local, r.share} {
 			if sentence != "" {
-				add("Housekeeping: %s.", sentence)
+				add("Housekeeping: %s", strings.TrimSuffix(sentence, ".")+".")
 			}
 		}
 		if r.err != nil {
