@@ -32,7 +32,7 @@ func failAtRandom(t *testing.T, scheme string, seed uint64) {
 	store := strings.ReplaceAll(bucket.StoreURL(scheme, ""), bucket.Endpoint, proxy.Addr)
 	store = strings.ReplaceAll(store, url.QueryEscape(bucket.Endpoint), url.QueryEscape(proxy.Addr))
 	b := harness.Start(t, harness.Options{Store: store, Args: []string{"--archive-grace", "3s", "--archive-interval", "1s"}})
-	b.MustRun("", "topic", "create", "events", "-p", "2", "-c", "segment.bytes=65536", "-c", "firn.remote.segment.bytes=1048576",
+	b.MustRun("", "topic", "create", "events", "-p", "2", "-c", "segment.bytes=1048576", "-c", "firn.remote.segment.bytes=1048576",
 		"-c", "firn.remote.upload.max.lag.ms=1000", "-c", "local.retention.ms=1000")
 
 	proxy.Break(30)

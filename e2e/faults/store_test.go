@@ -45,7 +45,7 @@ func lines(topic string, from, n int) string {
 func TestStoreGoesAway(t *testing.T) {
 	m, bucket := ownMinIO(t)
 	b := harness.Start(t, harness.Options{Store: m.URL("s3", bucket, "a/prefix")})
-	b.MustRun("", "topic", "create", "events", "-p", "1", "-c", "segment.bytes=65536", "-c", "firn.remote.segment.bytes=1048576",
+	b.MustRun("", "topic", "create", "events", "-p", "1", "-c", "segment.bytes=1048576", "-c", "firn.remote.segment.bytes=1048576",
 		"-c", "firn.remote.upload.max.lag.ms=1000", "-c", "local.retention.ms=1000")
 	b.MustRun(lines("first", 0, 1000), "produce", "events", "-p", "0")
 	b.WaitArchived(t, "events", time.Minute)

@@ -62,8 +62,11 @@ func TestTour(t *testing.T) {
 
 	_, metrics, err := b.Get("/metrics")
 	require.NoError(t, err)
-	for _, name := range []string{"firn_requests_total", "firn_object_store_operations_total", "firn_upload", "firn_cold", "go_goroutines", "process_cpu_seconds_total"} {
-		require.Contains(t, metrics, name)
+	for _, name := range []string{
+		"firn_server_request_seconds_bucket{api=\"Produce\"", "firn_hot_size_bytes", "firn_upload_", "firn_cold_cache_hits_total",
+		"firn_object_operation_seconds_count{op=\"put\",store=\"dir\"", "go_goroutines", "process_cpu_seconds_total",
+	} {
+		require.True(t, strings.Contains(metrics, name), "no metric %s", name)
 	}
 	status200, _, err := b.Get("/healthz")
 	require.NoError(t, err)
