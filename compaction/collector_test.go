@@ -2,7 +2,6 @@ package compaction_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -198,7 +197,7 @@ func TestOrphans(t *testing.T) {
 	strange := w.layout().PartitionPrefix(p.ID, 0) + "notes.txt"
 	w.put(strange, "put there by a person")
 	older := layout.Layout{ClusterID: w.layout().ClusterID, Generation: "older"}.SegmentKey(p.ID, 0, 0, 0)
-	w.put(w.layout().OwnerKey(), fmt.Sprintf(`{"format":1,"cluster":%q,"generation":%q}`, w.layout().ClusterID, w.layout().Generation))
+	w.owner(w.layout().Generation)
 	w.put(older, "of an older generation")
 	c := w.collector()
 
@@ -372,16 +371,16 @@ func TestDistrust(t *testing.T) {
 			w.put("formercluster/gen/0000/x/0/data", "x")
 		}, "formercluster"},
 		{"another generation", func(w *world) {
-			w.put(w.layout().OwnerKey(), fmt.Sprintf(`{"format":1,"cluster":%q,"generation":"other"}`, w.layout().ClusterID))
+			w.owner("other")
 		}, "generation other"},
 		{"another generation's objects without an owner", func(w *world) {
 			w.put(w.layout().ClusterPrefix()+"former/0000/x/0/data", "x")
 		}, "generation former"},
 		{"an owner that cannot be read", func(w *world) {
 			w.put(w.layout().OwnerKey(), "{")
-		}, "cannot be understood"},
+		}, "checksum is wrong"},
 		{"an owner of a later format", func(w *world) {
-			w.put(w.layout().OwnerKey(), `{"format":2}`)
+			w.small(w.layout().OwnerKey(), map[string]int{"format": 2})
 		}, "format 2"},
 		{"metadata older than the marker", func(w *world) {
 			w.settle(w.collector())
@@ -401,13 +400,13 @@ func TestDistrust(t *testing.T) {
 		{"a segment beyond the ledger", func(w *world) {
 			p := w.topic("ahead")
 			w.segment(p, 5)
-			w.put(w.layout().OwnerKey(), fmt.Sprintf(`{"format":1,"cluster":%q,"generation":%q}`, w.layout().ClusterID, w.layout().Generation))
+			w.owner(w.layout().Generation)
 			w.put(w.layout().SegmentKey(p.ID, 0, 6, 0), "x")
 		}, "begins at offset 6, but the ledger ends at 5"},
 		{"a fold of a later version", func(w *world) {
 			p := w.topic("ahead")
 			w.segment(p, 5)
-			w.put(w.layout().OwnerKey(), fmt.Sprintf(`{"format":1,"cluster":%q,"generation":%q}`, w.layout().ClusterID, w.layout().Generation))
+			w.owner(w.layout().Generation)
 			w.put(w.layout().FoldKey(p.ID, 0, 0, 9), "x")
 		}, "version 9"},
 	}
@@ -441,8 +440,18 @@ func TestDistrust(t *testing.T) {
 
 func (w *world) marker(revision int64, p topic.Partition, version int64) {
 	w.clock.advance(time.Second)
-	w.put(w.layout().MarkerKey(revision, w.clock.Now().UnixMilli()), fmt.Sprintf(
-		`{"format":1,"revision":%d,"ledgers":[{"topic":%q,"partition":0,"v":%d,"next":5}]}`, revision, p.ID, version))
+	w.small(w.layout().MarkerKey(revision, w.clock.Now().UnixMilli()), compaction.Marker{Format: 1, Revision: revision,
+		Ledgers: []compaction.MarkedLedger{{Topic: p.ID, Version: version, Next: 5}}})
+}
+
+func (w *world) owner(generation string) {
+	w.small(w.layout().OwnerKey(), compaction.Owner{Format: 1, ClusterID: w.layout().ClusterID, Generation: generation})
+}
+
+func (w *world) small(key string, v any) {
+	b, err := compaction.EncodeSmall(v)
+	require.NoError(w.t, err)
+	w.put(key, string(b))
 }
 
 // unconditional is a store without conditional puts.

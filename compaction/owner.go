@@ -1,9 +1,7 @@
 package compaction
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -16,10 +14,8 @@ import (
 )
 
 const (
-	maxSmall     = 64 << 20 // of an owner, marker or recorded object
-	maxForeign   = 5        // names that are listed
-	keepMarkers  = 3
-	formatNumber = 1
+	maxForeign  = 5 // names that are listed
+	keepMarkers = 3
 )
 
 // claim reads what the bucket says of its owner, claims it if it is free, and judges it. An error means that the
@@ -47,7 +43,7 @@ func (c *Collector) claim(ctx context.Context) (distrust string, err error) {
 func (c *Collector) putOwner(ctx context.Context, foreign []string) error {
 	o := Owner{Format: formatNumber, ClusterID: c.lay.ClusterID, Generation: c.lay.Generation,
 		ClaimedAt: c.o.Now().UnixMilli(), Foreign: foreign}
-	err := c.putJSON(ctx, c.lay.OwnerKey(), o, object.PutOptions{IfNoneMatch: true})
+	err := c.putSmall(ctx, c.lay.OwnerKey(), o, object.PutOptions{IfNoneMatch: true})
 	switch {
 	case errors.Is(err, object.ErrExists):
 		return fmt.Errorf("%s was claimed by somebody else at this moment: %w", c.lay.OwnerKey(), err)
@@ -60,21 +56,7 @@ func (c *Collector) putOwner(ctx context.Context, foreign []string) error {
 
 // record writes a reason for distrust into the bucket.
 func (c *Collector) record(ctx context.Context, reason string) error {
-	return c.putJSON(ctx, c.lay.DistrustKey(), Recorded{formatNumber, reason, c.o.Now().UnixMilli()}, object.PutOptions{})
-}
-
-func (c *Collector) putJSON(ctx context.Context, key string, v any, o object.PutOptions) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	r := bytes.NewReader(b)
-	if o.CRC32C, err = object.CRC32C(r, r.Size()); err != nil {
-		return err
-	}
-	o.HasCRC32C = true
-	_, err = c.o.Store.Put(ctx, key, r, r.Size(), o)
-	return err
+	return c.putSmall(ctx, c.lay.DistrustKey(), Recorded{formatNumber, reason, c.o.Now().UnixMilli()}, object.PutOptions{})
 }
 
 // evidence collects what Judge wants to know.
@@ -82,7 +64,7 @@ func (c *Collector) evidence(ctx context.Context) (Evidence, error) {
 	img := c.o.Meta.Image()
 	e := Evidence{ClusterID: c.lay.ClusterID, Generation: c.lay.Generation, Revision: img.Revision}
 	var o Owner
-	switch found, err := c.getJSON(ctx, c.lay.OwnerKey(), &o, &e.Bad); {
+	switch found, err := c.get(ctx, c.lay.OwnerKey(), &o, &e); {
 	case err != nil:
 		return e, err
 	case found:
@@ -123,26 +105,13 @@ func (c *Collector) evidence(ctx context.Context) (Evidence, error) {
 	return e, nil
 }
 
-// getJSON reads a small object; bad is set when it is there but cannot be understood.
-func (c *Collector) getJSON(ctx context.Context, key string, v any, bad *string) (found bool, err error) {
-	b, err := object.ReadAll(ctx, c.o.Store, key, 0, -1, maxSmall)
-	switch {
-	case errors.Is(err, object.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, err
+// get is getSmall for evidence.
+func (c *Collector) get(ctx context.Context, key string, v any, e *Evidence) (found bool, err error) {
+	bad := ""
+	if found, err = c.getSmall(ctx, key, v, &bad); bad != "" && e.Bad == "" {
+		e.Bad = bad
 	}
-	var head struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(b, &head); err != nil {
-		*bad = fmt.Sprintf("%s in it cannot be understood: %v", key, err)
-	} else if head.Format != formatNumber {
-		*bad = fmt.Sprintf("%s in it has format %d, this firn knows %d", key, head.Format, formatNumber)
-	} else if err := json.Unmarshal(b, v); err != nil {
-		*bad = fmt.Sprintf("%s in it cannot be understood: %v", key, err)
-	}
-	return true, nil
+	return found, err
 }
 
 // folders looks at what the bucket holds under prefix by the next component of its keys: whether own is there, and
@@ -183,7 +152,7 @@ func (c *Collector) recorded(ctx context.Context, e *Evidence) error {
 	})
 	for _, k := range keys {
 		var r Recorded
-		if _, err := c.getJSON(ctx, k, &r, &e.Bad); err != nil {
+		if _, err := c.get(ctx, k, &r, e); err != nil {
 			return err
 		}
 		e.Recorded = append(e.Recorded, r.Reason)
@@ -197,7 +166,7 @@ func (c *Collector) newestMarker(ctx context.Context, e *Evidence) error {
 		return err
 	}
 	var m Marker
-	found, err := c.getJSON(ctx, keys[len(keys)-1], &m, &e.Bad)
+	found, err := c.get(ctx, keys[len(keys)-1], &m, e)
 	if found {
 		e.Marker = &m
 	}
@@ -223,7 +192,7 @@ func (c *Collector) mark(ctx context.Context) error {
 	if c.marked && h.Sum64() == c.markedSum {
 		return nil
 	}
-	if err := c.putJSON(ctx, c.lay.MarkerKey(m.Revision, m.At), m, object.PutOptions{}); err != nil {
+	if err := c.putSmall(ctx, c.lay.MarkerKey(m.Revision, m.At), m, object.PutOptions{}); err != nil {
 		return fmt.Errorf("write a version marker: %w", err)
 	}
 	c.marked, c.markedSum = true, h.Sum64()

@@ -275,9 +275,10 @@ func (m *Manager) poke() {
 	}
 }
 
-// at makes the scheduler look at h at t, or earlier if that was planned; m.mu is held.
+// at makes the scheduler look at h at t, or earlier if that was planned; m.mu is held. While h is being looked at, waits
+// for a job or has one, it does nothing: those end by looking at h.dirty.
 func (m *Manager) at(h *Handle, t time.Time) {
-	if h.removed || h.queued || h.running || h.slot >= 0 && !t.Before(h.due) {
+	if h.removed || h.queued || h.running || h.looking || h.slot >= 0 && !t.Before(h.due) {
 		return
 	}
 	h.due = t
@@ -367,6 +368,9 @@ func (m *Manager) look(h *Handle) {
 	case d.DueMs > 0:
 		m.at(h, time.UnixMilli(d.DueMs))
 	}
+	if h.dirty.Load() { // since the look began
+		m.at(h, now.Add(m.o.Settle))
+	}
 }
 
 // state collects what Plan looks at. Called by the scheduler or by h's job.
@@ -451,7 +455,7 @@ func (m *Manager) runJob(ctx context.Context, h *Handle) {
 		}
 		h.failures, h.notBefore = 0, time.Time{}
 		m.gate.succeeded()
-		if more || h.dirty.Load() {
+		if more || m.drain || h.dirty.Load() {
 			m.at(h, now)
 		} else {
 			m.at(h, now.Add(m.o.Settle)) // what became pending meanwhile has its due time planned then
