@@ -9,6 +9,7 @@ import (
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/metadata/topicconfig"
 	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -38,6 +39,10 @@ var codes = []struct {
 	{hot.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{hot.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
 	{hot.ErrUnknownProducer, kerr.UnknownProducerID},
+	{producer.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+	{producer.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
+	{producer.ErrInvalidTxnState, kerr.InvalidTxnState},
+	{producer.ErrCoordinatorFenced, kerr.TransactionCoordinatorFenced},
 	{hot.ErrRecordTooLarge, kerr.MessageTooLarge},
 	{hot.ErrBatchListTooLarge, kerr.RecordListTooLarge},
 	{hot.ErrTimestamp, kerr.InvalidTimestamp},

@@ -1,0 +1,157 @@
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/broker/partition"
+	"github.com/firnlog/firn/broker/wire"
+	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/metatest"
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// env is the handlers over real partitions on a disk in memory, and metadata in memory.
+type env struct {
+	t     *testing.T
+	store *metatest.Memory
+	parts *partition.Manager
+	a     *API
+}
+
+func newEnv(t *testing.T, change ...func(*Config)) *env {
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	store := metatest.NewMemory()
+	require.NoError(t, store.Register(context.Background(), metadata.Broker{ID: 1, Directory: "d", Incarnation: "i",
+		Listeners: []metadata.Listener{{Name: "PLAINTEXT", Host: "localhost", Port: 9092}}}))
+	return newEnvOn(t, store, disk.NewCrashable(1), quiet, change...)
+}
+
+func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logger, change ...func(*Config)) *env {
+	var m atomic.Pointer[partition.Manager]
+	dir, err := hot.OpenDir(hot.Options{FS: fs, Path: "/data", Logger: quiet, BootID: "boot", OnOffline: func(err error) { m.Load().Offline(err) }})
+	require.NoError(t, err)
+	e := &env{t: t, store: store}
+	e.parts = partition.New(partition.Options{BrokerID: 1, Disk: partition.OnDisk(dir), Metadata: store,
+		Settings: partition.SettingsOf(nil, quiet), Logger: quiet, Interval: time.Hour})
+	m.Store(e.parts)
+	require.NoError(t, e.parts.Start())
+	t.Cleanup(func() { e.parts.Close(); _ = dir.Close() })
+	c := Config{BrokerID: 1, AutoCreateTopics: true}
+	for _, f := range change {
+		f(&c)
+	}
+	e.a = New(Deps{Config: c, Cluster: store, Partitions: e.parts, ProducerIDs: partition.NewProducerIDs(store), Logger: quiet})
+	return e
+}
+
+// outcome is what a request ended with.
+type outcome struct {
+	body []byte // nil: none
+	err  error  // the connection is closed
+}
+
+// send gives a request to the handlers and calls back with the answer.
+func (e *env) send(req kmsg.Request, version int16, done func(outcome)) {
+	e.t.Helper()
+	req.SetVersion(version)
+	r := &wire.Request{Key: req.Key(), Version: version, CorrelationID: 7, ClientID: "test", Body: req.AppendTo(nil)}
+	e.a.Serve(context.Background(), r, wire.NewReply(r, wire.SinkFunc(func(_ *wire.Request, resp *wire.Response, err error) {
+		o := outcome{err: err}
+		if resp != nil {
+			all, rerr := resp.AppendAll(nil)
+			if rerr != nil {
+				e.t.Error(rerr)
+			}
+			o.body = all[8:]
+			if k := req.Key(); k != 18 && req.IsFlexible() {
+				o.body = o.body[1:] // no tagged fields in the header
+			}
+			resp.Free()
+		}
+		done(o)
+	})))
+}
+
+// call sends a request in the version given and decodes the answer.
+func call[R kmsg.Response](e *env, req kmsg.Request, version int16) R {
+	e.t.Helper()
+	got := make(chan outcome, 1)
+	e.send(req, version, func(o outcome) { got <- o })
+	o := <-got
+	require.NoError(e.t, o.err)
+	resp := req.ResponseKind()
+	require.NoError(e.t, resp.ReadFrom(o.body))
+	return resp.(R)
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func (e *env) create(name string, partitions int32, configs ...string) {
+	e.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
+	for i := 0; i < len(configs); i += 2 {
+		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: configs[i], Value: ptr(configs[i+1])})
+	}
+	req.Topics = append(req.Topics, topic)
+	resp := call[*kmsg.CreateTopicsResponse](e, req, 7)
+	require.Zero(e.t, resp.Topics[0].ErrorCode, resp.Topics[0].ErrorMessage)
+}
+
+func batchOf(n int) []byte {
+	b := record.NewBuilder(record.None)
+	for i := range n {
+		b.Append(1000+int64(i), []byte("k"), []byte("v"), nil)
+	}
+	return b.Build(0)
+}
+
+// produceRequest asks for one batch in one partition.
+func produceRequest(topic string, part int32, acks int16, records []byte) *kmsg.ProduceRequest {
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks, req.TimeoutMillis = acks, 10000
+	t := kmsg.NewProduceRequestTopic()
+	t.Topic = topic
+	t.Partitions = []kmsg.ProduceRequestTopicPartition{{Partition: part, Records: records}}
+	req.Topics = append(req.Topics, t)
+	return req
+}
+
+func (e *env) produce(req *kmsg.ProduceRequest, version int16) kmsg.ProduceResponseTopicPartition {
+	e.t.Helper()
+	resp := call[*kmsg.ProduceResponse](e, req, version)
+	require.Len(e.t, resp.Topics, 1)
+	require.Len(e.t, resp.Topics[0].Partitions, 1)
+	return resp.Topics[0].Partitions[0]
+}
+
+func fetchRequest(topic string, part int32, offset int64) *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID, req.MinBytes, req.MaxBytes, req.SessionEpoch = -1, 0, 1<<20, -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic = topic
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch, p.LastFetchedEpoch = part, offset, 1<<20, -1, -1
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	return req
+}
+
+func (e *env) garbage(key, version int16, done func(error)) {
+	r := &wire.Request{Key: key, Version: version, Body: []byte{0xff}}
+	e.a.Serve(context.Background(), r, wire.NewReply(r, wire.SinkFunc(func(_ *wire.Request, resp *wire.Response, err error) {
+		resp.Free()
+		done(err)
+	})))
+}
