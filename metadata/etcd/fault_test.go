@@ -353,6 +353,26 @@ func TestCreationBreaksOff(t *testing.T) {
 	require.NoError(t, plain.Commit(t.Context(), metadata.CreateTopic{ID: topic.NewID(), Name: "big", Partitions: metatest.Partitions(2000, 0)})[0])
 }
 
+// The collector forgets a creation that takes long, at its very last step: it is made again, whole.
+func TestCreationIsForgottenMidway(t *testing.T) {
+	srv := embedded(t, "")
+	plain := store(t, srv.Client(), "")
+	id := topic.NewID()
+	n := 0
+	st, _ := faultyStore(t, srv, func() fate {
+		if n++; n == 22 { // the tombstone, 20 chunks, the head
+			if err := plain.ForgetTombstone(context.Background(), id); err != nil {
+				t.Error(err)
+			}
+		}
+		return deliver
+	})
+	require.NoError(t, st.Commit(t.Context(), metadata.CreateTopic{ID: id, Name: "big", Partitions: metatest.Partitions(2000, 0)})[0])
+	require.Greater(t, n, 22)
+	require.NotNil(t, st.Image().TopicByName("big"))
+	require.Len(t, st.Image().TopicByName("big").Partitions, 2000)
+}
+
 // The watch loses its place: etcd compacted it away. Everything is read again; nothing is missed.
 func TestWatchAfterCompaction(t *testing.T) {
 	srv := embedded(t, "")
