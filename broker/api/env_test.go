@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"io"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -155,3 +156,24 @@ func (e *env) garbage(key, version int16, done func(error)) {
 		done(err)
 	})))
 }
+
+var quietLog = slog.New(slog.DiscardHandler)
+
+// inFolder puts the paths of a test below a folder of the real disk.
+type inFolder struct {
+	disk.FS
+	root string
+}
+
+func (f inFolder) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	return f.FS.OpenFile(f.root+name, flag, perm)
+}
+func (f inFolder) Rename(a, b string) error    { return f.FS.Rename(f.root+a, f.root+b) }
+func (f inFolder) Remove(name string) error    { return f.FS.Remove(f.root + name) }
+func (f inFolder) RemoveAll(name string) error { return f.FS.RemoveAll(f.root + name) }
+func (f inFolder) MkdirAll(name string, perm fs.FileMode) error {
+	return f.FS.MkdirAll(f.root+name, perm)
+}
+func (f inFolder) ReadDir(name string) ([]fs.DirEntry, error) { return f.FS.ReadDir(f.root + name) }
+func (f inFolder) Stat(name string) (fs.FileInfo, error)      { return f.FS.Stat(f.root + name) }
+func (f inFolder) SyncDir(name string) error                  { return f.FS.SyncDir(f.root + name) }
