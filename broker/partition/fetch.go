@@ -61,7 +61,10 @@ func (m *Manager) Fetch(ctx context.Context, req FetchRequest, done func(results
 	}
 	for i := range req.Partitions {
 		if p := req.Partitions[i].Partition; p != nil && !p.IsOpen() {
-			go f.first() // opening does I/O, which is not for the connection's reading goroutine
+			go func() { // opening does I/O, which is not for the connection's reading goroutine
+				f.openLogs()
+				f.first()
+			}()
 			return
 		}
 	}
@@ -92,6 +95,22 @@ type fetch struct {
 type coldRead struct {
 	index  int
 	ledger *ledger.Ledger
+}
+
+// openLogs opens the logs that are not open yet, a few at a time.
+func (f *fetch) openLogs() {
+	var all sync.WaitGroup
+	lanes := make(chan struct{}, f.m.o.OpenParallel)
+	for i := range f.req.Partitions {
+		if p := f.req.Partitions[i].Partition; p != nil && !p.IsOpen() {
+			lanes <- struct{}{}
+			all.Go(func() {
+				_, _ = p.serve(-1) // whoever reads it is told
+				<-lanes
+			})
+		}
+	}
+	all.Wait()
 }
 
 func (f *fetch) first() {

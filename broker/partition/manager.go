@@ -30,7 +30,7 @@ type Options struct {
 	TargetShare  float64       // firn.local.disk.target, 0: 0.70
 	Reserve      int64         // firn.local.disk.reserve in bytes, 0: see reserveOf
 	Interval     time.Duration // between two rounds of housekeeping, 0: 10 s
-	OpenTimeout  time.Duration // for what opening a log asks of metadata and archive, 0: 30 s
+	OpenTimeout  time.Duration // for what opening a log asks of metadata and archive, 0: 10 s
 	ColdWorkers  int           // cold reads of fetches and lookups at once, 0: 16
 	ColdParts    int           // cold partitions read for one fetch, 0: 16
 	ColdWait     time.Duration // longest that a fetch with nothing else to answer waits for the archive, 0: 5 s
@@ -45,7 +45,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	def(&o.TargetShare, 0.70)
 	def(&o.Interval, 10*time.Second)
-	def(&o.OpenTimeout, 30*time.Second)
+	def(&o.OpenTimeout, 10*time.Second)
 	def(&o.ColdWorkers, 16)
 	def(&o.ColdParts, 16)
 	def(&o.ColdWait, 5*time.Second)

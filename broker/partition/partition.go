@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -25,11 +26,13 @@ type Partition struct {
 	news   atomic.Pointer[news] // what the image says; never nil
 	log    atomic.Pointer[Log]  // set once, when the log is open
 	openMu sync.Mutex           // one opener at a time; I/O happens under it, but only of this partition's opening
+	failed time.Time            // when opening failed last, guarded by openMu
 	hw     atomic.Int64         // core.hw for readers without the lock
 
 	epochSet atomic.Int32                  // the newest leader epoch that the log's lineage knows from us
 	archived atomic.Int64                  // confirmed in the archive: below it the local log may be trimmed (I-12)
-	uploads  atomic.Pointer[upload.Handle] // nil while the topic has no archive
+	uploads  atomic.Pointer[upload.Handle] // nil while the topic has no archive; changed under regMu
+	regMu    sync.Mutex                    // one registration with the uploader at a time
 	report   atomic.Pointer[report]        // what housekeeping last found, for Explain
 
 	mu   sync.Mutex
@@ -93,13 +96,20 @@ func (p *Partition) opened() (Log, error) {
 	if code := p.failure(); code != 0 {
 		return nil, kerr.TypedErrorForCode(code)
 	}
+	if !p.failed.IsZero() && p.m.o.Now().Sub(p.failed) < openPause {
+		return nil, kerr.KafkaStorageError // clients ask again; they need not all wait for the same failure
+	}
 	log, err := p.open()
 	if err != nil {
+		p.failed = p.m.o.Now()
 		p.m.o.Logger.Error("cannot open the log of a partition", "partition", p.id, "error", err)
 		return nil, kerr.KafkaStorageError
 	}
 	return log, nil
 }
+
+// openPause is how long a partition whose log could not be opened is left alone.
+const openPause = time.Second
 
 func (p *Partition) failure() int16 {
 	p.mu.Lock()
@@ -191,6 +201,8 @@ func (p *Partition) register() {
 	if up == nil || p.log.Load() == nil {
 		return
 	}
+	p.regMu.Lock()
+	defer p.regMu.Unlock()
 	remote := p.news.Load().settings.Remote && p.failure() == 0
 	switch h := p.uploads.Load(); {
 	case remote && h == nil:
@@ -251,6 +263,8 @@ func (p *Partition) fail(code int16) {
 	lost := p.core.fail(code)
 	p.mu.Unlock()
 	release(lost, code)
+	p.regMu.Lock()
+	defer p.regMu.Unlock()
 	if h := p.uploads.Swap(nil); h != nil {
 		p.m.o.Uploads.Remove(p.id)
 	}
