@@ -37,6 +37,29 @@ var stories = []struct {
 		w.power(false)
 		holds(w.open(0), want)
 	}},
+	{"I-01 a segment that was empty at a clean stop stays", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 1)
+		must(l.Roll())
+		w.stop()
+		w.start()
+		want = append(want, w.put(w.open(0), 2)...)
+		w.power(false)
+		holds(w.open(0), want)
+	}},
+	{"I-01 a log start above what was flushed", func(w *world) {
+		l := w.open(0)
+		cfg := *l.config()
+		cfg.FlushMessages = Forever
+		l.SetConfig(&cfg)
+		for range 5 {
+			w.write(l, 3)
+		}
+		must(l.AdvanceStart(14))
+		w.power(false)
+		l = w.open(0)
+		check(l.LogStart() == 14 && l.End() == 15, "the log is [%d, %d)", l.LogStart(), l.End())
+	}},
 	{"I-01 a killed process's log is durable before it is shown", func(w *world) {
 		l := w.open(0)
 		want := w.put(l, 1)
@@ -73,6 +96,32 @@ var stories = []struct {
 		l = w.open(0)
 		check(l.End() == base+5, "end is %d, want %d", l.End(), base+5)
 		holds(l, append(want, again...))
+	}},
+	{"index entries of what was lost do not come back", func(w *world) {
+		l := w.open(0)
+		w.put(l, 1)
+		w.d.flusher.Close()
+		for range 20 {
+			w.write(l, 1)
+		}
+		s := l.active()
+		must(s.flushIndexes())
+		check(s.idx.len() > 2, "the test needs entries")
+		syncFile(w.mem, s.idx.file.path()) // the indexes reached the disk, the batches did not
+		syncFile(w.mem, s.tidx.file.path())
+		must(w.mem.SyncDir(l.Folder()))
+		w.power(false)
+		l = w.open(0)
+		check(l.End() == 1, "end is %d", l.End())
+		for range 10 {
+			w.put(l, 2)
+		}
+		for s.idx.len() > l.active().idx.len() || s.tidx.len() > l.active().tidx.len() {
+			w.put(l, 3)
+		}
+		must(w.d.saveState())
+		w.power(false)
+		indexesHold(w.open(0))
 	}},
 	{"I-38 removed is removed", func(w *world) {
 		w.put(w.open(0), 1)

@@ -81,6 +81,7 @@ type Dir struct {
 	expiry   int64 // ms
 	lock     disk.File
 	stop     Stop
+	rebooted bool // the kernel is not the one of the last start, so what was not synced may be lost
 	flusher  *flush.Flusher
 	metrics  *metrics
 	files    openFiles
@@ -250,22 +251,23 @@ func (d *Dir) start() error {
 }
 
 func (d *Dir) howLeft(boot string) error {
-	if _, err := d.fs.Stat(filepath.Join(d.root, cleanFile)); err == nil {
-		d.stop = StopClean
-		return nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	b, err := disk.ReadFile(d.fs, filepath.Join(d.root, dirtyFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	b, err := disk.ReadFile(d.fs, filepath.Join(d.root, dirtyFile))
+	d.rebooted = strings.TrimSpace(string(b)) != boot
+	_, clean := d.fs.Stat(filepath.Join(d.root, cleanFile))
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		d.stop = StopNone
+	case clean == nil:
+		d.stop = StopClean
+	case !errors.Is(clean, fs.ErrNotExist):
+		return clean
 	case err != nil:
-		return err
-	case strings.TrimSpace(string(b)) == boot:
-		d.stop = StopKilled
-	default:
+		d.stop = StopNone
+	case d.rebooted:
 		d.stop = StopCrashed
+	default:
+		d.stop = StopKilled
 	}
 	return nil
 }

@@ -168,7 +168,8 @@ func (x *index) flush() error {
 // reset empties the index; the file's content is cut off.
 func (x *index) reset() error { return x.cut(0) }
 
-// cut keeps the first n entries. Everything must be in the file.
+// cut keeps the first n entries. Everything must be in the file. The cut is durable, unlike what is written to an index:
+// if entries of batches that were cut off came back, nothing would tell them from those that took their place.
 func (x *index) cut(n int) error {
 	x.wmu.Lock()
 	defer x.wmu.Unlock()
@@ -178,6 +179,9 @@ func (x *index) cut(n int) error {
 	}
 	defer h.release()
 	if err := h.Truncate(int64(n * x.width)); err != nil {
+		return err
+	}
+	if err := h.Datasync(); err != nil {
 		return err
 	}
 	x.mu.Lock()

@@ -174,7 +174,7 @@ func (l *Log) readSnapshot(name string) ([]producer.Entry, error) {
 	entries, err := producer.DecodeSnapshot(b)
 	if err != nil {
 		// It was written at a roll and not synced: after a power cut the one before is as good.
-		l.dir.logger.Info("passing over a producer snapshot", "file", name, "because", err)
+		l.dir.logger.Debug("passing over a producer snapshot", "file", name, "because", err)
 		return nil, nil
 	}
 	if entries == nil {

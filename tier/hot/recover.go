@@ -38,6 +38,12 @@ func (l *Log) loadClean(st *logState) (bool, error) {
 			"partition", l.name, "segment", s.base, "error", err)
 		return false, nil
 	}
+	if l.dir.rebooted { // a clean stop syncs the log, not its indexes
+		if err := s.verifyIndexes(); err != nil {
+			return false, nil
+		}
+	}
+	s.setVerified()
 	epochs, err := epoch.New(st.Epochs)
 	if err != nil {
 		return false, err
@@ -58,8 +64,7 @@ func (st *logState) segment(l *Log, i int) *segment {
 	if i == len(st.Segments)-1 {
 		s.sinceIndex, s.firstTime, s.timeAdded = st.SinceIndex, st.FirstTime, st.TimeAdded
 	}
-	clean := l.dir.stop == StopClean
-	s.idx.verified, s.tidx.verified = clean, clean
+	s.idx.verified, s.tidx.verified = false, false // until somebody needs them
 	return s
 }
 
@@ -259,12 +264,7 @@ func (r *recovery) removeFrom(bases []int64, i int) error {
 
 // resume goes on in a segment that is vouched for in part.
 func (r *recovery) resume(s *segment) (whole bool, err error) {
-	t := s.now()
-	err = s.idx.verify(s.idx.onDisk, offsetFields, [2]int64{t.next - s.base, t.size - 1})
-	if err == nil {
-		err = s.tidx.verify(s.tidx.onDisk, timeFields, [2]int64{1<<63 - 1, t.next - s.base})
-	}
-	if err != nil {
+	if err := s.verifyIndexes(); err != nil {
 		return r.again(s)
 	}
 	if !r.grown {
@@ -396,8 +396,19 @@ func verified(f disk.File, pos, end int64, fn func(*record.Header) error) error 
 // finish makes what was found durable. There is always a segment to append to.
 func (r *recovery) finish() error {
 	l, d := r.l, r.l.dir
+	start := d.localStartOf(l)
+	if n := len(r.segs); n > 0 && r.segs[n-1].now().next < start {
+		d.logger.Error("a log ends before it begins, and is begun anew", "partition", l.name,
+			"end", r.segs[n-1].now().next, "start", start)
+		for _, s := range r.segs {
+			if err := r.remove(s.base); err != nil {
+				return err
+			}
+			s.shut()
+		}
+		r.segs = nil
+	}
 	if len(r.segs) == 0 {
-		start := d.localStartOf(l)
 		if r.st != nil { // its files are gone: at least no offset is handed out again (I-03)
 			d.logger.Error("all segments are gone", "partition", l.name, "had", r.st.end())
 			start = max(start, r.st.end())

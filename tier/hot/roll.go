@@ -69,6 +69,7 @@ func (l *Log) roll(base int64, snapshot []byte, now int64) error {
 	copy(next, segs)
 	next[len(segs)] = s
 	l.segs.Store(&next)
+	l.point = startOf(s)
 	l.mu.Unlock()
 	if !l.config().flushMode() {
 		l.mark() // as Kafka does: the old segment is complete, so the recovery point can move past it

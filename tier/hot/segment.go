@@ -227,8 +227,8 @@ func (s *segment) floor(field indexField, v int64) int64 {
 	return byPosition.of(e[:])
 }
 
-// checkIndexes makes sure, once after a start that was not preceded by a clean stop, that the index files were
-// not damaged by a power cut, and builds them again if they were.
+// checkIndexes makes sure, once after a start, that the index files were not damaged by a power cut, and builds them
+// again if they were. The active segment's are seen to when the log is opened.
 func (s *segment) checkIndexes() error {
 	s.idx.mu.Lock()
 	ok := s.idx.verified
@@ -244,11 +244,7 @@ func (s *segment) checkIndexes() error {
 	if ok {
 		return nil
 	}
-	t := s.now()
-	err := s.idx.verify(s.idx.len(), offsetFields, [2]int64{t.next - s.base, t.size - 1})
-	if err == nil {
-		err = s.tidx.verify(s.tidx.len(), timeFields, [2]int64{math.MaxInt64, t.next - s.base})
-	}
+	err := s.verifyIndexes()
 	if err != nil {
 		s.log.dir.logger.Info("building the indexes of a segment again", "partition", s.log.name,
 			"segment", s.base, "because", err)
@@ -256,6 +252,16 @@ func (s *segment) checkIndexes() error {
 	}
 	s.setVerified()
 	return nil
+}
+
+// verifyIndexes reads both index files and says what is wrong with them.
+func (s *segment) verifyIndexes() error {
+	t := s.now()
+	err := s.idx.verify(s.idx.len(), offsetFields, [2]int64{t.next - s.base, t.size - 1})
+	if err == nil {
+		err = s.tidx.verify(s.tidx.len(), timeFields, [2]int64{math.MaxInt64, t.next - s.base})
+	}
+	return err
 }
 
 func (s *segment) setVerified() {

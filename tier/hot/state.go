@@ -62,11 +62,20 @@ func (s *logState) partition() topic.Partition {
 	return topic.Partition{ID: s.ID, Topic: s.Topic, Index: s.Index}
 }
 
+// startOf is the point at which a segment begins.
+func startOf(s *segment) point {
+	t := noTime(s.base)
+	return point{base: s.base, tail: t, firstTime: t.maxTime, timeAdded: t.maxTime}
+}
+
 // state describes the log up to where it is durable.
 func (l *Log) state() *logState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := l.durable
+	if first := l.segments()[0]; at.base < first.base { // trimmed: what follows was flushed, too, but is read again
+		at = startOf(first)
+	}
 	st := &logState{Topic: l.part.Topic, Index: l.part.Index, ID: l.part.ID, Epochs: l.epochs.Load().Entries(),
 		SinceIndex: at.sinceIndex, FirstTime: at.firstTime, TimeAdded: at.timeAdded, Start: l.logStart.Load()}
 	for _, s := range l.segments() {

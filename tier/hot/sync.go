@@ -131,8 +131,8 @@ func (l *Log) synced(todo []unsynced, at point) bool {
 	if moved {
 		l.flushed.Store(at.tail.next)
 		l.dir.moved.Store(true)
-		l.durable = at
 	}
+	l.durable = at
 	if l.end.Load() == at.tail.next {
 		l.dirtyFrom = 0
 	}

@@ -137,6 +137,11 @@ func (l *Log) AdvanceStart(offset int64) error {
 	if offset <= l.logStart.Load() {
 		return nil
 	}
+	if offset > l.flushed.Load() { // a power cut must not leave a log that ends before it begins
+		if err := l.Sync(); err != nil {
+			return err
+		}
+	}
 	if err := l.saveStart(offset, true); err != nil {
 		return err
 	}
@@ -185,8 +190,7 @@ func (l *Log) truncate(offset int64) error {
 	}
 	// First the state file must not vouch for what will be replaced.
 	l.mu.Lock()
-	t := noTime(s.base)
-	l.durable = point{base: s.base, tail: t, firstTime: t.maxTime, timeAdded: t.maxTime}
+	l.durable = startOf(s)
 	keep := append([]*segment(nil), segs[:i+1]...)
 	l.segs.Store(&keep)
 	l.mu.Unlock()
@@ -293,8 +297,7 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 	// The state file must not vouch for offsets of the new log because of the old one's.
 	l.mu.Lock()
 	old := l.segments()
-	first := old[0]
-	l.durable = point{base: first.base, tail: noTime(first.base), firstTime: -1, timeAdded: -1}
+	l.durable = startOf(old[0])
 	l.mu.Unlock()
 	if err := d.saveState(); err != nil {
 		return err
