@@ -439,13 +439,21 @@ func (l *Log) scheduleFlush(cfg *Config, now int64) {
 	}
 }
 
-// writeFailed makes of a failed write what the caller of Append is told. Only a full disk is a passing matter.
+// writeFailed makes of a failed write what the caller is told. Only a full disk is a passing matter; after any other
+// failure it is not known what the disk holds (I-31).
 func (l *Log) writeFailed(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%s: %w: %w", l.name, ErrFull, err)
+	return fmt.Errorf("%s: %w", l.name, l.dir.writeFailed(err))
+}
+
+func (d *Dir) writeFailed(err error) error {
+	switch {
+	case errors.Is(err, ErrOffline) || errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
-	l.dir.fail(fmt.Errorf("appending to %s: %w", l.name, err))
-	return fmt.Errorf("%s: %w: %w", l.name, ErrOffline, err)
+	d.fail(err)
+	return fmt.Errorf("%w: %w", ErrOffline, err)
 }
 
 // vector is a pooled list of buffers.

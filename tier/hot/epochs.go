@@ -31,7 +31,7 @@ func (l *Log) latestEpoch() int32 {
 
 // AssignEpoch notes, durably, that leader epoch e begins at offset start, or at End if start is negative. From then on
 // appends in the name of an older epoch are ErrFenced. To assign the newest epoch again changes nothing; an older one
-// is ErrFenced.
+// is ErrFenced. Other errors are those of Append.
 func (l *Log) AssignEpoch(e int32, start int64) error {
 	l.trimMu.Lock()
 	defer l.trimMu.Unlock()
@@ -48,7 +48,7 @@ func (l *Log) AssignEpoch(e int32, start int64) error {
 			return nil
 		}
 		if err := checkpoint.WriteEpochs(l.dir.fs, l.folder(), c); err != nil {
-			return fmt.Errorf("%s: epoch %d: %w", l.name, e, err)
+			return fmt.Errorf("epoch %d: %w", e, l.writeFailed(err))
 		}
 		l.epochs.Store(&c)
 		return nil

@@ -189,6 +189,6 @@ func (d *Dir) savePoints() {
 	}
 	if err := d.saveState(); err != nil {
 		d.moved.Store(true)
-		d.logger.Warn("saving the recovery points failed, a crash would have to read more", "error", err)
+		d.logger.Warn("saving the recovery points failed, a crash would have to read more", "error", d.writeFailed(err))
 	}
 }

@@ -122,18 +122,22 @@ func (d *Dir) setAside(name, why string) error {
 
 // create makes the folder of an empty log, durably.
 func (d *Dir) create(p topic.Partition, cfg *Config) (*Log, error) {
-	if err := d.forgetStarts(p); err != nil {
-		return nil, err
+	err := d.forgetStarts(p)
+	var l *Log
+	if err == nil {
+		l, err = d.build(p, cfg)
 	}
-	return d.build(p, cfg, 0, epoch.Cache{}, nil)
+	if err != nil {
+		return nil, d.writeFailed(err)
+	}
+	return l, nil
 }
 
-// build makes the folder of a log that begins at start. It is made under another name, so that at any moment there
-// is either no folder or a whole one.
-func (d *Dir) build(p topic.Partition, cfg *Config, start int64, epochs epoch.Cache,
-	producers []producer.Entry) (*Log, error) {
+// build makes the folder of a new log under another name, so that at any moment there is either no folder or a whole
+// one.
+func (d *Dir) build(p topic.Partition, cfg *Config) (*Log, error) {
 	l := newLog(d, p, cfg)
-	tmp, err := d.prepareFolder(l, start, epochs, producers)
+	tmp, err := d.prepareFolder(l, 0, epoch.Cache{}, nil)
 	if err != nil {
 		if tmp != "" {
 			_ = d.fs.RemoveAll(tmp) // else the next start does it
@@ -238,10 +242,10 @@ func (d *Dir) Remove(p topic.Partition) error {
 	}
 	gone := filepath.Join(d.root, aside(name, deleteSuffix))
 	if err := d.fs.Rename(filepath.Join(d.root, name), gone); err != nil {
-		return fmt.Errorf("removing %s: %w", name, err)
+		return fmt.Errorf("removing %s: %w", name, d.writeFailed(err))
 	}
 	if err := d.fs.SyncDir(d.root); err != nil {
-		return fmt.Errorf("removing %s: %w", name, err)
+		return fmt.Errorf("removing %s: %w", name, d.writeFailed(err))
 	}
 	d.mu.Lock()
 	delete(d.onDisk, name)

@@ -47,12 +47,12 @@ func (l *Log) trim(offset int64, reason string) (int64, error) {
 		}
 	}
 	if err := l.keepProducers(start); err != nil {
-		return 0, fmt.Errorf("%s: keeping the producer state at offset %d: %w", l.name, start, err)
+		return 0, fmt.Errorf("keeping the producer state at offset %d: %w", start, l.writeFailed(err))
 	}
 	// The entries of the snapshot and of the segment that will be the first: after a roll without an append, no flush
 	// has taken care of them.
 	if err := l.dir.fs.SyncDir(l.folder()); err != nil {
-		return 0, err
+		return 0, l.writeFailed(err)
 	}
 	if err := l.saveStart(start, !l.config().RemoteStorage); err != nil {
 		return 0, err
@@ -86,7 +86,7 @@ func (l *Log) saveStart(start int64, logStart bool) error {
 		l.wantStart.Store(start)
 		if err := l.dir.saveLogStarts(); err != nil {
 			l.wantStart.Store(l.logStart.Load())
-			return fmt.Errorf("%s: saving log start %d: %w", l.name, start, err)
+			return fmt.Errorf("saving log start %d: %w", start, l.writeFailed(err))
 		}
 		l.logStart.Store(start)
 		raise(&l.wantLocal, start)
@@ -98,7 +98,7 @@ func (l *Log) saveStart(start int64, logStart bool) error {
 	old := l.wantLocal.Swap(start)
 	if err := l.dir.saveLocalStarts(); err != nil {
 		l.wantLocal.Store(old)
-		return fmt.Errorf("%s: saving local start %d: %w", l.name, start, err)
+		return fmt.Errorf("saving local start %d: %w", start, l.writeFailed(err))
 	}
 	return nil
 }
@@ -168,7 +168,17 @@ func (l *Log) Truncate(offset int64) error {
 	}
 	l.trimMu.Lock()
 	defer l.trimMu.Unlock()
-	return l.exclusive(func() error { return l.truncate(offset) })
+	return l.exclusive(func() error {
+		if err := l.truncate(offset); err != nil {
+			if errors.Is(err, ErrOutOfRange) {
+				return err
+			}
+			// Half a truncation is no state to go on from.
+			l.dir.fail(err)
+			return fmt.Errorf("%s: %w: %w", l.name, ErrOffline, err)
+		}
+		return nil
+	})
 }
 
 // truncate is Truncate for who holds trimMu and is the writer.
@@ -233,7 +243,6 @@ func (s *segment) cutTo(pos, next int64) error {
 		return err
 	}
 	if err := h.Datasync(); err != nil {
-		s.log.dir.fail(err)
 		return err
 	}
 	return s.rebuild()
@@ -282,7 +291,12 @@ func (l *Log) Reset(start int64, epochs []epoch.Entry, producers []producer.Entr
 	}
 	l.trimMu.Lock()
 	defer l.trimMu.Unlock()
-	return l.exclusive(func() error { return l.reset(start, cache, producers) })
+	return l.exclusive(func() error {
+		if err := l.reset(start, cache, producers); err != nil {
+			return l.writeFailed(err)
+		}
+		return nil
+	})
 }
 
 func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry) error {

@@ -1,0 +1,263 @@
+package hot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// faultyWorld is a log on a disk whose operations fail as the test says.
+func faultyWorld(t *testing.T) (*testDir, *disk.Faulty, *disk.Crashable) {
+	mem := disk.NewCrashable(1)
+	f := disk.NewFaulty(mem, nil)
+	d := openDir(t, f, "/log")
+	return d, f, mem
+}
+
+// A full disk fails the append and leaves no trace: offsets, producers, file (I-02).
+func TestFullDisk(t *testing.T) {
+	for _, short := range []int{0, 1, 60, 70} {
+		t.Run(fmt.Sprint(short), func(t *testing.T) {
+			d, f, _ := faultyWorld(t)
+			l := d.open(0, nil)
+			want := bytes.Clone(mustAppend(t, l, producerBatch(1, 0, 2, startMs)))
+			require.NoError(t, l.Flush())
+			size := l.Bytes()
+			before := producersOf(l)
+			f.SetHook(disk.FullAfter(short))
+			_, err := tryAppend(l, producerBatch(1, 2, 3, startMs), 0)
+			require.ErrorIs(t, err, ErrFull)
+			require.ErrorIs(t, err, syscall.ENOSPC)
+			_, err = tryAppend(l, producerBatch(2, 0, 3, startMs), 0)
+			require.ErrorIs(t, err, ErrFull)
+			require.Equal(t, int64(2), l.End())
+			require.Equal(t, before, producersOf(l))
+			require.Equal(t, want, all(t, l, l.End(), 1<<20))
+			f.SetHook(nil)
+			info, err := f.Stat(l.active().file.path())
+			require.NoError(t, err)
+			require.Equal(t, size, info.Size(), "the torn write is still there")
+			require.NoError(t, d.Offline())
+
+			// The retry is not a duplicate, and is taken.
+			b := producerBatch(1, 2, 3, startMs)
+			a, err := tryAppend(l, b, 0)
+			require.NoError(t, err)
+			require.Equal(t, Appended{BaseOffset: 2, NextOffset: 5, LogAppendTime: -1}, a)
+			require.Equal(t, append(want, b...), all(t, l, l.End(), 1<<20))
+			require.NoError(t, d.Close())
+		})
+	}
+}
+
+func mustAppend(t testing.TB, l *Log, b []byte) []byte {
+	appendTo(t, l, b)
+	return b
+}
+
+// A full disk while a segment is rolled: the next append that finds room goes on.
+func TestFullDiskAtRoll(t *testing.T) {
+	d, f, _ := faultyWorld(t)
+	l := d.open(0, func(c *Config) { c.SegmentBytes = 1000 })
+	require.NoError(t, l.AssignEpoch(0, -1))
+	var want []byte
+	full := 0
+	for i := range 60 {
+		b := producerBatch(1, int32(i), 1, startMs)
+		f.SetHook(disk.FullAfter(i * 7 % 150))
+		_, err := tryAppend(l, bytes.Clone(b), 0)
+		if err != nil {
+			require.ErrorIs(t, err, ErrFull)
+			full++
+			f.SetHook(nil)
+			appendTo(t, l, b)
+		} else {
+			f.SetHook(nil)
+			record.Stamp(b, int64(i), 0)
+		}
+		want = append(want, b...)
+	}
+	require.Positive(t, full)
+	require.Greater(t, len(l.Segments()), 3)
+	require.Equal(t, want, all(t, l, l.End(), 1<<20))
+	require.NoError(t, d.Close())
+}
+
+// Whoever rides on a failed write fails with it, and nobody gets its offsets twice (I-02).
+func TestRidersFailTogether(t *testing.T) {
+	d, f, _ := faultyWorld(t)
+	l := d.open(0, nil)
+	appendTo(t, l, batch(1, 10, startMs))
+
+	// The first writer is held in its write until all others are queued behind it.
+	release, entered := make(chan struct{}), make(chan struct{})
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpWrite {
+			select {
+			case <-entered:
+			default:
+				close(entered)
+				<-release
+				return disk.Fault{Err: syscall.ENOSPC, Short: 10}
+			}
+		}
+		return disk.Fault{}
+	})
+	const riders = 20
+	errs := make(chan error, riders)
+	var wg sync.WaitGroup
+	for i := range riders {
+		if i == 1 {
+			<-entered
+		}
+		b := producerBatch(int64(i), 0, 2, startMs)
+		if i > 10 { // retries of the one that is being written: they must not be told that it is stored
+			b = producerBatch(0, 0, 2, startMs)
+		}
+		wg.Go(func() {
+			_, err := tryAppend(l, b, 0)
+			errs <- err
+		})
+	}
+	require.Eventually(t, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.queue) == riders-1
+	}, 10*time.Second, time.Millisecond)
+	close(release)
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		require.ErrorIs(t, err, ErrFull)
+	}
+	require.Equal(t, int64(1), l.End())
+	require.Empty(t, producersOf(l))
+	f.SetHook(nil)
+	a := appendTo(t, l, batch(1, 10, startMs))
+	require.Equal(t, int64(1), a.BaseOffset)
+	require.NoError(t, d.Close())
+}
+
+// A failed fdatasync takes the directory offline: nothing is acknowledged, nothing is tried again (I-31, I-02).
+func TestFailedFlush(t *testing.T) {
+	var offline []error
+	mem := disk.NewCrashable(1)
+	f := disk.NewFaulty(mem, nil)
+	o, _ := testOptions(t, f, "/log")
+	o.OnOffline = func(err error) { offline = append(offline, err) }
+	d, err := OpenDir(o)
+	require.NoError(t, err)
+	cfg := DefaultConfig()
+	l, err := d.Open(part(0), &cfg)
+	require.NoError(t, err)
+	require.NoError(t, l.AssignEpoch(0, -1))
+	other, err := d.Open(part(1), &cfg)
+	require.NoError(t, err)
+	require.NoError(t, other.AssignEpoch(0, -1))
+	woken := make(chan struct{}, 100)
+	l.OnAdvance(func() { woken <- struct{}{} })
+
+	f.SetHook(disk.FailNth(disk.OpDatasync, f.Count(disk.OpDatasync)+1, syscall.EIO))
+	a := appendTo(t, l, batch(1, 10, startMs))
+	require.Eventually(t, func() bool { <-woken; return d.Offline() != nil }, 10*time.Second, time.Millisecond)
+	require.ErrorIs(t, d.Offline(), ErrOffline)
+	require.ErrorIs(t, d.Offline(), syscall.EIO)
+	require.Less(t, l.Stable(), a.NextOffset)
+	syncs := f.Count(disk.OpDatasync)
+
+	_, err = tryAppend(l, batch(1, 10, startMs), 0)
+	require.ErrorIs(t, err, ErrOffline)
+	_, err = tryAppend(other, batch(1, 10, startMs), 0)
+	require.ErrorIs(t, err, ErrOffline)
+	require.ErrorIs(t, l.Flush(), ErrOffline)
+	require.ErrorIs(t, l.Roll(), ErrOffline)
+	require.ErrorIs(t, l.AdvanceStart(1), ErrOffline)
+	require.ErrorIs(t, d.Close(), ErrOffline)
+	require.Equal(t, syncs, f.Count(disk.OpDatasync), "the flush was tried again")
+	require.Len(t, offline, 1)
+
+	d2 := openDir(t, mem.Crash(), "/log")
+	require.NotEqual(t, StopClean, d2.LastStop())
+	require.NoError(t, d2.Close())
+}
+
+// Any other failed write takes the directory offline, too.
+func TestFailedWrite(t *testing.T) {
+	d, f, _ := faultyWorld(t)
+	l := d.open(0, nil)
+	appendTo(t, l, batch(1, 10, startMs))
+	f.SetHook(disk.FailNth(disk.OpWrite, f.Count(disk.OpWrite)+1, syscall.EIO))
+	_, err := tryAppend(l, batch(1, 10, startMs), 0)
+	require.ErrorIs(t, err, ErrOffline)
+	require.Equal(t, int64(1), l.End())
+	require.ErrorIs(t, d.Offline(), syscall.EIO)
+	require.Equal(t, int64(1), all1(t, l), "what was there can still be read")
+	require.Error(t, d.Close())
+}
+
+func all1(t *testing.T, l *Log) int64 {
+	b := all(t, l, l.End(), 1<<20)
+	it := record.Batches(b)
+	require.True(t, it.Next())
+	return it.Header().NextOffset()
+}
+
+// Whatever operation fails while a directory is opened, worked with and closed: nothing that was acknowledged is lost
+// and nothing panics (I-01, I-02).
+func TestEveryOperationMayFail(t *testing.T) {
+	for n := 1; ; n++ {
+		mem := disk.NewCrashable(uint64(n))
+		f := disk.NewFaulty(mem, func(c disk.Call) disk.Fault {
+			if c.Total == n {
+				return disk.Fault{Err: syscall.EIO, Short: 3}
+			}
+			return disk.Fault{}
+		})
+		var acked []byte
+		end := int64(0)
+		work := func() error {
+			o, _ := testOptions(t, f, "/log")
+			d, err := OpenDir(o)
+			if err != nil {
+				return err
+			}
+			cfg := DefaultConfig()
+			cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.TimestampAfterMaxMs = 600, 100, Forever
+			l, err := d.Open(part(0), &cfg)
+			if err != nil {
+				return errors.Join(err, d.Close())
+			}
+			for i := range 8 {
+				b := producerBatch(1, int32(i), 1, startMs)
+				a, err := tryAppend(l, b, 0)
+				if err == nil {
+					err = l.Flush()
+				}
+				if err != nil {
+					return errors.Join(err, d.Close())
+				}
+				acked, end = append(acked, b...), a.NextOffset
+			}
+			return d.Close()
+		}
+		err := work()
+		d := openDir(t, mem.CrashTorn(), "/log")
+		l := d.open(0, nil)
+		require.GreaterOrEqual(t, l.End(), end, "operation %d", n)
+		got := all(t, l, l.End(), 1<<20)
+		require.True(t, bytes.HasPrefix(got, acked), "operation %d: %v", n, err)
+		_ = d.Close()
+		if err == nil && n > 200 {
+			break
+		}
+	}
+}
