@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ const (
 	recordSize = 1 << 10
 	batchSize  = 256 << 10 // bytes of records in one produce request's batch
 	inFlight   = 5
+	variety    = 64 // different batches, so that the archive cannot find one in the other
 	mib        = 1 << 20
 )
 
@@ -26,14 +28,18 @@ func produce(addr, topic string, id [16]byte, partitions int, size int64) error 
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	records := batch(batchSize/recordSize, recordSize-70, 'a')
+	rng := rand.NewChaCha8([32]byte{1})
+	batches := make([][]byte, variety)
+	for i := range batches {
+		batches[i] = batch(batchSize/recordSize, recordSize-70, rng)
+	}
 	requests := int(size / int64(batchSize))
 	slots := make(chan struct{}, inFlight)
 	failed := make(chan error, 1)
 	go func() {
 		for i := range requests {
 			slots <- struct{}{}
-			if err := c.send(produceRequest(topic, id, int32(i%partitions), records)); err != nil {
+			if err := c.send(produceRequest(topic, id, int32(i%partitions), batches[i%variety])); err != nil {
 				failed <- err
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"net"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -80,14 +81,13 @@ func (c *conn) skip(first []byte) (int, error) {
 	return n, nil
 }
 
-// batch builds a record batch of n records with values of size bytes.
-func batch(n, size int, fill byte) []byte {
-	value := make([]byte, size)
-	for i := range value {
-		value[i] = fill + byte(i*7)
-	}
+// batch builds a record batch of n records with values of size random bytes, which no codec makes smaller: what is
+// measured then is moving bytes.
+func batch(n, size int, rng *rand.ChaCha8) []byte {
 	var records []byte
 	for i := range n {
+		value := make([]byte, size)
+		_, _ = rng.Read(value)
 		r := kmsg.Record{OffsetDelta: int32(i), Value: value}
 		r.Length = int32(len(r.AppendTo(nil)) - 1) // the length field of an empty record is one byte
 		records = r.AppendTo(records)

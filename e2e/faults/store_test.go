@@ -118,7 +118,7 @@ func TestForeignMetadataDeletesNothing(t *testing.T) {
 	second.WaitArchived(t, "new", time.Minute)
 	harness.Eventually(t, time.Minute, "the broker does not say that it distrusts the bucket", func() bool {
 		log := second.Log()
-		return strings.Contains(log, store) && strings.Contains(strings.ToLower(log), "distrust")
+		return strings.Contains(log, store) && strings.Contains(log, "not trusted")
 	})
 	require.Equal(t, lines("new", 0, 100), second.MustRun("", "consume", "new", "--from", "earliest", "--to", "latest"))
 	after := objects(t, store)
