@@ -2,8 +2,13 @@
 // order, and the rules by which that list may change. It is pure: no goroutine, lock, clock or I/O. All rules
 // stand in apply.go; who calls Apply (metadata/etcd) commits the outcome with a compare on Version.
 //
-// Invariants after every edit (I-11): the segments cover [Start', Next) without gap or overlap, where Start'
-// <= Start is the base of the oldest segment kept; Start and Next never go back.
+// Invariants after every edit (I-11): the entries (folds, then recent segments) are in offset order, do not
+// overlap, and cover [Start, Next) without a gap; Start, Next, Epoch and Fence never go back. Entries below Start
+// stay until Expire takes them; a gap may lie wholly below Start only. While there are folds there is at least one
+// recent segment.
+//
+// It deliberately does not read or write objects, does not know etcd, and does not decide when to archive, fold
+// or delete: tier/upload and compaction do.
 package ledger
 
 import "github.com/firnlog/firn/tier/topic"
