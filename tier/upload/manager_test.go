@@ -410,6 +410,55 @@ func (f fullFile) WriteAt(p []byte, _ int64) (int, error) {
 	return 0, &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
 }
 
+// I-16: what was built is read back and held against its index before it goes up; a segment that the disk bent stays
+// here.
+func TestVerifiesBeforeUpload(t *testing.T) {
+	bent := &bendingFS{FS: disk.OS()}
+	b := newBench(t, func(b *bench, o *upload.Options) {
+		o.FS = bent
+		o.Store = &hooked{Store: b.store, put: func(key string) error {
+			body, err := object.ReadAll(context.Background(), b.store, key, 0, -1, 1<<30)
+			require.NoError(t, err)
+			ix, err := segment.Open(bytes.NewReader(body), int64(len(body)))
+			require.NoError(t, err)
+			require.NoError(t, segment.VerifyIndex(ix, bytes.NewReader(body)))
+			return nil
+		}}
+	})
+	l := b.log("t", eager)
+	for range 20 {
+		l.Append(b.rnd, 2, 200, 1)
+	}
+	b.m.Add(l)
+	b.eventually("archived", func() bool { return l.ArchivedTo() == l.End() })
+	require.Equal(t, l.Everything(), b.archived(l.Partition()))
+	require.Positive(t, bent.files.Load())
+}
+
+// bendingFS spoils a byte of the first three files.
+type bendingFS struct {
+	disk.FS
+	files atomic.Int64
+}
+
+func (f *bendingFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	if err == nil && f.files.Add(1) <= 3 {
+		return bendingFile{file}, nil
+	}
+	return file, err
+}
+
+type bendingFile struct{ disk.File }
+
+func (f bendingFile) WriteAt(p []byte, off int64) (int, error) {
+	b := bytes.Clone(p)
+	if len(b) > 0 {
+		b[len(b)/3] ^= 4
+	}
+	return f.File.WriteAt(b, off)
+}
+
 func BenchmarkNotify(b *testing.B) {
 	m, err := upload.New(upload.Options{Store: nil, Ledgers: archivetest.NewLedgers(), Layout: lay, SpoolDir: b.TempDir()})
 	require.NoError(b, err)
