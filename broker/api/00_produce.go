@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -194,6 +195,8 @@ func checkBatch(version int16, b []byte) (record.Header, error) {
 	}
 	h, err := record.Check(b)
 	switch {
+	case err != nil && unreadable(b):
+		return h, refuse(kerr.CorruptMessage, err.Error())
 	case err != nil:
 		return h, err
 	case h.Size() != len(b):
@@ -206,6 +209,24 @@ func checkBatch(version int16, b []byte) (record.Header, error) {
 		return h, refuse(kerr.InvalidTxnState, "this broker has no transaction coordinator yet")
 	}
 	return h, nil
+}
+
+// unreadable reports bytes that no message format begins with: an impossible length or an unknown magic. Kafka calls
+// them corrupt before it looks at anything else (ByteBufferLogInputStream.nextBatchSize), whereas what is only cut
+// short, or of an old format, is an invalid record.
+func unreadable(b []byte) bool {
+	const lengthAt, magicAt, minLegacy = 8, 16, 14 // in all formats
+	if len(b) <= magicAt {
+		return false
+	}
+	length := int32(binary.BigEndian.Uint32(b[lengthAt:]))
+	switch b[magicAt] {
+	case 0, 1:
+		return length < minLegacy
+	case 2:
+		return length < record.HeaderSize-lengthAt-4
+	}
+	return true
 }
 
 // maxDecoded bounds what one batch may decompress to when its records must be looked at.

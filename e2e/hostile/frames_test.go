@@ -75,7 +75,9 @@ func TestBadFrames(t *testing.T) {
 	s := start(t, harness.Options{})
 	n := startNeighbour(t, s.addr)
 	whole := frame(kmsg.NewPtrMetadataRequest(), 12, 1)
-	sized := func(size uint32, rest []byte) []byte { return append(binary.BigEndian.AppendUint32(nil, size), rest...) }
+	sized := func(size uint32, rest []byte) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, size), rest...)
+	}
 	produce := frame(produceTo("topic", 0, values("x").bytes()), produceV, 1)
 	for _, bad := range []struct {
 		name  string
@@ -187,7 +189,7 @@ func throw(t *testing.T, addr string, b []byte) {
 
 // TestSlowFrames (I-32): frames that trickle in, stand still half-way, or are never begun hold nobody else up.
 func TestSlowFrames(t *testing.T) {
-	s := start(t, harness.Options{})
+	s := onlyFirn(t, harness.Options{}) // Kafka claims the memory for what it was promised, and is gone
 	n := startNeighbour(t, s.addr)
 	slow := dial(t, s.addr)
 	whole := frame(apiVersions(), 3, 1)

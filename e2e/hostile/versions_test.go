@@ -59,7 +59,7 @@ func TestApiVersions(t *testing.T) {
 		})
 	}
 	t.Run("a version to come", func(t *testing.T) {
-		for _, v := range []int16{5, 99, 32767} {
+		for _, v := range []int16{5, 99, 32767, -1} {
 			c := dial(t, s.addr)
 			c.corr++
 			b := frame(apiVersions(), 4, c.corr) // KIP-511: whatever follows the header, the answer has version 0
@@ -70,7 +70,9 @@ func TestApiVersions(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantCode(t, fmt.Sprintf("version %d", v), resp.ErrorCode, kerr.UnsupportedVersion)
-			wantTable(t, resp.ApiKeys, s.firn != nil)
+			if s.firn != nil { // Kafka lists ApiVersions alone here
+				wantTable(t, resp.ApiKeys, true)
+			}
 			again := do[*kmsg.ApiVersionsResponse](c, apiVersions(), 3) // the connection goes on
 			wantCode(t, "version 3", again.ErrorCode, nil)
 		}
@@ -92,8 +94,8 @@ func TestApiVersions(t *testing.T) {
 	})
 }
 
-// TestProduceVersions: 0 to 2 are advertised for librdkafka's sake, and refused; what else is not served closes the
-// connection.
+// TestProduceVersions: 0 to 2 are advertised for librdkafka's sake, and refused: with UNSUPPORTED_VERSION, where Kafka
+// only closes the connection. What else is not served closes the connection with both.
 func TestProduceVersions(t *testing.T) {
 	s := start(t, harness.Options{})
 	topic := dial(t, s.addr).create("versions", 1)
@@ -102,6 +104,9 @@ func TestProduceVersions(t *testing.T) {
 			c := dial(t, s.addr)
 			req := produceTo(topic, 0, values("x").bytes())
 			req.Topics[0].TopicID = c.topicID(topic)
+			if v < 3 && s.firn == nil {
+				t.Skip("Kafka closes the connection")
+			}
 			resp := do[*kmsg.ProduceResponse](c, req, v)
 			var want *kerr.Error
 			if v < 3 {
@@ -113,7 +118,7 @@ func TestProduceVersions(t *testing.T) {
 			}
 		})
 	}
-	for _, at := range []struct{ key, version int16 }{{0, 14}, {0, -1}, {1, 3}, {1, 19}, {2, 0}, {3, 14}, {19, 1}, {4, 0}, {9999, 0}, {-1, 0}, {18, -1}} {
+	for _, at := range []struct{ key, version int16 }{{0, 14}, {0, -1}, {1, 3}, {1, 19}, {2, 0}, {3, 14}, {19, 1}, {4, 0}, {9999, 0}, {-1, 0}} {
 		t.Run(fmt.Sprintf("key %d version %d", at.key, at.version), func(t *testing.T) {
 			c := dial(t, s.addr)
 			b := frame(kmsg.NewPtrMetadataRequest(), 0, 1)
