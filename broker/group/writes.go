@@ -88,7 +88,20 @@ func (w *writeStatic) done(s *Shard, code int16) {
 	m.memberSettings = w.old
 	s.touch(g, m)
 	// A write that was given up may still have been appended: the log must not say what the group does not.
-	s.store(nil, groupRecord(g, g.assignments()))
+	s.store(&writeRepair{group: g, generation: g.generation}, groupRecord(g, g.assignments()))
+}
+
+// writeRepair stores again what a group is. If even that fails, only a new generation brings log and group together.
+type writeRepair struct {
+	group      *group
+	generation int32
+}
+
+func (w *writeRepair) done(s *Shard, code int16) {
+	g := w.group
+	if code != 0 && s.groups[g.id] == g && g.state == stateStable && g.generation == w.generation {
+		s.prepare(g)
+	}
 }
 
 // reply tells the member that nothing changed for the others. From version 9 on a leader is given the members and
