@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 	"time"
 
@@ -74,10 +75,11 @@ func (r *Reader) fillSlotted(g *group) error {
 	if err := r.giveRoom(g); err != nil {
 		return err
 	}
-	var bufs buffers
+	bufs := pool.Get().(*buffers)
+	defer bufs.release()
 	for failed := 0; ; {
 		before := g.ready // only this goroutine changes it
-		err := r.fetch(g, &bufs)
+		err := r.fetch(g, bufs)
 		if err == nil {
 			return nil
 		}
@@ -183,6 +185,17 @@ func (r *Reader) intoMemory(g *group) error {
 
 // buffers are what a fill needs beside the group.
 type buffers struct{ stored, raw []byte }
+
+var pool = sync.Pool{New: func() any { return new(buffers) }}
+
+// maxPooled keeps the buffers of a rare giant from staying for ever.
+const maxPooled = 8 << 20
+
+func (b *buffers) release() {
+	if cap(b.stored)+cap(b.raw) <= maxPooled {
+		pool.Put(b)
+	}
+}
 
 // fetch gets all chunks that are not ready yet with one ranged GET, as far as it comes.
 func (r *Reader) fetch(g *group, bufs *buffers) error {
