@@ -71,8 +71,9 @@ func TestSilentServer(t *testing.T) {
 	c := client(Limits{HeaderTimeout: 20 * time.Millisecond, StallTimeout: 20 * time.Millisecond})
 	for name, body := range map[string]io.Reader{"no answer": nil, "body not taken": bytes.NewReader(make([]byte, 64<<20))} {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+l.Addr().String(), body)
-		_, err := c.Do(req)
+		resp, err := c.Do(req)
 		if err == nil {
+			_ = resp.Body.Close()
 			t.Fatalf("%s: succeeded", name)
 		}
 		if f := Failure(t.Context(), "put", "k", Unconditional, Answer{Err: err}); !errors.Is(f, object.ErrUnavailable) {
