@@ -13,6 +13,7 @@ import (
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -271,10 +272,15 @@ func (a *API) produceError(resp *wire.ProduceResponse, t *wire.ProduceTopic, ind
 		out.ErrorMessage = err.Error()
 	}
 	var many *badRecords
+	var some hot.BadRecords
 	var one *record.RecordError
 	switch {
 	case errors.As(err, &many):
 		out.RecordErrors = many.records
+	case errors.As(err, &some):
+		for _, r := range some {
+			out.RecordErrors = append(out.RecordErrors, wire.RecordError{BatchIndex: int32(r.Index), Message: r.Err.Error()})
+		}
 	case errors.As(err, &one):
 		out.RecordErrors = []wire.RecordError{{BatchIndex: int32(one.Index), Message: one.Err.Error()}}
 	}
