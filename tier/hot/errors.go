@@ -31,6 +31,9 @@ var (
 	ErrInvalidBatch = errors.New("record batch is invalid")
 	// ErrDuplicateSequence: of several batches in one append, one is stored already.
 	ErrDuplicateSequence = errors.New("sequence is a duplicate of a stored batch")
+	// ErrUnknownProducer has Kafka's name for a batch of a producer without state. Such a batch is taken whatever its
+	// sequence is (KIP-360), so nothing here returns it.
+	ErrUnknownProducer = errors.New("producer id is unknown")
 	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
 	// position.
 	ErrCorruptLog = errors.New("log segment is corrupt")

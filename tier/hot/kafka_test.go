@@ -97,8 +97,8 @@ func TestDumpLogSegments(t *testing.T) {
 			strings.Join(files, ",")}, args...)
 		out, err := exec.Command("java", args...).CombinedOutput()
 		require.NoError(t, err, string(out))
-		// The tool expects every segment to begin at offset 0 and says of Kafka's own, too, that -1 is followed by the
-		// base offset.
+		// To the tool the offset before the first of any segment is -1, so of one that does not begin at 0 it says that -1 is
+		// followed by the base offset.
 		text := regexp.MustCompile(`Non-consecutive offsets in \S*/0*(\d+)\.log\n  -1 is followed by (\d+)\n`).
 			ReplaceAllStringFunc(string(out), func(s string) string {
 				f := strings.Fields(s)

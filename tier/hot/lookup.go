@@ -121,7 +121,7 @@ func (s *segment) findRecord(f disk.File, sc *scanner, ts, start int64) (TimeRes
 }
 
 // MaxTimestamp returns the first record in [LocalStart, limit) that has the greatest timestamp; false if there is no
-// record with one.
+// record with one. limit must be where a batch ends; a batch that the start lies in counts as a whole, as in Kafka.
 func (l *Log) MaxTimestamp(limit int64) (r TimeResult, ok bool, err error) {
 	err = l.settled(func() error {
 		r, ok, err = l.maxTimestamp(limit)
