@@ -127,7 +127,7 @@ func New(o Options) (*Manager, error) {
 	if err := o.Layout.Check(); err != nil {
 		return nil, fmt.Errorf("uploader: %w", err)
 	}
-	if err := resetDir(o.FS, o.SpoolDir); err != nil {
+	if err := disk.EmptyDir(o.FS, o.SpoolDir); err != nil {
 		return nil, fmt.Errorf("uploader: spool folder: %w", err)
 	}
 	o.Store = archive.Timed(o.Store, o.Timeout)
