@@ -31,7 +31,7 @@ func TestConcurrent(t *testing.T) {
 		default:
 		}
 	})
-	const producers, each = 6, 300
+	const producers, each = 6, 100
 	var wg, others sync.WaitGroup
 	var done atomic.Bool
 	offsets := make([][]int64, producers)
@@ -80,7 +80,7 @@ func TestConcurrent(t *testing.T) {
 			if err := l.Roll(); err != nil {
 				t.Error(err)
 			}
-			if _, err := l.Trim(l.Stable()-400, "test"); err != nil {
+			if _, err := l.Trim(l.Stable()-200, "test"); err != nil {
 				t.Error(err)
 			}
 			_, _, err := l.OffsetForTime(startMs, l.Stable())
