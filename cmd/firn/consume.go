@@ -19,7 +19,7 @@ import (
 
 type consumeCmd struct {
 	Topic     string    `arg:"" help:"Name of the topic."`
-	From      position  `help:"Where to begin: earliest, latest, an offset, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
+	From      position  `help:"Where to begin: earliest, latest (the default), an offset, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
 	To        *position `help:"Where to stop (not included): latest (the end as it is now), an offset, or a time. Without it the command waits for more." placeholder:"POSITION"`
 	Partition []int32   `help:"Only these partitions." short:"p"`
 	Max       int64     `help:"Stop after this many records." short:"n"`
