@@ -31,7 +31,7 @@ type OpenS3 func(t *testing.T, at S3) object.Store
 // when it is overloaded or broken.
 func RunS3(t *testing.T, open OpenS3) {
 	t.Run("bucket", func(t *testing.T) {
-		Run(t, func(t *testing.T) object.Store { return open(t, Shared(t).at("")) })
+		run(t, threePages, func(t *testing.T) object.Store { return open(t, Shared(t).at("")) })
 	})
 	t.Run("prefix", func(t *testing.T) {
 		Run(t, func(t *testing.T) object.Store { return open(t, Shared(t).at("some/prefix & more/")) })

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -23,6 +24,15 @@ import (
 // Run tests a store. open gives an empty one each time it is called (a bucket or prefix of its own); what it holds
 // afterwards is of no interest.
 func Run(t *testing.T, open func(t *testing.T) object.Store) {
+	many := twoPages
+	if Full() {
+		many = threePages
+	}
+	run(t, many, open)
+}
+
+// run is Run with the number of objects of the test that lists and deletes in bulk.
+func run(t *testing.T, many int, open func(t *testing.T) object.Store) {
 	for _, c := range []struct {
 		name string
 		test func(t *testing.T, s object.Store)
@@ -44,7 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) object.Store) {
 		{"put if match, racing", raceIfMatch},
 		{"large object", large},
 		{"large object, conditional", largeConditional},
-		{"list order and paging, delete many I-20", listAndDelete},
+		{"list order and paging, delete many I-20", func(t *testing.T, s object.Store) { listAndDelete(t, s, many) }},
 		{"list by prefix", listPrefix},
 		{"list stops", listStops},
 		{"delete", remove},
@@ -57,6 +67,9 @@ func Run(t *testing.T, open func(t *testing.T) object.Store) {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
 }
+
+// Full says whether tests run at full length (`make e2e`).
+func Full() bool { return os.Getenv("FIRN_E2E_FULL") == "1" }
 
 // Body gives n bytes that depend on seed.
 func Body(seed uint64, n int) []byte {
@@ -332,10 +345,10 @@ func large(t *testing.T, s object.Store) {
 	is(t, "Head after it", err, object.ErrNotExist)
 }
 
-// many is more than two pages of a listing and two batches of a bulk delete.
-const many = 2500
+// A listing's page and a batch of a bulk delete have 1000 keys.
+const twoPages, threePages = 1100, 2500
 
-func listAndDelete(t *testing.T, s object.Store) {
+func listAndDelete(t *testing.T, s object.Store, many int) {
 	var keys []string
 	for i := range many {
 		keys = append(keys, fmt.Sprintf("p%d/%c-%04d", i%3, 'a'+i%5, i))
@@ -353,11 +366,11 @@ func listAndDelete(t *testing.T, s object.Store) {
 	}
 	slices.Sort(keys)
 	wantKeys(t, "List", list(t, s, "", ""), keys)
-	wantKeys(t, "List after", list(t, s, "", keys[1234]), keys[1235:])
-	wantKeys(t, "List after a key that is not there", list(t, s, "", keys[1233]+"~"), keys[1234:])
+	wantKeys(t, "List after", list(t, s, "", keys[many/2]), keys[many/2+1:])
+	wantKeys(t, "List after a key that is not there", list(t, s, "", keys[many/2]+"~"), keys[many/2+1:])
 	of1 := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return !strings.HasPrefix(k, "p1/") })
 	wantKeys(t, "List p1/", list(t, s, "p1/", ""), of1)
-	wantKeys(t, "List p1/ after", list(t, s, "p1/", of1[500]), of1[501:])
+	wantKeys(t, "List p1/ after", list(t, s, "p1/", of1[300]), of1[301:])
 
 	// All but the last hundred, with some that are not there.
 	gone, stay := append([]string{"not/there", "p1/neither"}, keys[:many-100]...), keys[many-100:]
