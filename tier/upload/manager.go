@@ -377,7 +377,7 @@ func (m *Manager) look(h *Handle) {
 func (h *Handle) state(l *ledger.Ledger, nowMs int64) State {
 	src := h.src
 	s := State{
-		Leader: src.Epoch() >= 0, Config: src.Config(), Next: l.Next,
+		Leader: src.Epoch() >= 0, Config: src.Config(), Start: l.Start, Next: l.Next,
 		LogStart: src.LogStart(), LocalStart: src.LocalStart(), Stable: src.Stable(),
 	}
 	if s.Stable > s.Next && s.LocalStart <= s.Next {
