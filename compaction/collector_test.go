@@ -77,7 +77,6 @@ type world struct {
 	store *clockedStore
 	meta  *metatest.Memory
 	opts  compaction.Options
-	ids   int
 }
 
 func newWorld(t *testing.T) *world {

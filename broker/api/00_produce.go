@@ -268,7 +268,7 @@ func (e *badRecords) Unwrap() error { return e.code }
 func (a *API) produceError(resp *wire.ProduceResponse, t *wire.ProduceTopic, index int32, err error) wire.ProducePartitionResponse {
 	out := wire.NewProducePartitionError(index, code(err), "")
 	var ke *kerr.Error
-	if !errors.As(err, &ke) || err != error(ke) { // more than the code itself says
+	if !errors.As(err, &ke) || err.Error() != ke.Error() { // more than the code itself says
 		out.ErrorMessage = err.Error()
 	}
 	var many *badRecords

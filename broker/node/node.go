@@ -127,11 +127,17 @@ func (n *Node) HTTPAddr() string { return n.httpListener.Addr().String() }
 // StoreURL names the archive, without credentials.
 func (n *Node) StoreURL() string { return n.store.URL() }
 
-// Store, Metadata and Registerer are what the collector works with.
-func (n *Node) Store() object.Store               { return n.store }
-func (n *Node) Metadata() metadata.Store          { return n.meta }           //nolint:revive // see Store
-func (n *Node) Registerer() prometheus.Registerer { return n.registry }       //nolint:revive // see Store
-func (n *Node) Layout() layout.Layout             { return layoutOf(n.meta) } //nolint:revive // see Store
+// Store is the archive.
+func (n *Node) Store() object.Store { return n.store }
+
+// Metadata is the cluster's.
+func (n *Node) Metadata() metadata.Store { return n.meta }
+
+// Registerer takes the metrics of what works beside the node.
+func (n *Node) Registerer() prometheus.Registerer { return n.registry }
+
+// Layout names the archive's objects.
+func (n *Node) Layout() layout.Layout { return layoutOf(n.meta) }
 
 func layoutOf(m metadata.Store) layout.Layout {
 	img := m.Image()

@@ -3,6 +3,7 @@ package external
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -170,7 +171,7 @@ func TestEtcdGoesAway(t *testing.T) {
 	e.start()
 	harness.Eventually(t, time.Minute, "no topic can be made after etcd came back", func() bool {
 		res, err := adm.CreateTopics(within(t, time.Minute), 1, 1, nil, "afterwards")
-		return err == nil && (res["afterwards"].Err == nil || res["afterwards"].Err == kerr.TopicAlreadyExists)
+		return err == nil && (res["afterwards"].Err == nil || errors.Is(res["afterwards"].Err, kerr.TopicAlreadyExists))
 	})
 	round()
 	produce(t, b, "afterwards", "hello")

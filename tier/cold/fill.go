@@ -299,8 +299,11 @@ func scan(raw []byte, c segment.Chunk, start int64) ([]mark, error) {
 			last = pos
 		}
 	}
-	if it.Err() != nil || it.Consumed() != len(raw) {
-		return nil, fmt.Errorf("%w: the batches of a chunk are cut short: %v", segment.ErrCorrupt, it.Err())
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("%w: the batches of a chunk: %w", segment.ErrCorrupt, err)
+	}
+	if it.Consumed() != len(raw) {
+		return nil, fmt.Errorf("%w: the batches of a chunk are cut short", segment.ErrCorrupt)
 	}
 	return marks, nil
 }

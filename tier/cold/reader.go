@@ -183,7 +183,7 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, 
 	}
 	for d.Bytes > 0 && d.Bytes < maxBytes && d.Next < l.Next {
 		more, err := r.readMore(l, d, int64(maxBytes-d.Bytes))
-		if err != nil || !more {
+		if more = more && err == nil; !more {
 			break // what was found is good; the next read meets the error
 		}
 	}

@@ -166,7 +166,7 @@ func (m *Manager) newSpoolFile() (spool, error) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	if err := m.o.FS.Remove(name); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	return &spoolFile{f: f, buf: make([]byte, 0, writeBytes)}, nil
@@ -198,7 +198,7 @@ func (s *spoolFile) done() error {
 // ReadAt implements io.ReaderAt.
 func (s *spoolFile) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
 
-func (s *spoolFile) discard() { s.f.Close() }
+func (s *spoolFile) discard() { _ = s.f.Close() }
 
 // memory is a spool for when the disk is full.
 type memory struct{ b []byte }

@@ -15,14 +15,14 @@ const (
 type Action int
 
 const (
-	// Wait: nothing to do until something changes or DueMs comes.
+	// Wait means that there is nothing to do until something changes or DueMs comes.
 	Wait Action = iota
 	// Upload the batches of [From, Limit), MaxBytes of them at most but at least one.
 	Upload
-	// Begin: move the ledger's start to From first; the log began above the ledger's end before the topic was
+	// Begin asks to move the ledger's start to From first; the log began above the ledger's end before the topic was
 	// archived.
 	Begin
-	// Stuck: an operator has to look at it.
+	// Stuck means that an operator has to look at it.
 	Stuck
 )
 

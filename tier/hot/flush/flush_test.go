@@ -12,7 +12,6 @@ import (
 
 // logStub counts its syncs; each waits for a token on gate, if there is one.
 type logStub struct {
-	f     *Flusher
 	gate  chan error
 	began chan struct{}
 	syncs atomic.Int32
