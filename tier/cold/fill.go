@@ -38,7 +38,7 @@ func (r *Reader) fill(g *group) {
 	case err == nil:
 		r.metrics.fillSeconds.Observe(time.Since(began).Seconds())
 		return
-	case r.ctx.Err() == nil:
+	case r.ctx.Err() == nil && !errors.Is(err, errNoRoom):
 		r.metrics.errors.Inc()
 		r.o.Logger.Warn("reading the archive failed", "object", g.key.object, "partition", g.a.ix.Meta().Topic.String(),
 			"from", g.chunk(0).Base, "to", g.chunk(g.span.count-1).Next, "error", err)
@@ -109,6 +109,9 @@ func again(err error) bool {
 // errCache marks faults of the cache itself, not of the store.
 var errCache = errors.New("chunk cache")
 
+// errNoRoom ends a fill that only reads ahead. A reader that came to wait for it meanwhile begins one of its own.
+var errNoRoom = fmt.Errorf("%w: the disk is full, and so is the memory that stands in for it", errCache)
+
 // classify says in the archive's words what is wrong with the object.
 func classify(g *group, err error) error {
 	switch {
@@ -162,7 +165,7 @@ func (r *Reader) intoMemory(g *group) error {
 	}
 	if r.memUsed+g.size > r.o.MemoryBytes && g.pins == 0 {
 		r.mu.Unlock()
-		return fmt.Errorf("%w: the disk is full, and so is the memory that stands in for it", errCache)
+		return errNoRoom
 	}
 	r.memUsed += g.size
 	f := g.file

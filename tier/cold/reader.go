@@ -221,6 +221,9 @@ func (r *Reader) readGroup(ctx context.Context, a *archived, c int, at, limit in
 	v, err := r.await(ctx, g, i)
 	if err != nil {
 		r.unpin(g)
+		if errors.Is(err, errNoRoom) && ctx.Err() == nil { // somebody read ahead; who waits gets memory
+			return r.readGroup(ctx, a, c, at, limit, d)
+		}
 		return false, err
 	}
 	found, err := r.take(v, i, at, limit, true, d)
