@@ -208,7 +208,7 @@ func (c *Collector) round(ctx context.Context) error {
 			}
 		}
 	}
-	for _, step := range []func(context.Context) error{c.deleteWaiting, c.dropTopics, c.list} {
+	for _, step := range []func(context.Context) error{c.deleteWaiting, c.dropTopics, c.list, c.mark} {
 		if c.Distrust() != "" {
 			break
 		}
