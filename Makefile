@@ -5,12 +5,13 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GOLANGCI_VERSION := v2.15.0
 FUZZTIME ?= 60s
+UNIT     = $$(go list ./... | grep -v /e2e/)
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## Build ./bin/firn, static
@@ -20,20 +21,24 @@ build: ## Build ./bin/firn, static
 run: ## Run one broker with everything it needs (the same as `go run ./cmd/firn dev`)
 	go run ./cmd/firn dev
 
+# What starts processes of firn is never answered from Go's test cache, which does not know of them.
 .PHONY: test
-test: ## Unit tests, then simulations and end-to-end tests with few seeds
+test: vet ## Unit tests, then simulations and end-to-end tests with few seeds
+	go run ./e2e/totals -- $(UNIT) -- -tags faults ./tier/disk/... -- -count=1 ./e2e/...
+
+.PHONY: vet
+vet: # both builds
 	go vet ./...
-	go run ./e2e/totals -- ./...
+	go vet -tags faults ./...
 
 .PHONY: race
 race: ## The unit tests under the race detector
-	go test -race $$(go list ./... | grep -v '/e2e')
+	go test -race $(UNIT)
 
 .PHONY: lint
-lint: ## gofmt, go vet and golangci-lint
+lint: vet ## gofmt, go vet and golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	go vet ./...
-	@command -v golangci-lint >/dev/null && golangci-lint run ./... || go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run ./...
+	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; else go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run ./...; fi
 
 .PHONY: bench
 bench: ## Produce, hot fetch and cold read of one broker, with the figures that bound them
@@ -41,7 +46,8 @@ bench: ## Produce, hot fetch and cold read of one broker, with the figures that 
 
 .PHONY: e2e
 e2e: ## The end-to-end tests at full length (crashes, store faults, all the history)
-	FIRN_E2E_FULL=1 go test -count=1 -timeout 120m ./e2e/...
+	FIRN_E2E_FULL=1 go run ./e2e/totals -- -count=1 -timeout 120m ./tier/... ./metadata/... ./compaction/... \
+		-- -count=1 -timeout 120m -p 1 ./e2e/...
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for FUZZTIME (60s) each

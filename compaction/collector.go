@@ -208,7 +208,7 @@ func (c *Collector) round(ctx context.Context) error {
 			}
 		}
 	}
-	for _, step := range []func(context.Context) error{c.deleteWaiting, c.dropTopics, c.list} {
+	for _, step := range []func(context.Context) error{c.deleteWaiting, c.dropTopics, c.list, c.mark} {
 		if c.Distrust() != "" {
 			break
 		}
@@ -340,7 +340,7 @@ func (c *Collector) refold(ctx context.Context, p topic.Partition, l *ledger.Led
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.o.Meta.CommitLedger(ctx, p, ledger.Refold{Old: old, New: ref})
+	n, err := c.o.Meta.CommitLedger(ctx, p, ledger.Refold{Fence: l.Fence, Old: old, New: ref})
 	if err != nil {
 		return nil, err
 	}
@@ -372,7 +372,7 @@ func (c *Collector) fold(ctx context.Context, p topic.Partition, l *ledger.Ledge
 	if err != nil {
 		return err
 	}
-	if _, err := c.o.Meta.CommitLedger(ctx, p, ledger.Fold{Ref: ref, Inputs: inputs}); err != nil {
+	if _, err := c.o.Meta.CommitLedger(ctx, p, ledger.Fold{Fence: l.Fence, Ref: ref, Inputs: inputs}); err != nil {
 		return err
 	}
 	c.metrics.folds.Inc()

@@ -77,7 +77,6 @@ type world struct {
 	store *clockedStore
 	meta  *metatest.Memory
 	opts  compaction.Options
-	ids   int
 }
 
 func newWorld(t *testing.T) *world {
@@ -266,8 +265,28 @@ func TestExpired(t *testing.T) {
 	w.trim(p, 20)
 	w.round(c)
 	require.True(t, w.has(b.Key))
-	w.settle(w.collector())
+	c = w.collector()
+	w.round(c)
+	require.True(t, w.has(b.Key), "it is old, but readers may have an older ledger")
+	w.settle(c)
 	require.False(t, w.has(b.Key))
+}
+
+// A ledger may name an older generation's objects; those are never deleted.
+func TestOlderGenerationStays(t *testing.T) {
+	w := newWorld(t)
+	p := w.topic("t")
+	c := w.collector()
+	w.round(c)
+	old := layout.Layout{ClusterID: w.layout().ClusterID, Generation: "older"}.SegmentKey(p.ID, 0, 0, 0)
+	w.put(old, "x")
+	_, err := w.meta.CommitLedger(context.Background(), p, ledger.Append{Segment: ledger.Segment{Next: 10, Length: 100, IndexLength: 60, Key: old}})
+	require.NoError(t, err)
+	s := w.segment(p, 10)
+	w.trim(p, 20)
+	w.settle(c)
+	require.False(t, w.has(s.Key))
+	require.True(t, w.has(old))
 }
 
 // Retention by time and size moves the start and frees the objects.
@@ -427,6 +446,10 @@ func TestDistrust(t *testing.T) {
 				require.Contains(t, c.Distrust(), x.want)
 				require.Contains(t, c.Distrust(), w.store.URL(), "the bucket is named")
 				require.Equal(t, before, w.keys())
+				if x := w.meta.Image().TopicByName("ahead"); x != nil { // the evidence itself goes away
+					w.segment(x.Partition(0), 50)
+					before = w.keys()
+				}
 				c = w.collector() // a restart does not forget
 				w.round(c)
 			}

@@ -154,7 +154,7 @@ func (c *Collector) list(ctx context.Context) error {
 		return fmt.Errorf("look for orphans: %w", err)
 	}
 	c.nextList = c.o.Now().Add(c.o.ListEvery)
-	return c.mark(ctx) // so that there is one even when nothing is ever deleted
+	return nil
 }
 
 // collectOrphans goes over all objects of this generation, one partition's folder after the other.

@@ -182,7 +182,9 @@ func (c *Collector) markers(ctx context.Context) (keys []string, err error) {
 	return keys, err
 }
 
-// mark writes a version marker when a ledger has changed since the last one, and drops old ones.
+// mark writes a version marker when a ledger has changed since the last one, and drops old ones. Each round ends with
+// it, also when nothing is deleted: what was committed since the last marker is what metadata that is set back can
+// lose without anybody noticing (I-35).
 func (c *Collector) mark(ctx context.Context) error {
 	img := c.o.Meta.Image()
 	m := Marker{Format: formatNumber, ClusterID: c.lay.ClusterID, Generation: c.lay.Generation, Revision: img.Revision,

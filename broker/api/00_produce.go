@@ -13,6 +13,7 @@ import (
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -267,14 +268,19 @@ func (e *badRecords) Unwrap() error { return e.code }
 func (a *API) produceError(resp *wire.ProduceResponse, t *wire.ProduceTopic, index int32, err error) wire.ProducePartitionResponse {
 	out := wire.NewProducePartitionError(index, code(err), "")
 	var ke *kerr.Error
-	if !errors.As(err, &ke) || err != error(ke) { // more than the code itself says
+	if !errors.As(err, &ke) || err.Error() != ke.Error() { // more than the code itself says
 		out.ErrorMessage = err.Error()
 	}
 	var many *badRecords
+	var some hot.BadRecords
 	var one *record.RecordError
 	switch {
 	case errors.As(err, &many):
 		out.RecordErrors = many.records
+	case errors.As(err, &some):
+		for _, r := range some {
+			out.RecordErrors = append(out.RecordErrors, wire.RecordError{BatchIndex: int32(r.Index), Message: r.Err.Error()})
+		}
 	case errors.As(err, &one):
 		out.RecordErrors = []wire.RecordError{{BatchIndex: int32(one.Index), Message: one.Err.Error()}}
 	}

@@ -190,12 +190,18 @@ func (a *API) assigned(img *metadata.Image, t *kmsg.CreateTopicsRequestTopic) ([
 }
 
 func checkReplicas(img *metadata.Image, replicas []int32) error {
-	switch {
-	case len(replicas) == 0:
+	if len(replicas) == 0 {
 		return refuse(kerr.InvalidReplicaAssignment, "a partition is assigned to no broker")
-	case img.Brokers[replicas[0]] == nil:
-		return refuse(kerr.InvalidReplicaAssignment, fmt.Sprintf("broker %d is not registered", replicas[0]))
-	case len(replicas) > 1:
+	}
+	for i, r := range replicas {
+		if slices.Contains(replicas[:i], r) {
+			return refuse(kerr.InvalidReplicaAssignment, fmt.Sprintf("a partition is assigned to broker %d twice", r))
+		}
+		if img.Brokers[r] == nil {
+			return refuse(kerr.InvalidReplicaAssignment, fmt.Sprintf("broker %d is not registered", r))
+		}
+	}
+	if len(replicas) > 1 {
 		return refuse(kerr.InvalidReplicationFactor, fmt.Sprintf("%d replicas of a partition: this cluster keeps one", len(replicas)))
 	}
 	return nil

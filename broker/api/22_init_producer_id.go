@@ -30,7 +30,7 @@ func (a *API) initProducerID(ctx context.Context, req *kmsg.InitProducerIDReques
 	}
 	ctx, cancel := deadline(ctx, 0)
 	defer cancel()
-	id, err := a.ProducerIDs.Next(ctx)
+	id, err := a.ProducerIDs.NextProducerIDs(ctx, 1)
 	if err != nil {
 		a.Logger.Warn("no producer id to hand out", "error", err)
 		// Kafka's answer while no block of ids is at hand; clients retry it.

@@ -24,9 +24,10 @@ type Cluster interface {
 	CachedLedger(p topic.Partition) *ledger.Ledger
 }
 
-// ProducerIDs hands out producer ids.
+// ProducerIDs hands out producer ids that nobody else gets (I-39): the first of n in a row. metadata.Store
+// implements it, and takes them from etcd in blocks.
 type ProducerIDs interface {
-	Next(ctx context.Context) (int64, error)
+	NextProducerIDs(ctx context.Context, n int64) (first int64, err error)
 }
 
 // Config is what the broker's configuration says about requests. Zero values take Kafka's defaults.

@@ -51,7 +51,7 @@ func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logg
 	for _, f := range change {
 		f(&c)
 	}
-	e.a = New(Deps{Config: c, Cluster: store, Partitions: e.parts, ProducerIDs: partition.NewProducerIDs(store), Logger: quiet})
+	e.a = New(Deps{Config: c, Cluster: store, Partitions: e.parts, ProducerIDs: store, Logger: quiet})
 	return e
 }
 

@@ -50,6 +50,8 @@ type Node struct {
 	cold       *cold.Reader
 	uploads    *upload.Manager
 	partitions *partition.Manager
+
+	hearing atomic.Pointer[partition.Manager] // partitions for those that were there first: log folder and cache
 }
 
 // closer is one thing to close at the end, and what to call it when that fails.
@@ -66,7 +68,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Ports and folder come first: whoever started firn twice should hear of it at once.
 	steps := []func(context.Context) error{
-		n.lock, n.listen, n.openMetadata, n.openLog, n.openArchive, n.startPartitions, n.register, n.serve,
+		n.lock, n.listen, n.openMetadata, n.openArchive, n.openLog, n.register, n.startPartitions, n.serve,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -125,11 +127,17 @@ func (n *Node) HTTPAddr() string { return n.httpListener.Addr().String() }
 // StoreURL names the archive, without credentials.
 func (n *Node) StoreURL() string { return n.store.URL() }
 
-// Store, Metadata and Registerer are what the collector works with.
-func (n *Node) Store() object.Store               { return n.store }
-func (n *Node) Metadata() metadata.Store          { return n.meta }           //nolint:revive // see Store
-func (n *Node) Registerer() prometheus.Registerer { return n.registry }       //nolint:revive // see Store
-func (n *Node) Layout() layout.Layout             { return layoutOf(n.meta) } //nolint:revive // see Store
+// Store is the archive.
+func (n *Node) Store() object.Store { return n.store }
+
+// Metadata is the cluster's.
+func (n *Node) Metadata() metadata.Store { return n.meta }
+
+// Registerer takes the metrics of what works beside the node.
+func (n *Node) Registerer() prometheus.Registerer { return n.registry }
+
+// Layout names the archive's objects.
+func (n *Node) Layout() layout.Layout { return layoutOf(n.meta) }
 
 func layoutOf(m metadata.Store) layout.Layout {
 	img := m.Image()
@@ -211,8 +219,8 @@ func (n *Node) openLog(context.Context) error {
 // logOffline hears that the disk failed: what it held is not served any more (I-31).
 func (n *Node) logOffline(err error) {
 	n.log.Error("the log folder is offline: a write to its disk failed, and what is on it cannot be relied on until a restart", "folder", n.cfg.logDir(), "error", err)
-	if p := n.partitions; p != nil {
-		p.Offline(err)
+	if m := n.hearing.Load(); m != nil {
+		m.Offline(err)
 	}
 }
 
@@ -236,7 +244,6 @@ func (n *Node) openArchive(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("upload: %w", err)
 	}
-	n.onStop("uploads", func(ctx context.Context) error { return n.uploads.Close(ctx, false) })
 	return nil
 }
 
@@ -260,16 +267,19 @@ func (n *Node) probe(ctx context.Context, store object.Store) error {
 }
 
 func (n *Node) startPartitions(context.Context) error {
-	n.partitions = partition.New(partition.Options{
+	m := partition.New(partition.Options{
 		BrokerID: n.cfg.BrokerID,
 		Disk:     partition.OnDisk(n.dir), Metadata: n.meta, Archive: partition.OnArchive(n.cold), Uploads: n.uploads,
-		Settings: partition.SettingsOf(nil, n.log), Space: n.space,
+		Settings: partition.SettingsOf(nil, n.log), Space: partition.StatSpace(n.cfg.logDir()),
 		Logger: n.log, Registerer: n.registry,
 	})
-	if err := n.partitions.Start(); err != nil {
+	n.partitions = m
+	n.hearing.Store(m)
+	if err := m.Start(); err != nil {
 		return err
 	}
 	n.onStop("partitions", func(context.Context) error { n.partitions.Close(); return nil })
+	n.onStop("uploads", func(ctx context.Context) error { return n.uploads.Close(ctx, false) })
 	return nil
 }
 
@@ -290,7 +300,7 @@ func (n *Node) register(ctx context.Context) error {
 func (n *Node) serve(context.Context) error {
 	handler := api.New(api.Deps{
 		Config:  api.Config{BrokerID: n.cfg.BrokerID, AutoCreateTopics: true},
-		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: producerIDs{n.meta}, Logger: n.log,
+		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Logger: n.log,
 	})
 	kafka, err := server.New(server.Options{
 		Listener: n.kafkaListener, Handler: handler, Versions: api.Versions(), Logger: n.log, Registerer: n.registry,

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -9,29 +8,13 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"github.com/firnlog/firn/broker/partition"
-	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/disk"
 )
 
-// producerIDs hands out producer ids one at a time; the store takes them from etcd in blocks.
-type producerIDs struct{ store metadata.Store }
-
-func (p producerIDs) Next(ctx context.Context) (int64, error) { return p.store.NextProducerIDs(ctx, 1) }
-
-// space tells the partitions how full the log's disk is.
-func (n *Node) space() (partition.SpaceInfo, error) {
-	total, free, err := disk.Free(n.cfg.logDir())
-	if err != nil {
-		return partition.SpaceInfo{}, err
-	}
-	return partition.SpaceInfo{Total: int64(total), Free: int64(free)}, nil
-}
-
 // room tells the cache whether its disk may take so many bytes more without touching the reserve.
 func (n *Node) room(bytes int64) bool {
-	total, free, err := disk.Free(n.cfg.DataDir)
-	return err == nil && int64(free)-bytes > partition.ReserveOf(int64(total))
+	m := n.hearing.Load()
+	return m == nil || m.Room(bytes)
 }
 
 // drawID draws a random name for a data folder or one life of the process.

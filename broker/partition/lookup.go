@@ -64,8 +64,7 @@ func (p *Partition) ListOffset(ctx context.Context, q OffsetQuery) (Position, er
 	}
 	_, epoch := p.Leader()
 	at := func(offset int64) (Position, error) {
-		e, err := p.epochAt(ctx, log, l, o, offset)
-		return Position{Offset: offset, Timestamp: -1, Epoch: e}, err
+		return Position{Offset: offset, Timestamp: -1, Epoch: p.epochAt(ctx, log, l, o, offset)}, nil
 	}
 	remote := p.Settings().Remote
 	switch q.Timestamp {
@@ -190,22 +189,22 @@ func timedOut(err error) error {
 // epochAt is the leader epoch of the record at offset (or of the one that would be there), -1 when unknown. The
 // local lineage knows it for everything local; for older offsets it is taken from the archive only if the local
 // lineage does not reach back, which a trimmed log's need not.
-func (p *Partition) epochAt(ctx context.Context, log Log, l *ledger.Ledger, o offsets, offset int64) (int32, error) {
+func (p *Partition) epochAt(ctx context.Context, log Log, l *ledger.Ledger, o offsets, offset int64) int32 {
 	if offset >= o.localStart || l == nil {
-		return log.EpochAt(offset), nil
+		return log.EpochAt(offset)
 	}
 	if e := log.EpochAt(offset); e >= 0 {
-		return e, nil
+		return e
 	}
 	if p.m.o.Archive == nil || l.Empty() {
-		return -1, nil
+		return -1
 	}
 	end, err := p.m.o.Archive.End(ctx, p.id, l)
 	if err != nil {
-		return -1, timedOut(err)
+		return -1 // the offset is right all the same, and clients know an epoch that is not known
 	}
 	e, _ := epochAt(end.Epochs, offset, offset+1)
-	return e, nil
+	return e
 }
 
 // EndOfEpoch answers OffsetForLeaderEpoch: the largest epoch not above the asked one, and where it ends; -1 and -1

@@ -338,22 +338,3 @@ func TestConcurrentProducers(t *testing.T) {
 	all.Wait()
 	require.EqualValues(t, 400, p.HighWatermark())
 }
-
-func TestProducerIDs(t *testing.T) {
-	e := newEnv(t)
-	ids := NewProducerIDs(e.store)
-	seen := map[int64]bool{}
-	for range 2*producerIDBlock + 5 {
-		id, err := ids.Next(context.Background())
-		require.NoError(t, err)
-		require.False(t, seen[id])
-		seen[id] = true
-	}
-	// I-39: what is left of a block when the broker stops is never handed out.
-	id, err := NewProducerIDs(e.store).Next(context.Background())
-	require.NoError(t, err)
-	require.False(t, seen[id])
-	e.store.Fail(metadata.ErrUnavailable)
-	_, err = NewProducerIDs(e.store).Next(context.Background())
-	require.ErrorIs(t, err, metadata.ErrUnavailable)
-}

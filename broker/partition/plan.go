@@ -25,8 +25,12 @@ func planArchive(entries []ledger.Segment, start, beyond int64, c *hot.Config, n
 		if e.Next <= start {
 			continue
 		}
+		newest := e.MaxTimestamp
+		if newest < 0 {
+			newest = e.CommittedAt // its records carry no time
+		}
 		switch {
-		case c.RetentionMs >= 0 && now-e.MaxTimestamp > c.RetentionMs:
+		case c.RetentionMs >= 0 && newest >= 0 && now-newest > c.RetentionMs:
 			why = fmt.Sprintf("its newest record is older than retention.ms=%d (%s)", c.RetentionMs, time.Duration(c.RetentionMs)*time.Millisecond)
 		case c.RetentionBytes >= 0 && total-e.DataBytes >= c.RetentionBytes:
 			why = fmt.Sprintf("the partition holds %d bytes, retention.bytes is %d", total, c.RetentionBytes)

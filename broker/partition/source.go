@@ -120,3 +120,12 @@ func localProducer(e upload.ProducerEntry) producer.Entry {
 	}
 	return out
 }
+
+// HotBytesFrom tells the bytes of the local log at and above an offset; 0 while the log is not open. The archive's
+// retention by size counts them once (I-13).
+func (p *Partition) HotBytesFrom(offset int64) int64 {
+	if !p.IsOpen() {
+		return 0
+	}
+	return source{p}.PendingBytes(offset)
+}

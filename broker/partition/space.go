@@ -66,3 +66,9 @@ func (s *space) look(n int64) bool {
 	}
 	return room >= 0
 }
+
+// Room reports whether the disk may take n more bytes without going into its reserve, by the last look: for the chunk
+// cache (cold.Options.Room), which must leave the reserve alone as well.
+func (m *Manager) Room(n int64) bool {
+	return m.o.Space == nil || m.space.room.Load() >= n
+}

@@ -142,7 +142,7 @@ func TestOrder(t *testing.T) {
 	}
 	replies[0].Bytes([]byte("a"))
 	for i := range int32(5) {
-		c.expect(i, string(rune('a'+i)))
+		c.expect(i, string('a'+i))
 	}
 }
 

@@ -184,8 +184,8 @@ func checkResponse(t *testing.T, resp *Response, flexible bool, body []byte) {
 	if flexible {
 		head = append(head, 0)
 	}
-	want := append(head, body...)
-	want = append(appendInt32(nil, int32(len(want))), want...)
+	head = append(head, body...)
+	want := append(appendInt32(nil, int32(len(head))), head...)
 	if !bytes.Equal(got, want) {
 		t.Fatalf("\n got %x\nwant %x", got, want)
 	}

@@ -91,7 +91,8 @@ func newResponse(key, version int16, correlation int32, hint int) *Response {
 	r := responsePool.Get().(*Response)
 	r.Key = key
 	r.buf = NewBuffer(max(hint+16, 1<<minClassBits))
-	b := append(r.buf.B[:0], 0, 0, 0, 0)
+	b := r.buf.B[:0]
+	b = append(b, 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(correlation))
 	if flexibleResponseHeader(key, version) {
 		b = append(b, 0)
@@ -109,19 +110,6 @@ func (r *Response) setBuf(b []byte) {
 		return
 	}
 	r.buf.B = b
-}
-
-// grow makes room for n more bytes, staying in pooled memory.
-func (r *Response) grow(n int) {
-	have := len(r.buf.B)
-	if cap(r.buf.B)-have >= n {
-		return
-	}
-	g := NewBuffer(max(have+n, 2*have))
-	copy(g.B, r.buf.B)
-	g.B = g.B[:have]
-	r.buf.Free()
-	r.buf = g
 }
 
 // finish computes the frame length. On an error the response is freed.

@@ -83,6 +83,9 @@ func kafkaError(doing string, err error, message string) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return fmt.Errorf("%s: no such topic or partition (firn topic list shows the topics)", doing)
+	}
 	var ke *kerr.Error
 	if message == "" && errors.As(err, &ke) {
 		message = ke.Description

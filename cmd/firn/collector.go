@@ -21,7 +21,7 @@ func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(),
 			s := settings(t)
 			return compaction.Policy{Remote: s.Remote, RetentionMs: s.Log.RetentionMs, RetentionBytes: s.Log.RetentionBytes}
 		},
-		Grace: d.Grace, Every: d.Interval, ListEvery: d.listEvery(),
+		DeleteDelay: d.Delay, Grace: d.Grace, Every: d.Interval, ListEvery: d.listEvery(),
 		Logger: logger, Registerer: n.Registerer(),
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 type consumeCmd struct {
 	Topic     string    `arg:"" help:"Name of the topic."`
-	From      position  `help:"Where to begin: earliest, latest, an offset, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
+	From      position  `help:"Where to begin: earliest, latest (the default), an offset, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
 	To        *position `help:"Where to stop (not included): latest (the end as it is now), an offset, or a time. Without it the command waits for more." placeholder:"POSITION"`
 	Partition []int32   `help:"Only these partitions." short:"p"`
 	Max       int64     `help:"Stop after this many records." short:"n"`
@@ -41,7 +41,7 @@ func (cmd *consumeCmd) Run(c *cli) error {
 	if span.done() {
 		return nil
 	}
-	cl, err := c.kafka(ctx, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{cmd.Topic: span.offsets()}))
+	cl, err := c.kafka(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,22 +83,19 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 func (cmd *consumeCmd) follow(ctx context.Context, cl *kgo.Client, s *span, p recordPrinter) error {
 	bar := s.progress(cmd.Topic)
 	defer func() { _ = bar.Finish() }()
+	r := reader{cl: cl, topic: cmd.Topic, report: os.Stderr}
 	for !s.done() {
-		fetches := cl.PollFetches(ctx)
+		printed := 0
+		err := r.poll(ctx, s.next, s.wants, func(r *kgo.Record) error {
+			if !s.take(r.Partition, r.Offset) {
+				return nil
+			}
+			printed++
+			return p.print(r)
+		})
 		if ctx.Err() != nil {
 			return errInterrupted
 		}
-		for _, e := range fetches.Errors() {
-			return fmt.Errorf("read %s-%d: %w", e.Topic, e.Partition, e.Err)
-		}
-		printed := 0
-		var err error
-		fetches.EachRecord(func(r *kgo.Record) {
-			if err == nil && s.take(r.Partition, r.Offset) {
-				err = p.print(r)
-				printed++
-			}
-		})
 		if err != nil {
 			return err
 		}
@@ -119,23 +116,14 @@ type span struct {
 	counted bool
 }
 
-func (s *span) offsets() map[int32]kgo.Offset {
-	m := make(map[int32]kgo.Offset, len(s.next))
-	for p, o := range s.next {
-		if s.end == nil || o < s.end[p] {
-			m[p] = kgo.NewOffset().At(o)
-		}
-	}
-	return m
+// wants reports whether a partition is not at its end yet.
+func (s *span) wants(partition int32) bool {
+	return s.end == nil || s.next[partition] < s.end[partition]
 }
 
-// take moves past a record and reports whether it is to be printed.
+// take reports whether a record is to be printed, and counts it.
 func (s *span) take(partition int32, offset int64) bool {
-	if s.counted && s.left == 0 {
-		return false
-	}
-	s.next[partition] = offset + 1
-	if s.end != nil && offset >= s.end[partition] {
+	if s.counted && s.left == 0 || s.end != nil && offset >= s.end[partition] {
 		return false
 	}
 	s.left--

@@ -20,6 +20,7 @@ type devCmd struct {
 	Metadata  string        `name:"metadata-dir" help:"Folder for the etcd in this process, if not under --data." type:"path" placeholder:"DIR"`
 	Grace     time.Duration `name:"archive-grace" help:"How long an object stays in the store after nothing names it any more." default:"1h" placeholder:"TIME"`
 	Interval  time.Duration `name:"archive-interval" help:"How often the archive is tended: retention, objects to delete." default:"1m" placeholder:"TIME"`
+	Delay     time.Duration `name:"archive-delete-delay" help:"How long the archive of a deleted topic is kept." default:"168h" placeholder:"TIME"`
 	LogLevel  string        `help:"How much to log." enum:"debug,info,warn,error" default:"warn"`
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // position is a place in a topic's history as a person names it: earliest, latest, an offset or a moment.
@@ -73,7 +74,7 @@ func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string) (
 	offsets := make(map[int32]int64)
 	for partition, o := range listed[topic] {
 		if o.Err != nil {
-			return nil, kafkaError(fmt.Sprintf("look up the offset of %s-%d", topic, partition), o.Err, "")
+			return nil, kafkaError("look up the offsets of "+topic, o.Err, "")
 		}
 		offsets[partition] = o.Offset
 		if p.kind == atOffset {
@@ -81,7 +82,7 @@ func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string) (
 		}
 	}
 	if len(offsets) == 0 {
-		return nil, fmt.Errorf("topic %s does not exist (firn topic list shows those that do)", topic)
+		return nil, kafkaError("look up the offsets of "+topic, kerr.UnknownTopicOrPartition, "")
 	}
 	return offsets, nil
 }

@@ -44,7 +44,11 @@ func (s *segmentDumpCmd) file() error {
 	if err != nil {
 		return err
 	}
-	if strings.HasSuffix(s.From, ".log") {
+	head := make([]byte, min(info.Size(), segment.HeaderSize))
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return err
+	}
+	if !segment.Sniff(head) {
 		return record.DumpLog(os.Stdout, f, info.Size(), s.Deep)
 	}
 	return segment.Dump(os.Stdout, f, info.Size(), s.Deep)

@@ -65,22 +65,6 @@ func (c *conn) receive(res kmsg.Response) error {
 	return res.ReadFrom(b)
 }
 
-// skip discards an answer but for its first bytes and returns those and how long it was.
-func (c *conn) skip(first []byte) (int, error) {
-	n, err := c.head()
-	if err != nil {
-		return 0, err
-	}
-	k, err := io.ReadFull(c.r, first[:min(len(first), n)])
-	if err == nil {
-		_, err = c.r.Discard(n - k)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("receive: %w", err)
-	}
-	return n, nil
-}
-
 // batch builds a record batch of n records with values of size random bytes, which no codec makes smaller: what is
 // measured then is moving bytes.
 func batch(n, size int, rng *rand.ChaCha8) []byte {

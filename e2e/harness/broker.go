@@ -185,10 +185,6 @@ func (b *Broker) Stop() {
 	}
 }
 
-// Pause stops the process's clock (SIGSTOP); Resume goes on.
-func (b *Broker) Pause()  { _ = b.cmd.Process.Signal(syscall.SIGSTOP) }
-func (b *Broker) Resume() { _ = b.cmd.Process.Signal(syscall.SIGCONT) }
-
 // Ended is closed when the process has ended.
 func (b *Broker) Ended() <-chan struct{} { return b.done }
 

@@ -30,16 +30,14 @@ type FaultyProxy struct {
 func NewFaultyProxy(t testing.TB, target string, seed uint64) *FaultyProxy {
 	t.Helper()
 	p := &FaultyProxy{rng: rand.New(rand.NewPCG(seed, 0))}
-	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: target})
-	forward.ErrorLog = nil
-	director := forward.Director
-	forward.Director = func(r *http.Request) {
-		host := r.Host // what the client signed; the store checks the signature against it
-		director(r)
-		r.Host = host
+	forward := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: target})
+			r.Out.Host = r.In.Host // what the client signed; the store checks the signature against it
+		},
+		ModifyResponse: p.damage,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
-	forward.ModifyResponse = p.damage
-	forward.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(forward, w, r) }))
 	t.Cleanup(s.Close)
 	p.Addr = s.Listener.Addr().String()

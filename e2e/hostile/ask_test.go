@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -147,6 +148,10 @@ func (c *conn) producerID() (int64, int16) {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = 60_000, -1, -1
 	resp := do[*kmsg.InitProducerIDResponse](c, req, 5)
+	for deadline := time.Now().Add(patience); resp.ErrorCode == kerr.CoordinatorLoadInProgress.Code && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond) // Kafka's first block of ids is not there yet
+		resp = do[*kmsg.InitProducerIDResponse](c, req, 5)
+	}
 	wantCode(c.t, "InitProducerId", resp.ErrorCode, nil)
 	return resp.ProducerID, resp.ProducerEpoch
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -179,7 +180,7 @@ func throw(t *testing.T, addr string, b []byte) {
 	buf := make([]byte, 4096)
 	for {
 		if _, err := c.Read(buf); err != nil {
-			if errors.As(err, new(net.Error)) && err.(net.Error).Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("% x: neither answered nor closed", b)
 			}
 			return

@@ -108,7 +108,7 @@ func (t *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 		}
 		return nil, errGone
 	case late:
-		t.f.queue = append(t.f.queue, func() { t.late.Commit() }) //nolint:errcheck // nobody hears
+		t.f.queue = append(t.f.queue, func() { t.late.Commit() }) // nobody hears
 		return nil, errGone
 	}
 	return t.now.Commit()

@@ -23,7 +23,7 @@ func TestEtcdGoesAndComesBack(t *testing.T) {
 	at := srv.Endpoint()
 	cl, err := Connect(t.Context(), []string{at}, ConnectOptions{Logger: quiet()})
 	require.NoError(t, err)
-	defer cl.Close() //nolint:errcheck // a test's client
+	defer cl.Close() // a test's client
 	st := store(t, cl, "")
 	id := topic.NewID()
 	require.NoError(t, st.Commit(t.Context(), metadata.CreateTopic{ID: id, Name: "a", Partitions: metatest.Partitions(1, 0)})[0])
@@ -47,7 +47,7 @@ func TestEtcdGoesAndComesBack(t *testing.T) {
 
 	srv, err = Embedded(t.Context(), EmbeddedOptions{Dir: dir, Logger: quiet(), Listen: at})
 	require.NoError(t, err)
-	defer srv.Close() //nolint:errcheck // a test's server
+	defer srv.Close() // a test's server
 	l, err := st.CommitLedger(t.Context(), p, edit)
 	require.NoError(t, err)
 	require.Equal(t, []ledger.Segment{edit.Segment}, l.Recent)
@@ -62,7 +62,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	srv := embedded(t, "")
 	st, err := OpenStore(t.Context(), srv.Client(), StoreOptions{Logger: quiet(), LeaseTTL: 2 * time.Second})
 	require.NoError(t, err)
-	defer st.Close() //nolint:errcheck // a test's store
+	defer st.Close() // a test's store
 	gone := make(chan struct{}, 1)
 	back := make(chan int64, 10)
 	defer st.Watch(func(img *metadata.Image) {
@@ -123,10 +123,10 @@ func BenchmarkStart(b *testing.B) {
 func BenchmarkLedgerAppend(b *testing.B) {
 	s, err := Embedded(b.Context(), EmbeddedOptions{Dir: b.TempDir(), Logger: quiet()})
 	require.NoError(b, err)
-	defer s.Close() //nolint:errcheck // a benchmark's server
+	defer s.Close() // a benchmark's server
 	st, err := OpenStore(b.Context(), s.Client(), StoreOptions{Logger: quiet()})
 	require.NoError(b, err)
-	defer st.Close() //nolint:errcheck // a benchmark's store
+	defer st.Close() // a benchmark's store
 	id := topic.NewID()
 	require.NoError(b, st.Commit(b.Context(), metadata.CreateTopic{ID: id, Name: "a", Partitions: metatest.Partitions(1, 0)})[0])
 	p := topic.Partition{ID: id, Topic: "a"}
@@ -147,10 +147,10 @@ func BenchmarkLedgerAppend(b *testing.B) {
 func BenchmarkCreate1000Partitions(b *testing.B) {
 	s, err := Embedded(b.Context(), EmbeddedOptions{Dir: b.TempDir(), Logger: quiet()})
 	require.NoError(b, err)
-	defer s.Close() //nolint:errcheck // a benchmark's server
+	defer s.Close() // a benchmark's server
 	st, err := OpenStore(b.Context(), s.Client(), StoreOptions{Logger: quiet()})
 	require.NoError(b, err)
-	defer st.Close() //nolint:errcheck // a benchmark's store
+	defer st.Close() // a benchmark's store
 	for b.Loop() {
 		id := topic.NewID()
 		require.NoError(b, st.Commit(b.Context(), metadata.CreateTopic{ID: id, Name: id.String(), Partitions: metatest.Partitions(1000, 0)})[0])

@@ -151,7 +151,7 @@ func (s *Server) Close() error {
 func (s *Server) shut() {
 	s.logs.ready.Store(false)
 	s.etcd.Close()
-	s.lock.Close() //nolint:errcheck // releases the lock, nothing was written
+	s.lock.Close() // releases the lock, nothing was written
 }
 
 // lockDir keeps a second process out with a sentence; etcd itself would wait for the first for ever.
@@ -161,7 +161,7 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("metadata folder: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close() //nolint:errcheck // the lock is what failed
+		f.Close() // the lock is what failed
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: another firn runs on %s; stop it, or give this one its own folder", metadata.ErrDirectoryLocked, dir)
 		}

@@ -73,7 +73,7 @@ func TestFolderInUse(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Embedded(t.Context(), EmbeddedOptions{Dir: dir, Logger: quiet()})
 	require.NoError(t, err)
-	defer s.Close() //nolint:errcheck // in process
+	defer s.Close() // in process
 	_, err = Embedded(t.Context(), EmbeddedOptions{Dir: dir, Logger: quiet()})
 	require.ErrorIs(t, err, metadata.ErrDirectoryLocked)
 	require.ErrorContains(t, err, dir)
@@ -99,7 +99,7 @@ func TestUnreachable(t *testing.T) {
 func TestOutOfSpace(t *testing.T) {
 	s, err := Embedded(t.Context(), EmbeddedOptions{Dir: t.TempDir(), Logger: quiet(), QuotaBytes: 4 << 20})
 	require.NoError(t, err)
-	defer s.Close() //nolint:errcheck // in process
+	defer s.Close() // in process
 	st := store(t, s.Client(), "")
 	big := string(bytes.Repeat([]byte("x"), 1<<20))
 	for range 10 {

@@ -49,7 +49,7 @@ func TestExternal(t *testing.T) {
 	suite(t, func() *Client {
 		cl, err := Connect(t.Context(), []string{s.Endpoint()}, ConnectOptions{Logger: quiet()})
 		require.NoError(t, err)
-		t.Cleanup(func() { cl.Close() }) //nolint:errcheck // a test's client
+		t.Cleanup(func() { cl.Close() }) // a test's client
 		return cl
 	})
 }

@@ -77,13 +77,13 @@ func foldAndTrim(t *testing.T, e *env, p topic.Partition, l *ledger.Ledger) *led
 	segs := l.PlanFold(2, 1)
 	ref, _, err := ledger.NewFold("folds/1", ledger.FoldFile{Partition: p, Segments: segs})
 	require.NoError(t, err)
-	l, err = e.s.CommitLedger(e.ctx, p, ledger.Fold{Ref: ref, Inputs: segs})
+	l, err = e.s.CommitLedger(e.ctx, p, ledger.Fold{Fence: l.Fence, Ref: ref, Inputs: segs})
 	require.NoError(t, err)
 	require.Len(t, l.Recent, 2)
 	out := []ledger.Segment{Segment(l.Recent[0].Base, l.Recent[1].Next, 1)}
-	l, err = e.s.CommitLedger(e.ctx, p, ledger.Replace{Inputs: l.Recent, Outputs: out})
+	_, err = e.s.CommitLedger(e.ctx, p, ledger.Replace{Fence: l.Fence, Inputs: l.Recent, Outputs: out})
 	require.NoError(t, err)
-	l, err = e.s.CommitLedger(e.ctx, p, ledger.TrimStart{To: 45})
+	_, err = e.s.CommitLedger(e.ctx, p, ledger.TrimStart{To: 45})
 	require.NoError(t, err)
 	_, err = e.s.CommitLedger(e.ctx, p, ledger.Expire{Below: 46})
 	require.ErrorIs(t, err, ledger.ErrConflict)
@@ -141,7 +141,7 @@ func testLedgerRaces(t *testing.T, e *env) {
 			if err != nil && !errors.Is(err, ledger.ErrConflict) {
 				t.Error(err)
 			}
-			if l, err = other.CommitLedger(e.ctx, p, ledger.Expire{}); err != nil {
+			if _, err = other.CommitLedger(e.ctx, p, ledger.Expire{}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -198,13 +198,13 @@ func testUnarchived(t *testing.T, e *env) {
 	alter := metadata.AlterTopicConfigs{ID: tp.ID, Set: map[string]string{"cleanup.policy": "compact", "remote.storage.enable": "false"}, Unarchived: true}
 	_, err := e.s.CommitLedger(e.ctx, tp.Partition(1), ledger.TrimStart{To: 7})
 	require.NoError(t, err)
-	l, err := e.s.CommitLedger(e.ctx, tp.Partition(0), appendOf(&ledger.Ledger{}, 10, 0))
+	_, err = e.s.CommitLedger(e.ctx, tp.Partition(0), appendOf(&ledger.Ledger{}, 10, 0))
 	require.NoError(t, err)
 	require.ErrorIs(t, e.one(alter), metadata.ErrArchived)
 	require.NotContains(t, e.s.Image().TopicByName("a").Configs, "cleanup.policy")
 	_, err = e.s.CommitLedger(e.ctx, tp.Partition(0), ledger.TrimStart{To: 10})
 	require.NoError(t, err)
-	l, err = e.s.CommitLedger(e.ctx, tp.Partition(0), ledger.Expire{Below: 10})
+	l, err := e.s.CommitLedger(e.ctx, tp.Partition(0), ledger.Expire{Below: 10})
 	require.NoError(t, err)
 	e.commit(alter)
 	_, err = e.s.CommitLedger(e.ctx, tp.Partition(0), appendOf(l, 10, 0))

@@ -121,7 +121,7 @@ func (r *Reader) freeable(gs []*group) (free func()) {
 	}
 	return func() {
 		for _, f := range files {
-			f.Close() // unlinked already: this is what frees the space, and nothing in it is needed
+			_ = f.Close() // unlinked already: this is what frees the space, and nothing in it is needed
 		}
 	}
 }
@@ -145,7 +145,7 @@ func (r *Reader) newFile() (disk.File, error) {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	if err := r.o.FS.Remove(name); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	return f, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 	"time"
 
@@ -37,7 +38,7 @@ func (r *Reader) fill(g *group) {
 	case err == nil:
 		r.metrics.fillSeconds.Observe(time.Since(began).Seconds())
 		return
-	case r.ctx.Err() == nil:
+	case r.ctx.Err() == nil && !errors.Is(err, errNoRoom):
 		r.metrics.errors.Inc()
 		r.o.Logger.Warn("reading the archive failed", "object", g.key.object, "partition", g.a.ix.Meta().Topic.String(),
 			"from", g.chunk(0).Base, "to", g.chunk(g.span.count-1).Next, "error", err)
@@ -74,10 +75,11 @@ func (r *Reader) fillSlotted(g *group) error {
 	if err := r.giveRoom(g); err != nil {
 		return err
 	}
-	var bufs buffers
+	bufs := pool.Get().(*buffers)
+	defer bufs.release()
 	for failed := 0; ; {
 		before := g.ready // only this goroutine changes it
-		err := r.fetch(g, &bufs)
+		err := r.fetch(g, bufs)
 		if err == nil {
 			return nil
 		}
@@ -106,6 +108,9 @@ func again(err error) bool {
 
 // errCache marks faults of the cache itself, not of the store.
 var errCache = errors.New("chunk cache")
+
+// errNoRoom ends a fill that only reads ahead. A reader that came to wait for it meanwhile begins one of its own.
+var errNoRoom = fmt.Errorf("%w: the disk is full, and so is the memory that stands in for it", errCache)
 
 // classify says in the archive's words what is wrong with the object.
 func classify(g *group, err error) error {
@@ -160,7 +165,7 @@ func (r *Reader) intoMemory(g *group) error {
 	}
 	if r.memUsed+g.size > r.o.MemoryBytes && g.pins == 0 {
 		r.mu.Unlock()
-		return fmt.Errorf("%w: the disk is full, and so is the memory that stands in for it", errCache)
+		return errNoRoom
 	}
 	r.memUsed += g.size
 	f := g.file
@@ -183,6 +188,17 @@ func (r *Reader) intoMemory(g *group) error {
 
 // buffers are what a fill needs beside the group.
 type buffers struct{ stored, raw []byte }
+
+var pool = sync.Pool{New: func() any { return new(buffers) }}
+
+// maxPooled keeps the buffers of a rare giant from staying for ever.
+const maxPooled = 8 << 20
+
+func (b *buffers) release() {
+	if cap(b.stored)+cap(b.raw) <= maxPooled {
+		pool.Put(b)
+	}
+}
 
 // fetch gets all chunks that are not ready yet with one ranged GET, as far as it comes.
 func (r *Reader) fetch(g *group, bufs *buffers) error {
@@ -286,8 +302,11 @@ func scan(raw []byte, c segment.Chunk, start int64) ([]mark, error) {
 			last = pos
 		}
 	}
-	if it.Err() != nil || it.Consumed() != len(raw) {
-		return nil, fmt.Errorf("%w: the batches of a chunk are cut short: %v", segment.ErrCorrupt, it.Err())
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("%w: the batches of a chunk: %w", segment.ErrCorrupt, err)
+	}
+	if it.Consumed() != len(raw) {
+		return nil, fmt.Errorf("%w: the batches of a chunk are cut short", segment.ErrCorrupt)
 	}
 	return marks, nil
 }

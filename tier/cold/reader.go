@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -112,7 +110,7 @@ type Reader struct {
 // New makes a Reader and empties its folder.
 func New(o Options) (*Reader, error) {
 	o = o.withDefaults()
-	if err := resetDir(o.FS, o.CacheDir); err != nil {
+	if err := disk.EmptyDir(o.FS, o.CacheDir); err != nil {
 		return nil, fmt.Errorf("cache folder: %w", err)
 	}
 	o.Store = archive.Timed(o.Store, o.StallTimeout)
@@ -127,22 +125,6 @@ func New(o Options) (*Reader, error) {
 	r.folds = newLoader[string, []ledger.Segment](r.ctx, &r.fills, o.IndexBytes/4)
 	r.metrics = newMetrics(o.Registerer, r)
 	return r, nil
-}
-
-func resetDir(fsys disk.FS, dir string) error {
-	if err := fsys.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	entries, err := fsys.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := fsys.RemoveAll(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 // Close ends all fills and gives the cache up; what was handed out stays readable until it is released.
@@ -201,7 +183,7 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, 
 	}
 	for d.Bytes > 0 && d.Bytes < maxBytes && d.Next < l.Next {
 		more, err := r.readMore(l, d, int64(maxBytes-d.Bytes))
-		if err != nil || !more {
+		if more = more && err == nil; !more {
 			break // what was found is good; the next read meets the error
 		}
 	}
@@ -239,6 +221,9 @@ func (r *Reader) readGroup(ctx context.Context, a *archived, c int, at, limit in
 	v, err := r.await(ctx, g, i)
 	if err != nil {
 		r.unpin(g)
+		if errors.Is(err, errNoRoom) && ctx.Err() == nil { // somebody read ahead; who waits gets memory
+			return r.readGroup(ctx, a, c, at, limit, d)
+		}
 		return false, err
 	}
 	found, err := r.take(v, i, at, limit, true, d)

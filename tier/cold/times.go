@@ -137,47 +137,45 @@ func (r *Reader) MaxTimestamp(ctx context.Context, p topic.Partition, l *ledger.
 }
 
 func (r *Reader) maxTimestamp(ctx context.Context, l *ledger.Ledger) (TimeResult, bool, error) {
-	for {
-		f, ok := l.MaxTimestamp()
-		if !ok {
-			return TimeResult{}, false, nil
-		}
-		seg := f.Segment
-		if f.Fold != nil {
-			segs, err := r.fold(ctx, *f.Fold)
-			if err != nil {
-				return TimeResult{}, false, err
-			}
-			in := ledger.Ledger{Start: l.Start, Next: f.Fold.Next, Recent: segs}
-			if f, ok = in.MaxTimestamp(); !ok {
-				return TimeResult{}, false, nil
-			}
-			seg = f.Segment
-		}
-		if seg.MaxTimestamp < 0 {
-			return TimeResult{}, false, nil
-		}
-		if seg.Base >= l.Start || seg.MaxTimestampOffset >= l.Start {
-			a, err := r.open(ctx, seg)
-			if err != nil {
-				return TimeResult{}, false, err
-			}
-			return TimeResult{seg.MaxTimestampOffset, seg.MaxTimestamp, epochAt(a.ix.Epochs(), seg.MaxTimestampOffset)}, true, nil
-		}
-		// The record lies below the start, in the one segment that straddles it: what is left of that segment is
-		// looked through, and competes with all that follow.
-		best, found, err := r.maxAbove(ctx, seg, l.Start)
+	f, ok := l.MaxTimestamp()
+	if !ok {
+		return TimeResult{}, false, nil
+	}
+	seg := f.Segment
+	if f.Fold != nil {
+		segs, err := r.fold(ctx, *f.Fold)
 		if err != nil {
 			return TimeResult{}, false, err
 		}
-		rest := *l
-		rest.Start = seg.Next
-		other, ok, err := r.maxTimestamp(ctx, &rest)
-		if err != nil || ok && (!found || other.Timestamp > best.Timestamp) {
-			return other, ok, err
+		in := ledger.Ledger{Start: l.Start, Next: f.Fold.Next, Recent: segs}
+		if f, ok = in.MaxTimestamp(); !ok {
+			return TimeResult{}, false, nil
 		}
-		return best, found, nil
+		seg = f.Segment
 	}
+	if seg.MaxTimestamp < 0 {
+		return TimeResult{}, false, nil
+	}
+	if seg.Base >= l.Start || seg.MaxTimestampOffset >= l.Start {
+		a, err := r.open(ctx, seg)
+		if err != nil {
+			return TimeResult{}, false, err
+		}
+		return TimeResult{seg.MaxTimestampOffset, seg.MaxTimestamp, epochAt(a.ix.Epochs(), seg.MaxTimestampOffset)}, true, nil
+	}
+	// The record lies below the start, in the one segment that straddles it: what is left of that segment is
+	// looked through, and competes with all that follow.
+	best, found, err := r.maxAbove(ctx, seg, l.Start)
+	if err != nil {
+		return TimeResult{}, false, err
+	}
+	rest := *l
+	rest.Start = seg.Next
+	other, ok, err := r.maxTimestamp(ctx, &rest)
+	if err != nil || ok && (!found || other.Timestamp > best.Timestamp) {
+		return other, ok, err
+	}
+	return best, found, nil
 }
 
 // maxAbove gives the first record with the greatest timestamp of a segment at or above offset from.

@@ -388,7 +388,7 @@ func (c *Crashable) RemoveAll(name string) error {
 	defer c.mu.Unlock()
 	dir, base, err := c.parent("removeall", name)
 	if err != nil {
-		if unwrapErrno(err) == syscall.ENOENT {
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		return err

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,3 +65,21 @@ func ReadFile(fsys FS, name string) ([]byte, error) {
 
 // IsTmp reports whether name is that of an unfinished file of WriteFileSync.
 func IsTmp(name string) bool { return strings.HasSuffix(name, TmpSuffix) }
+
+// EmptyDir makes the folder if need be and removes all that is in it. Nothing of this is durable: it is for folders
+// whose content does not outlive the process.
+func EmptyDir(fsys FS, dir string) error {
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := fsys.RemoveAll(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

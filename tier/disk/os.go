@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -98,7 +99,7 @@ func (o *osFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
 			total += int64(n)
 			w.advance(n)
 		}
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err == nil && n == 0 {

@@ -2,6 +2,7 @@ package hot
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/firnlog/firn/tier/record"
 )
@@ -53,13 +54,14 @@ func admitBatch(cfg *Config, b []byte, h *record.Header, now int64) error {
 	return checkTimes(cfg, b, h, now)
 }
 
-// checkTimes refuses CreateTime records that are too far from the broker's time. The header tells whether one
-// can be; only then are records looked at, to name the one that is.
+// checkTimes refuses CreateTime records that are too far from the broker's time, and names them. The header tells
+// whether one can be too late, and only then are records looked at. That none is too early it cannot tell, because
+// its base is the first record's time and no lower bound; so topics that limit this pay for looking.
 func checkTimes(cfg *Config, b []byte, h *record.Header, now int64) error {
 	if h.TimestampType() == record.LogAppendTime {
 		return fmt.Errorf("%w: the batch has LogAppendTime, which is the broker's to set", ErrTimestamp)
 	}
-	early, late := int64(-1<<63), int64(1<<63-1)
+	early, late := int64(math.MinInt64), int64(math.MaxInt64)
 	if cfg.TimestampBeforeMaxMs < now {
 		early = now - cfg.TimestampBeforeMaxMs
 	}
@@ -67,19 +69,35 @@ func checkTimes(cfg *Config, b []byte, h *record.Header, now int64) error {
 		late = now + cfg.TimestampAfterMaxMs
 	}
 	out := func(t int64) bool { return t != record.NoTimestamp && (t < early || t > late) }
-	if !out(h.BaseTimestamp) && !out(h.MaxTimestamp) {
+	if early == math.MinInt64 && !out(h.BaseTimestamp) && !out(h.MaxTimestamp) {
 		return nil
 	}
+	var bad BadRecords
 	err := record.Records(b, maxDecoded(cfg), func(i int, r *record.Record) error {
 		if t := h.Timestamp(r); out(t) {
-			return &record.RecordError{Index: i, Err: fmt.Errorf("%d is not between %d and %d", t, early, late)}
+			bad = append(bad, &record.RecordError{Index: i, Err: fmt.Errorf("%d is not between %d and %d", t, early, late)})
 		}
 		return nil
 	})
-	if err == nil {
-		err = fmt.Errorf("header says %d to %d, allowed is %d to %d", h.BaseTimestamp, h.MaxTimestamp, early, late)
+	switch {
+	case len(bad) > 0:
+		return fmt.Errorf("%w: %w", ErrTimestamp, bad)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrInvalidBatch, err)
+	case out(h.BaseTimestamp) || out(h.MaxTimestamp):
+		return fmt.Errorf("%w: header says %d to %d, allowed is %d to %d", ErrTimestamp, h.BaseTimestamp, h.MaxTimestamp, early, late)
 	}
-	return fmt.Errorf("%w: %w", ErrTimestamp, err)
+	return nil
+}
+
+// BadRecords are the records of a batch that made it be refused, first to last; never empty.
+type BadRecords []*record.RecordError
+
+func (e BadRecords) Error() string {
+	if len(e) == 1 {
+		return e[0].Error()
+	}
+	return fmt.Sprintf("%v, and %d records more", e[0], len(e)-1)
 }
 
 func maxDecoded(cfg *Config) int {

@@ -310,7 +310,7 @@ func (d *Dir) findPartition(name string) error {
 	}
 	index, err := strconv.ParseInt(name[i+1:], 10, 32)
 	if err != nil || index < 0 || strconv.FormatInt(index, 10) != name[i+1:] {
-		return nil
+		return nil //nolint:nilerr // not a partition's name
 	}
 	if st := d.unopened[name]; st != nil && d.stop == StopClean {
 		d.onDisk[name] = st.partition()

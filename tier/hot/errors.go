@@ -1,6 +1,10 @@
 package hot
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/firnlog/firn/tier/hot/producer"
+)
 
 // Errors of this package. Returned errors wrap one of them and say more; test with errors.Is.
 var (
@@ -20,20 +24,24 @@ var (
 	ErrRecordTooLarge = errors.New("record batch is larger than max.message.bytes")
 	// ErrBatchListTooLarge: one append is larger than segment.bytes.
 	ErrBatchListTooLarge = errors.New("record batches are larger than segment.bytes")
-	// ErrTimestamp: a record's time is further from the broker's than the topic allows. It wraps a
-	// *record.RecordError where the record is known.
+	// ErrTimestamp: records are further from the broker's time than the topic allows. It wraps BadRecords where
+	// the records are known.
 	ErrTimestamp = errors.New("timestamp is out of the allowed range")
 	// ErrInvalidBatch: ValidateRecords found the batch's records wrong. It wraps what record says.
 	ErrInvalidBatch = errors.New("record batch is invalid")
-	// ErrOutOfOrderSequence: an idempotent producer's batch does not follow its last one.
-	ErrOutOfOrderSequence = errors.New("sequence is out of order")
-	// ErrInvalidProducerEpoch: a newer instance of the producer has taken over.
-	ErrInvalidProducerEpoch = errors.New("producer epoch is old")
-	// ErrDuplicateSequence: the batch is an old one whose offset is no longer known.
-	ErrDuplicateSequence = errors.New("sequence is a duplicate of an old batch")
-	// ErrUnknownProducer: the producer id has no state here and the batch does not begin at sequence 0.
+	// ErrDuplicateSequence: of several batches in one append, one is stored already.
+	ErrDuplicateSequence = errors.New("sequence is a duplicate of a stored batch")
+	// ErrUnknownProducer has Kafka's name for a batch of a producer without state. Such a batch is taken whatever its
+	// sequence is (KIP-360), so nothing here returns it.
 	ErrUnknownProducer = errors.New("producer id is unknown")
 	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
 	// position.
 	ErrCorruptLog = errors.New("log segment is corrupt")
+)
+
+// What producer says of a batch that an idempotent producer may not append.
+var (
+	ErrOutOfOrderSequence   = producer.ErrOutOfOrderSequence
+	ErrInvalidProducerEpoch = producer.ErrInvalidProducerEpoch
+	ErrInvalidTxnState      = producer.ErrInvalidTxnState
 )

@@ -58,10 +58,9 @@ type file struct {
 
 	dirty atomic.Bool // written since the last fdatasync: not closed by the sweep
 
-	mu     sync.Mutex
-	h      *handle // nil: not open
-	gone   bool    // trimmed: never opened again
-	marked bool    // renamed to .deleted, the name to remove
+	mu   sync.Mutex
+	h    *handle // nil: not open
+	gone bool    // trimmed: never opened again
 }
 
 // handle is an open file with the number of its users, the file's own reference included. The last one to let

@@ -70,11 +70,6 @@ func (x *index) len() int {
 	return x.onDisk + len(x.tail)/x.width
 }
 
-// last returns the newest entry.
-func (x *index) last() (e [maxIndexEntry]byte, ok bool, err error) {
-	return x.floor(indexField{at: 0, wide: x.width == timeIndexEntry}, 1<<63-1)
-}
-
 // floor returns the last entry whose field is at most v; false when there is none. Entries that it finds may be
 // wrong if the index was not verified after a crash; see segment.verifyIndex.
 func (x *index) floor(field indexField, v int64) (e [maxIndexEntry]byte, ok bool, err error) {

@@ -74,15 +74,12 @@ func (s *segment) findTime(ts, start, limit int64) (r TimeResult, ok bool, err e
 
 // floorTime returns a position before which no batch reaches ts.
 func (s *segment) floorTime(ts, start int64) (int64, error) {
-	if err := s.checkIndexes(); err != nil {
-		return 0, nil // a walk from the beginning finds it as well
+	if s.checkIndexes() != nil {
+		return 0, nil //nolint:nilerr // a walk from the beginning finds it as well
 	}
 	e, ok, err := s.tidx.floor(byTime, ts-1) // up to and with that entry, all are below ts
-	if err != nil {
-		return 0, nil
-	}
 	offset := max(start, s.base)
-	if ok {
+	if ok && err == nil {
 		offset = max(offset, s.base+byTimeOffset.of(e[:]))
 	}
 	pos, _, err := s.find(offset)
@@ -121,7 +118,7 @@ func (s *segment) findRecord(f disk.File, sc *scanner, ts, start int64) (TimeRes
 }
 
 // MaxTimestamp returns the first record in [LocalStart, limit) that has the greatest timestamp; false if there is no
-// record with one.
+// record with one. limit must be where a batch ends; a batch that the start lies in counts as a whole, as in Kafka.
 func (l *Log) MaxTimestamp(limit int64) (r TimeResult, ok bool, err error) {
 	err = l.settled(func() error {
 		r, ok, err = l.maxTimestamp(limit)

@@ -77,7 +77,7 @@ func (l *Log) read(offset, limit, maxBytes int64, atLeastOne bool) (*Data, error
 	segs := l.segments()
 	i := segmentAt(segs, offset)
 	if i < 0 {
-		return nil, l.outOfRange(offset, limit)
+		return nil, errGone
 	}
 	for ; i < len(segs) && len(d.Regions) < maxRegions && d.Next < limit; i++ {
 		room := maxBytes - int64(d.Bytes)

@@ -40,6 +40,8 @@ func (l *Log) loadClean(st *logState) (bool, error) {
 	}
 	if l.dir.rebooted { // a clean stop syncs the log, not its indexes
 		if err := s.verifyIndexes(); err != nil {
+			l.dir.logger.Info("a segment's indexes did not reach the disk before the machine stopped, its log is recovered",
+				"partition", l.name, "segment", s.base, "error", err)
 			return false, nil
 		}
 	}

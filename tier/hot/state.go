@@ -58,8 +58,8 @@ type segState struct {
 	TimeIndex     int   `json:"tidx"`
 }
 
-func (s *logState) partition() topic.Partition {
-	return topic.Partition{ID: s.ID, Topic: s.Topic, Index: s.Index}
+func (st *logState) partition() topic.Partition {
+	return topic.Partition{ID: st.ID, Topic: st.Topic, Index: st.Index}
 }
 
 // startOf is the point at which a segment begins.
@@ -93,21 +93,21 @@ func (l *Log) state() *logState {
 }
 
 // check refuses what no log can have written, so that a damaged file cannot lead reads astray.
-func (s *logState) check() error {
-	if s.Topic == "" || s.Index < 0 || s.ID.IsZero() || len(s.Segments) == 0 {
+func (st *logState) check() error {
+	if st.Topic == "" || st.Index < 0 || st.ID.IsZero() || len(st.Segments) == 0 {
 		return errors.New("a log without name, id or segments")
 	}
-	for i, g := range s.Segments {
+	for i, g := range st.Segments {
 		// With a CRC over the file, only a fault of ours can make these; the worst would be a read far away.
 		if g.Base < 0 || g.Next < g.Base || g.Size < 0 || g.Index < 0 || g.TimeIndex < 0 ||
-			g.Index > math.MaxInt32 || g.TimeIndex > math.MaxInt32 || (i > 0 && g.Base < s.Segments[i-1].Next) {
-			return fmt.Errorf("%s-%d: segment %d is impossible: %+v", s.Topic, s.Index, i, g)
+			g.Index > math.MaxInt32 || g.TimeIndex > math.MaxInt32 || (i > 0 && g.Base < st.Segments[i-1].Next) {
+			return fmt.Errorf("%s-%d: segment %d is impossible: %+v", st.Topic, st.Index, i, g)
 		}
 	}
 	return nil
 }
 
-func (s *logState) end() int64 { return s.Segments[len(s.Segments)-1].Next }
+func (st *logState) end() int64 { return st.Segments[len(st.Segments)-1].Next }
 
 func encodeState(logs []*logState) ([]byte, error) {
 	var b bytes.Buffer

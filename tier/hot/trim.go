@@ -60,8 +60,8 @@ func (l *Log) trim(offset int64, reason string) (int64, error) {
 	l.mu.Lock()
 	now := l.segments() // it may have grown
 	rest := append([]*segment(nil), now[n:]...)
+	raise(&l.localStart, start) // first, so that who does not find a segment finds that it was trimmed
 	l.segs.Store(&rest)
-	raise(&l.localStart, start)
 	l.mu.Unlock()
 	var freed int64
 	for _, s := range segs[:n] {

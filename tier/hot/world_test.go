@@ -29,7 +29,7 @@ type syncSpy struct {
 func (s *syncSpy) ask() bool {
 	pc := make([]uintptr, 8)
 	frames := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])
-	site := ""
+	var site string
 	for {
 		f, more := frames.Next()
 		if site = fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line); !strings.HasSuffix(f.File, "_test.go") || !more {

@@ -14,9 +14,9 @@ import (
 //	Append      leader's uploader    epoch, next, gc fence               Recent grows, Next moves
 //	TrimStart   leader, retention    nothing (monotone)                  Start moves, perhaps Next
 //	Expire      garbage collector    Start                               whole entries below Start leave
-//	Replace     compaction           exact inputs still in Recent        entries swapped, same offsets
-//	Fold        garbage collector    exact inputs are the oldest Recent  entries move into a fold object
-//	Refold      compaction, gc       exact fold still there              a fold swapped, same offsets
+//	Replace     compaction, uploader exact inputs in Recent, gc fence    entries swapped, same offsets
+//	Fold        garbage collector    oldest of Recent, gc fence          entries move into a fold object
+//	Refold      compaction, gc       exact fold still there, gc fence    a fold swapped, same offsets
 //	Fence       garbage collector    fence                               fence + 1
 //
 // Deleting objects (I-10): first the edit that un-names them is published (Expire, Replace, Refold), then a
@@ -63,6 +63,7 @@ type Expire struct{ Below int64 }
 
 // Replace swaps a run of Recent for rewritten segments that cover exactly the same offsets (I-15).
 type Replace struct {
+	Fence   int64     // the ledger's Fence as read before the outputs were stored
 	Inputs  []Segment // exactly as they stand in Recent, in order, adjacent
 	Outputs []Segment
 }
@@ -70,6 +71,7 @@ type Replace struct {
 // Fold moves the oldest segments of Recent into the fold object that Ref names, which the caller has stored.
 // At least one segment must remain in Recent, so that "something is archived" shows in the small keys alone.
 type Fold struct {
+	Fence  int64 // the ledger's Fence as read before the fold was stored
 	Ref    FoldRef
 	Inputs []Segment // exactly the oldest of Recent
 }
@@ -78,12 +80,13 @@ type Fold struct {
 // below Start and are dropped (then New.Base is above Old.Base, which only the oldest fold may do). The caller
 // answers for the contents of New; VerifyRefold checks them.
 type Refold struct {
-	Old FoldRef // exactly as it stands in Folds
-	New FoldRef
+	Fence int64   // the ledger's Fence as read before New was stored
+	Old   FoldRef // exactly as it stands in Folds
+	New   FoldRef
 }
 
-// Fence raises the gc fence from From to From+1: no upload that read From or less can commit afterwards. To
-// be of use it comes after the listing that found the orphans.
+// Fence raises the gc fence from From to From+1: nobody who read From or less can make the ledger name a new object
+// afterwards (I-10). To be of use it comes after the listing that found the orphans.
 type Fence struct{ From int64 }
 
 // Kind implements Edit.
@@ -135,6 +138,11 @@ func (l *Ledger) Apply(e Edit) (*Ledger, error) {
 	return n, nil
 }
 
+// fenced says that an object may be gone which was stored when the fence was read.
+func (l *Ledger) fenced(read int64) error {
+	return fmt.Errorf("%w: upload read fence %d, it is %d", ErrFenced, read, l.Fence)
+}
+
 // clone copies the head; the slices stay shared and are replaced, never written to.
 func (l *Ledger) clone() *Ledger {
 	n := *l
@@ -156,7 +164,7 @@ func (e Append) apply(l *Ledger) (*Ledger, error) {
 	case e.Epoch < l.Epoch:
 		return nil, fmt.Errorf("%w: %d, ledger has %d", ErrStaleEpoch, e.Epoch, l.Epoch)
 	case e.Fence != l.Fence:
-		return nil, fmt.Errorf("%w: upload read fence %d, it is %d", ErrFenced, e.Fence, l.Fence)
+		return nil, l.fenced(e.Fence)
 	case s.Base > l.Next:
 		return nil, fmt.Errorf("%w: segment begins at %d, next is %d", ErrGap, s.Base, l.Next)
 	case s.Base < l.Next:
@@ -209,6 +217,9 @@ func (e Replace) apply(l *Ledger) (*Ledger, error) {
 	if run(l.Recent, e.Outputs) >= 0 {
 		return l, nil
 	}
+	if e.Fence != l.Fence {
+		return nil, l.fenced(e.Fence)
+	}
 	i := run(l.Recent, e.Inputs)
 	if i < 0 {
 		return nil, fmt.Errorf("%w: inputs from offset %d are no longer there", ErrConflict, base)
@@ -224,6 +235,9 @@ func (e Fold) apply(l *Ledger) (*Ledger, error) {
 	}
 	if slices.Contains(l.Folds, e.Ref) {
 		return l, nil
+	}
+	if e.Fence != l.Fence {
+		return nil, l.fenced(e.Fence)
 	}
 	want := e.Ref
 	got := Summarize(e.Inputs)
@@ -249,6 +263,9 @@ func (e Refold) apply(l *Ledger) (*Ledger, error) {
 	}
 	if slices.Contains(l.Folds, e.New) {
 		return l, nil
+	}
+	if e.Fence != l.Fence {
+		return nil, l.fenced(e.Fence)
 	}
 	i := slices.Index(l.Folds, e.Old)
 	if i < 0 {

@@ -43,7 +43,7 @@ func fold(t require.TestingT, l *Ledger, n int) Fold {
 	segs, err := LoadFold(ref, b)
 	require.NoError(t, err)
 	require.Equal(t, l.Recent[:n], segs)
-	return Fold{Ref: ref, Inputs: slices.Clone(l.Recent[:n])}
+	return Fold{Fence: l.Fence, Ref: ref, Inputs: slices.Clone(l.Recent[:n])}
 }
 
 // I-08, I-26: an append compares leader epoch, next offset and gc fence.
@@ -295,7 +295,7 @@ func draw(t *rapid.T, l *Ledger, folds map[string][]Segment) Edit {
 		i := rapid.IntRange(0, len(l.Recent)-1).Draw(t, "from")
 		j := rapid.IntRange(i, len(l.Recent)-1).Draw(t, "to")
 		in := l.Recent[i : j+1]
-		return Replace{Inputs: in, Outputs: []Segment{seg(in[0].Base, in[len(in)-1].Next, in[0].Epoch)}}
+		return Replace{Fence: l.Fence, Inputs: in, Outputs: []Segment{seg(in[0].Base, in[len(in)-1].Next, in[0].Epoch)}}
 	}
 	if len(l.Folds) > 0 {
 		old := l.Folds[0]
@@ -308,7 +308,7 @@ func draw(t *rapid.T, l *Ledger, folds map[string][]Segment) Edit {
 		ref := Summarize(segs)
 		ref.Key, ref.Length = fmt.Sprintf("f%d", serial), 1
 		folds[ref.Key] = segs
-		return Refold{Old: old, New: ref}
+		return Refold{Fence: l.Fence, Old: old, New: ref}
 	}
 	return Fence{From: l.Fence}
 }
@@ -333,4 +333,25 @@ func covers(t require.TestingT, l *Ledger, folds map[string][]Segment) {
 		require.False(t, ok)
 	}
 	require.GreaterOrEqual(t, l.Bytes(), bytes)
+}
+
+// I-10: whoever stores an object and then falls asleep for longer than the grace period must not name what the collector
+// has deleted meanwhile; that holds for rewritten segments and folds as for uploads.
+func TestFenceStopsEveryEditThatNamesNewObjects(t *testing.T) {
+	l := of(t, 6)
+	ref := fold(t, l, 2)
+	l = must(t, l, ref)
+	moved := ref.Ref
+	moved.Key = "moved"
+	replace := Replace{Inputs: slices.Clone(l.Recent[:2]), Outputs: []Segment{seg(l.Recent[0].Base, l.Recent[1].Next, 0)}}
+	edits := []Edit{replace, fold(t, l, 2), Refold{Old: ref.Ref, New: moved}}
+	fenced := must(t, l, Fence{From: l.Fence})
+	for _, e := range edits {
+		n := must(t, l, e)
+		_, err := fenced.Apply(e)
+		require.ErrorIs(t, err, ErrFenced, e.Kind())
+		again, err := must(t, n, Fence{From: n.Fence}).Apply(e)
+		require.NoError(t, err, "%s is in already", e.Kind())
+		require.Equal(t, n.Version+1, again.Version)
+	}
 }

@@ -101,12 +101,6 @@ func (b *Builder) LastOffsetDelta(delta int32) *Builder {
 	return b
 }
 
-// Count is the number of records appended.
-func (b *Builder) Count() int { return int(b.h.Count) }
-
-// Size is the batch's size in bytes before compression.
-func (b *Builder) Size() int { return HeaderSize + len(b.records) }
-
 // Build returns the batch with the base offset given. The Builder may go on and build a longer one. Without a record it
 // is the empty batch that a cleaner leaves (last offset delta 0 unless set).
 func (b *Builder) Build(base int64) []byte {

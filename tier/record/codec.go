@@ -39,16 +39,6 @@ func (c Codec) String() string {
 	return codecNames[c]
 }
 
-// ParseCodec reads what String writes.
-func ParseCodec(name string) (Codec, bool) {
-	for i, n := range codecNames {
-		if n == name {
-			return Codec(i), true
-		}
-	}
-	return None, false
-}
-
 // Compress appends src, compressed with c at the codec's default level, to dst. The only error is ErrCodec.
 func Compress(dst, src []byte, c Codec) ([]byte, error) {
 	switch c {

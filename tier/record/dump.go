@@ -50,7 +50,7 @@ func DumpLog(w io.Writer, r io.ReaderAt, size int64, deep bool) error {
 		if err := Dump(w, buf, pos, deep); err != nil {
 			return err
 		}
-		if h, err := frame(buf); err != nil || int64(h.Size()) != n {
+		if !fills(buf) {
 			return nil // Dump has said why
 		}
 		pos += n
@@ -132,4 +132,10 @@ func sizeOf(b []byte) int {
 		return -1
 	}
 	return len(b)
+}
+
+// fills says whether b begins with a batch that is exactly as long as b.
+func fills(b []byte) bool {
+	h, err := frame(b)
+	return err == nil && h.Size() == len(b)
 }

@@ -80,7 +80,7 @@ func FindTimestamp(batch []byte, ts int64, maxDecoded int) (offset, timestamp in
 		}
 		return nil
 	})
-	if err == errStop {
+	if errors.Is(err, errStop) {
 		err = nil
 	}
 	return offset, timestamp, ok, err

@@ -41,10 +41,6 @@ func CheckChunk(stored []byte, c Chunk) error {
 	return nil
 }
 
-// FindBatch returns where, in a chunk's decoded bytes, the first batch with NextOffset > offset begins; ok is false if
-// there is none, and the search goes on in the next chunk.
-func FindBatch(decoded []byte, offset int64) (pos int, ok bool) { return record.Find(decoded, offset) }
-
 // minSaving is by how much, in percent, a frame must be smaller than the batches to be worth a decompression at every
 // read.
 const minSaving = 5

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -144,7 +145,8 @@ func Open(r io.ReaderAt, size int64) (*Index, error) {
 			return nil, fmt.Errorf("reading the end of a cold segment: %w", err)
 		}
 		ix, err := ParseIndex(tail, size)
-		if short, ok := err.(*ShortError); ok && short.Need > int64(len(tail)) {
+		var short *ShortError
+		if errors.As(err, &short) && short.Need > int64(len(tail)) {
 			tail = make([]byte, short.Need) // parseFooter has seen that it fits
 			continue
 		}

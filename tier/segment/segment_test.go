@@ -177,7 +177,7 @@ func TestFind(t *testing.T) {
 		require.True(t, c.Base <= max(offset, 1000) && offset < c.Next, "offset %d in %+v", offset, c)
 		data, err := DecodeChunk(nil, seg[c.Position:c.Position+int64(c.Length)], c)
 		require.NoError(t, err)
-		pos, ok := FindBatch(data, offset)
+		pos, ok := record.Find(data, offset)
 		require.True(t, ok)
 		h, err := record.Check(data[pos:])
 		require.NoError(t, err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -167,7 +166,7 @@ func (m *Manager) newSpoolFile() (spool, error) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	if err := m.o.FS.Remove(name); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	return &spoolFile{f: f, buf: make([]byte, 0, writeBytes)}, nil
@@ -199,7 +198,7 @@ func (s *spoolFile) done() error {
 // ReadAt implements io.ReaderAt.
 func (s *spoolFile) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
 
-func (s *spoolFile) discard() { s.f.Close() }
+func (s *spoolFile) discard() { _ = s.f.Close() }
 
 // memory is a spool for when the disk is full.
 type memory struct{ b []byte }
@@ -217,20 +216,3 @@ func (s *memory) ReadAt(p []byte, off int64) (int, error) {
 
 func (s *memory) done() error { return nil }
 func (s *memory) discard()    {}
-
-// resetDir makes an empty folder.
-func resetDir(fsys disk.FS, dir string) error {
-	if err := fsys.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	entries, err := fsys.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := fsys.RemoveAll(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}

@@ -205,13 +205,13 @@ func (m *Manager) confirm(ctx context.Context, h *Handle, l *ledger.Ledger) erro
 			return fmt.Errorf("confirm: %w", err)
 		}
 		for _, s := range segs {
-			if err := m.confirmSegment(ctx, h, s, from, false); err != nil {
+			if err := m.confirmSegment(ctx, h, l, s, from, false); err != nil {
 				return err
 			}
 		}
 	}
 	for _, s := range l.Recent {
-		if err := m.confirmSegment(ctx, h, s, from, true); err != nil {
+		if err := m.confirmSegment(ctx, h, l, s, from, true); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (m *Manager) confirmed(h *Handle, to int64) {
 }
 
 // confirmSegment confirms one segment, or replaces it from the local log when its object turns out bad.
-func (m *Manager) confirmSegment(ctx context.Context, h *Handle, s ledger.Segment, from int64, recent bool) error {
+func (m *Manager) confirmSegment(ctx context.Context, h *Handle, l *ledger.Ledger, s ledger.Segment, from int64, recent bool) error {
 	if s.Next <= from {
 		return nil
 	}
@@ -236,7 +236,7 @@ func (m *Manager) confirmSegment(ctx context.Context, h *Handle, s ledger.Segmen
 		m.o.Logger.Error("archived object is damaged", "partition", h.p.String(), "key", s.Key, "base", s.Base,
 			"next", s.Next, "why", bad.Why)
 		if recent && h.src.LocalStart() <= s.Base {
-			err = m.repair(ctx, h, s)
+			err = m.repair(ctx, h, l, s)
 		}
 	}
 	if err != nil {
@@ -278,7 +278,7 @@ func (m *Manager) checkObject(ctx context.Context, s ledger.Segment, tag string)
 
 // repair uploads the range of a damaged segment again, from the local log, which has not trimmed it because it
 // was never confirmed, and swaps the two in the ledger.
-func (m *Manager) repair(ctx context.Context, h *Handle, s ledger.Segment) error {
+func (m *Manager) repair(ctx context.Context, h *Handle, l *ledger.Ledger, s ledger.Segment) error {
 	b, err := m.build(ctx, h, Decision{From: s.Base, Limit: s.Next, MaxBytes: s.DataBytes + 1})
 	if err != nil {
 		return fmt.Errorf("rebuild: %w", err)
@@ -292,7 +292,8 @@ func (m *Manager) repair(ctx context.Context, h *Handle, s ledger.Segment) error
 	if err != nil {
 		return err
 	}
-	_, err = m.o.Ledgers.CommitLedger(ctx, h.p, ledger.Replace{Inputs: []ledger.Segment{s}, Outputs: []ledger.Segment{b.seg}})
+	_, err = m.o.Ledgers.CommitLedger(ctx, h.p, ledger.Replace{Fence: l.Fence,
+		Inputs: []ledger.Segment{s}, Outputs: []ledger.Segment{b.seg}})
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", s.Key, err)
 	}

@@ -127,7 +127,7 @@ func New(o Options) (*Manager, error) {
 	if err := o.Layout.Check(); err != nil {
 		return nil, fmt.Errorf("uploader: %w", err)
 	}
-	if err := resetDir(o.FS, o.SpoolDir); err != nil {
+	if err := disk.EmptyDir(o.FS, o.SpoolDir); err != nil {
 		return nil, fmt.Errorf("uploader: spool folder: %w", err)
 	}
 	o.Store = archive.Timed(o.Store, o.Timeout)
@@ -377,7 +377,7 @@ func (m *Manager) look(h *Handle) {
 func (h *Handle) state(l *ledger.Ledger, nowMs int64) State {
 	src := h.src
 	s := State{
-		Leader: src.Epoch() >= 0, Config: src.Config(), Next: l.Next,
+		Leader: src.Epoch() >= 0, Config: src.Config(), Start: l.Start, Next: l.Next,
 		LogStart: src.LogStart(), LocalStart: src.LocalStart(), Stable: src.Stable(),
 	}
 	if s.Stable > s.Next && s.LocalStart <= s.Next {

@@ -15,14 +15,14 @@ const (
 type Action int
 
 const (
-	// Wait: nothing to do until something changes or DueMs comes.
+	// Wait means that there is nothing to do until something changes or DueMs comes.
 	Wait Action = iota
 	// Upload the batches of [From, Limit), MaxBytes of them at most but at least one.
 	Upload
-	// Begin: move the ledger's start to From first; the log began above the ledger's end before the topic was
+	// Begin asks to move the ledger's start to From first; the log began above the ledger's end before the topic was
 	// archived.
 	Begin
-	// Stuck: an operator has to look at it.
+	// Stuck means that an operator has to look at it.
 	Stuck
 )
 
@@ -32,7 +32,8 @@ type State struct {
 	Config Config
 	Drain  bool // upload what is there, however little
 
-	Next int64 // the ledger's: where the next upload begins
+	Start int64 // the ledger's: the archive holds [Start, Next)
+	Next  int64 // the ledger's: where the next upload begins
 
 	LogStart   int64 // the local log's first readable offset, by its own account
 	LocalStart int64 // the oldest offset that the local log has
@@ -78,6 +79,11 @@ func Plan(s State, nowMs int64) Decision {
 		return Decision{Reason: "remote storage is off for this topic (remote.storage.enable=false)"}
 	case !s.Leader:
 		return Decision{Reason: "this broker does not lead the partition, only the leader uploads"}
+	case s.LogStart > s.Next && s.Start < s.Next:
+		// Whoever moves a log start does so in the ledger first, so this ledger is an older one: the metadata was
+		// set back. Moving its start would drop what it still names (I-35).
+		return Decision{Action: Stuck, Reason: fmt.Sprintf("the local log begins at offset %d but the archive ends at %d: "+
+			"the metadata is older than the log, and what the archive holds is not given up for it", s.LogStart, s.Next)}
 	case s.LogStart > s.Next:
 		return Decision{Action: Begin, From: s.LogStart, Reason: fmt.Sprintf(
 			"the log begins at offset %d and the archive ends at %d: the archive's start moves up first", s.LogStart, s.Next)}

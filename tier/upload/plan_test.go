@@ -28,7 +28,7 @@ func TestPlan(t *testing.T) {
 			Decision{Reason: "everything below the last stable offset 100 is archived"}},
 		{"archive ahead", with(func(s *State) { s.Stable = 90 }), 5000,
 			Decision{Reason: "the archive already ends at offset 100, above the last stable offset 90"}},
-		{"log began higher", with(func(s *State) { s.LogStart, s.LocalStart = 150, 150 }), 5000,
+		{"log began higher", with(func(s *State) { s.Start, s.LogStart, s.LocalStart = 100, 150, 150 }), 5000,
 			Decision{Action: Begin, From: 150, Reason: "the log begins at offset 150 and the archive ends at 100: the archive's start moves up first"}},
 		{"hole", with(func(s *State) { s.LocalStart = 150 }), 5000,
 			Decision{Action: Stuck, Reason: "the archive ends at offset 100 but the local log begins at 150: the offsets between are in neither, and nothing is uploaded beyond the hole"}},

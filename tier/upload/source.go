@@ -10,9 +10,12 @@ import (
 
 // What a segment carries besides its batches, under the names that a Source knows.
 type (
-	EpochEntry    = segment.EpochEntry
+	// EpochEntry says where a leader's epoch begins.
+	EpochEntry = segment.EpochEntry
+	// ProducerEntry is the state of one idempotent producer.
 	ProducerEntry = segment.ProducerEntry
-	AbortedTxn    = segment.AbortedTxn
+	// AbortedTxn is an aborted transaction.
+	AbortedTxn = segment.AbortedTxn
 )
 
 // Source is one partition that this broker leads: where the uploader takes the records from. Methods may be

@@ -1,7 +1,6 @@
 // Package checkpoint reads and writes the small files that a log directory keeps beside its segments, in the
 // formats of Apache Kafka, so that Kafka's tools read them: leader-epoch-checkpoint,
-// recovery-point-offset-checkpoint, log-start-offset-checkpoint, partition.metadata and the producer state
-// snapshots (%020d.snapshot).
+// recovery-point-offset-checkpoint, log-start-offset-checkpoint and partition.metadata.
 //
 // Invariant: a write replaces the file as a whole and is durable when it returns (a crash leaves the old or
 // the new file, never a mix). Reading is strict: a file that is not exactly what a writer makes is ErrCorrupt,

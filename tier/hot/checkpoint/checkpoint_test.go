@@ -15,8 +15,6 @@ import (
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/epoch"
-	"github.com/firnlog/firn/tier/hot/producer"
-	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/topic"
 )
 
@@ -94,34 +92,13 @@ func TestFormats(t *testing.T) {
 	if got, err := ReadMetadata(d, dir); err != nil || got != id {
 		t.Errorf("metadata %v, %v", got, err)
 	}
-
-	var s producer.State
-	s.Apply(record.Header{ProducerID: 7, BaseSequence: 0, LastOffsetDelta: 1, Count: 2}, 40, 1000)
-	if err := WriteSnapshot(d, dir, 42, s.Entries()); err != nil {
-		t.Fatal(err)
-	}
-	if e, err := ReadSnapshot(d, dir, 42); err != nil || !slices.Equal(e, s.Entries()) {
-		t.Errorf("snapshot %v, %v", e, err)
-	}
 	var names []string
 	list, _ := d.ReadDir(dir)
 	for _, e := range list {
 		names = append(names, e.Name())
 	}
-	if want := []string{"00000000000000000042.snapshot", "leader-epoch-checkpoint", "partition.metadata"}; !slices.Equal(names, want) {
+	if want := []string{"leader-epoch-checkpoint", "partition.metadata"}; !slices.Equal(names, want) {
 		t.Errorf("files %v, want %v", names, want)
-	}
-}
-
-func TestSnapshotName(t *testing.T) {
-	for _, name := range []string{"", ".snapshot", "42.snapshot", "0000000000000000004x.snapshot", "+0000000000000000042.snapshot",
-		"-0000000000000000042.snapshot", "00000000000000000042.snapshot.tmp", "99999999999999999999.snapshot", "00000000000000000042.log"} {
-		if n, ok := ParseSnapshotName(name); ok {
-			t.Errorf("%q is taken for a snapshot at %d", name, n)
-		}
-	}
-	if n, ok := ParseSnapshotName(SnapshotName(math.MaxInt64)); !ok || n != math.MaxInt64 {
-		t.Errorf("%d, %v", n, ok)
 	}
 }
 
@@ -133,7 +110,6 @@ var readers = map[string]struct {
 	"epochs":   {EpochFile, func(d disk.FS) error { _, err := ReadEpochs(d, dir); return err }},
 	"offsets":  {"offsets", func(d disk.FS) error { _, err := ReadOffsets(d, dir+"/offsets"); return err }},
 	"metadata": {MetadataFile, func(d disk.FS) error { _, err := ReadMetadata(d, dir); return err }},
-	"snapshot": {SnapshotName(1), func(d disk.FS) error { _, err := ReadSnapshot(d, dir, 1); return err }},
 }
 
 func TestCorrupt(t *testing.T) {
@@ -145,7 +121,6 @@ func TestCorrupt(t *testing.T) {
 			"0\n1\nt 0 -1\n", "0\n2\nt 0 1\nt 0 1\n"},
 		"metadata": {"", "version: 0\n", "version: 1\ntopic_id: T2x1c3RlciB0b3BpYyBpZA\n", "version: 0\ntopic: x\n", "version: 0\ntopic_id: T2x\n",
 			"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA\n", "version: 0\ntopic_id: T2x1c3RlciB0b3BpYyBpZA\nmore\n", "0\ntopic_id: T2x1c3RlciB0b3BpYyBpZA\n"},
-		"snapshot": {"", "\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"},
 	}
 	for format, texts := range cases {
 		for _, text := range texts {

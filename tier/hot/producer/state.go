@@ -23,7 +23,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -287,20 +286,4 @@ func (s *State) TruncateTo(end int64) bool {
 	}
 	*s = State{}
 	return false
-}
-
-// Rebuild makes the state that of the log cut to end: entries are those of a snapshot taken at offset at, not
-// above end (at 0, or where the log starts, with none), and headers the batches of the log from offset at on,
-// in order, with their offsets stamped. Batches below at and from end on are passed over. now is the present
-// time in ms.
-func (s *State) Rebuild(entries []Entry, at, end int64, headers iter.Seq[record.Header], now int64) {
-	s.Reset(entries, at)
-	for h := range headers {
-		if h.BaseOffset >= end {
-			return
-		}
-		if h.BaseOffset >= at {
-			s.Apply(h, h.BaseOffset, now)
-		}
-	}
 }

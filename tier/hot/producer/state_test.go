@@ -247,15 +247,6 @@ func TestDecideModel(t *testing.T) {
 		var log []logged
 		end := int64(0)
 		snapshot, at := []byte(nil), int64(0)
-		headers := func(yield func(record.Header) bool) {
-			for _, l := range log {
-				h := l.h
-				h.BaseOffset = l.base
-				if !yield(h) {
-					return
-				}
-			}
-		}
 		restore := func() {
 			var entries []Entry
 			if snapshot != nil {
@@ -264,7 +255,12 @@ func TestDecideModel(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s.Rebuild(entries, at, end, headers, 1)
+			s.Reset(entries, at)
+			for _, l := range log {
+				if l.base >= at && l.base < end {
+					s.Apply(l.h, l.base, 1)
+				}
+			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"send": func(t *rapid.T) {
@@ -397,27 +393,6 @@ func TestTruncateTo(t *testing.T) {
 	s.AdvanceEnd(40)
 	if s.End() != 50 {
 		t.Errorf("end %d, want 50", s.End())
-	}
-}
-
-// TestRebuild passes over what the snapshot holds already and what the cut removes.
-func TestRebuild(t *testing.T) {
-	var s State
-	snapshot := []Entry{}
-	log := make([]record.Header, 0, 4)
-	for i := range int64(4) {
-		h := batch(i, 0, 0, 10)
-		h.BaseOffset = i * 10
-		log = append(log, h)
-		if s.Apply(h, h.BaseOffset, 1); i == 1 {
-			s.Expire(100, 50) // nothing of the first two is in the snapshot
-			snapshot = s.Entries()
-		}
-	}
-	s.Rebuild(snapshot, 20, 30, slices.Values(log), 7)
-	e := s.Entries()
-	if len(e) != 1 || e[0].ID != 2 || e[0].LastTimestamp != 7 || s.End() != 30 {
-		t.Errorf("rebuilt %+v, end %d; want producer 2 alone and 30", e, s.End())
 	}
 }
 

@@ -37,8 +37,8 @@ func TestAcceptanceWithFaultsOff(t *testing.T) {
 func TestAcceptanceWithRetry(t *testing.T) {
 	rates := fault.Rates{Error: 0.2, Throttle: 0.1, Ambiguous: 0.2}
 	seeds := uint64(2)
-	if testing.Short() {
-		seeds = 1
+	if objecttest.Full() {
+		seeds = 20
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

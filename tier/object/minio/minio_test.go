@@ -10,24 +10,13 @@ import (
 
 func TestMain(m *testing.M) { objecttest.Main(m) }
 
-// parts make the suite's large bodies go up in parts.
-var parts = rest.Parts{Above: 8 << 20, Size: 5 << 20, Parallel: 3}
-
-func open(t *testing.T, b *objecttest.Bucket, prefix string) *Store {
-	t.Helper()
-	s, err := Open(Config{Endpoint: b.Endpoint, Insecure: true, Bucket: b.Bucket, Prefix: prefix,
-		CredentialsFile: b.CredentialsFile, Parts: parts})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func TestAcceptance(t *testing.T) {
-	t.Run("bucket", func(t *testing.T) {
-		objecttest.Run(t, func(t *testing.T) object.Store { return open(t, objecttest.Shared(t), "") })
-	})
-	t.Run("prefix", func(t *testing.T) {
-		objecttest.Run(t, func(t *testing.T) object.Store { return open(t, objecttest.Shared(t), "some/prefix & more/") })
+	objecttest.RunS3(t, func(t *testing.T, at objecttest.S3) object.Store {
+		s, err := Open(Config{Endpoint: at.Endpoint, Insecure: true, Bucket: at.Bucket, Prefix: at.Prefix, CredentialsFile: at.CredentialsFile,
+			Parts: rest.Parts{Above: 8 << 20, Size: 5 << 20, Parallel: 3}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
 	})
 }

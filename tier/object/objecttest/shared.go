@@ -63,7 +63,7 @@ func server(t testing.TB) *MinIO {
 func Main(m *testing.M) {
 	code := m.Run()
 	if shared.minio != nil {
-		shared.minio.Close()
+		_ = shared.minio.Close() // the process ends, the server with it
 		os.RemoveAll(shared.minio.Dir)
 	}
 	os.Exit(code)

@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +24,15 @@ import (
 // Run tests a store. open gives an empty one each time it is called (a bucket or prefix of its own); what it holds
 // afterwards is of no interest.
 func Run(t *testing.T, open func(t *testing.T) object.Store) {
+	many := twoPages
+	if Full() {
+		many = threePages
+	}
+	run(t, many, open)
+}
+
+// run is Run with the number of objects of the test that lists and deletes in bulk.
+func run(t *testing.T, many int, open func(t *testing.T) object.Store) {
 	for _, c := range []struct {
 		name string
 		test func(t *testing.T, s object.Store)
@@ -45,7 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) object.Store) {
 		{"put if match, racing", raceIfMatch},
 		{"large object", large},
 		{"large object, conditional", largeConditional},
-		{"list order and paging, delete many I-20", listAndDelete},
+		{"list order and paging, delete many I-20", func(t *testing.T, s object.Store) { listAndDelete(t, s, many) }},
 		{"list by prefix", listPrefix},
 		{"list stops", listStops},
 		{"delete", remove},
@@ -58,6 +67,9 @@ func Run(t *testing.T, open func(t *testing.T) object.Store) {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
 }
+
+// Full says whether tests run at full length (`make e2e`).
+func Full() bool { return os.Getenv("FIRN_E2E_FULL") == "1" }
 
 // Body gives n bytes that depend on seed.
 func Body(seed uint64, n int) []byte {
@@ -312,97 +324,6 @@ func shortBody(t *testing.T, s object.Store) {
 	is(t, "Head after it", err, object.ErrNotExist)
 }
 
-func ifNoneMatch(t *testing.T, s object.Store) {
-	put(t, s, "a/k", []byte("one"), object.PutOptions{IfNoneMatch: true})
-	_, err := tryPut(t.Context(), s, "a/k", []byte("two"), object.PutOptions{IfNoneMatch: true})
-	is(t, "second Put", err, object.ErrExists)
-	want(t, s, "a/k", []byte("one"))
-	if err := s.Delete(t.Context(), []string{"a/k"}); err != nil {
-		t.Fatal(err)
-	}
-	put(t, s, "a/k", []byte("three"), object.PutOptions{IfNoneMatch: true})
-	want(t, s, "a/k", []byte("three"))
-}
-
-const racers = 16
-
-// race runs fn for each racer at once and wants exactly one to succeed, the others to fail with lost.
-func race(t *testing.T, lost error, fn func(i int) error) (winner int) {
-	t.Helper()
-	var won []int
-	var mu sync.Mutex
-	var g errgroup.Group
-	start := make(chan struct{})
-	for i := range racers {
-		g.Go(func() error {
-			<-start
-			err := fn(i)
-			if err == nil {
-				mu.Lock()
-				won = append(won, i)
-				mu.Unlock()
-				return nil
-			}
-			if !errors.Is(err, lost) {
-				return fmt.Errorf("racer %d: %w, want %w", i, err, lost)
-			}
-			return nil
-		})
-	}
-	close(start)
-	if err := g.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if len(won) != 1 {
-		t.Fatalf("winners %v, want exactly one", won)
-	}
-	return won[0]
-}
-
-func raceIfNoneMatch(t *testing.T, s object.Store) {
-	for round := range 5 {
-		key := fmt.Sprintf("race/%d", round)
-		w := race(t, object.ErrExists, func(i int) error {
-			_, err := tryPut(t.Context(), s, key, Body(uint64(i), 2000), object.PutOptions{IfNoneMatch: true})
-			return err
-		})
-		want(t, s, key, Body(uint64(w), 2000))
-	}
-}
-
-func ifMatch(t *testing.T, s object.Store) {
-	_, err := tryPut(t.Context(), s, "k", []byte("zero"), object.PutOptions{IfMatch: "abc"})
-	is(t, "Put over nothing", err, object.ErrPrecondition)
-	one := put(t, s, "k", []byte("one"), object.PutOptions{})
-	two := put(t, s, "k", []byte("two"), object.PutOptions{IfMatch: one.ETag})
-	want(t, s, "k", []byte("two"))
-	_, err = tryPut(t.Context(), s, "k", []byte("three"), object.PutOptions{IfMatch: one.ETag})
-	is(t, "Put with an old ETag", err, object.ErrPrecondition)
-	want(t, s, "k", []byte("two"))
-	h, err := s.Head(t.Context(), "k")
-	if err != nil || h.ETag != two.ETag {
-		t.Fatalf("Head = %+v, %v; want ETag %s", h, err, two.ETag)
-	}
-	put(t, s, "k", []byte("four"), object.PutOptions{IfMatch: h.ETag})
-	if _, err := tryPut(t.Context(), s, "k", nil, object.PutOptions{IfMatch: h.ETag, IfNoneMatch: true}); err == nil {
-		t.Fatal("contradicting conditions were accepted")
-	}
-}
-
-func raceIfMatch(t *testing.T, s object.Store) {
-	last := put(t, s, "k", []byte("start"), object.PutOptions{})
-	for round := range 5 {
-		body := func(i int) []byte { return Body(uint64(100*round+i+1), 500) }
-		infos := make([]object.Info, racers)
-		w := race(t, object.ErrPrecondition, func(i int) (err error) {
-			infos[i], err = tryPut(t.Context(), s, "k", body(i), object.PutOptions{IfMatch: last.ETag})
-			return err
-		})
-		want(t, s, "k", body(w))
-		last = infos[w]
-	}
-}
-
 // largeSize is above the threshold for multipart that the tests of s3 and minio set.
 const largeSize = 23<<20 + 17
 
@@ -424,20 +345,10 @@ func large(t *testing.T, s object.Store) {
 	is(t, "Head after it", err, object.ErrNotExist)
 }
 
-func largeConditional(t *testing.T, s object.Store) {
-	body := Body(6, largeSize)
-	put(t, s, "k", []byte("small"), object.PutOptions{IfNoneMatch: true})
-	_, err := tryPut(t.Context(), s, "k", body, object.PutOptions{IfNoneMatch: true})
-	is(t, "large Put over a small object", err, object.ErrExists)
-	want(t, s, "k", []byte("small"))
-	put(t, s, "l", body, object.PutOptions{IfNoneMatch: true})
-	want(t, s, "l", body)
-}
+// A listing's page and a batch of a bulk delete have 1000 keys.
+const twoPages, threePages = 1100, 2500
 
-// many is more than two pages of a listing and two batches of a bulk delete.
-const many = 2500
-
-func listAndDelete(t *testing.T, s object.Store) {
+func listAndDelete(t *testing.T, s object.Store, many int) {
 	var keys []string
 	for i := range many {
 		keys = append(keys, fmt.Sprintf("p%d/%c-%04d", i%3, 'a'+i%5, i))
@@ -455,11 +366,11 @@ func listAndDelete(t *testing.T, s object.Store) {
 	}
 	slices.Sort(keys)
 	wantKeys(t, "List", list(t, s, "", ""), keys)
-	wantKeys(t, "List after", list(t, s, "", keys[1234]), keys[1235:])
-	wantKeys(t, "List after a key that is not there", list(t, s, "", keys[1233]+"~"), keys[1234:])
+	wantKeys(t, "List after", list(t, s, "", keys[many/2]), keys[many/2+1:])
+	wantKeys(t, "List after a key that is not there", list(t, s, "", keys[many/2]+"~"), keys[many/2+1:])
 	of1 := slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return !strings.HasPrefix(k, "p1/") })
 	wantKeys(t, "List p1/", list(t, s, "p1/", ""), of1)
-	wantKeys(t, "List p1/ after", list(t, s, "p1/", of1[500]), of1[501:])
+	wantKeys(t, "List p1/ after", list(t, s, "p1/", of1[300]), of1[301:])
 
 	// All but the last hundred, with some that are not there.
 	gone, stay := append([]string{"not/there", "p1/neither"}, keys[:many-100]...), keys[many-100:]

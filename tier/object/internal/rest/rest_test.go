@@ -61,6 +61,43 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// closedEarly is a body whose WriteTo, once its bytes are gone, says io.EOF.
+type closedEarly struct{ *bytes.Reader }
+
+func (closedEarly) Close() error { return nil }
+
+func (b closedEarly) WriteTo(w io.Writer) (int64, error) {
+	if b.Len() == 0 {
+		return 0, io.EOF
+	}
+	return b.Reader.WriteTo(w)
+}
+
+// TestBodyClosedEarly: the connection lives on.
+func TestBodyClosedEarly(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+	}))
+	defer srv.Close()
+	c := client(Limits{})
+	for range 20 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, closedEarly{bytes.NewReader([]byte("abc"))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = 3
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || string(got) != "abc" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+}
+
 // TestSilentServer: one that takes the request and says nothing, and one that does not even take the body.
 func TestSilentServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -71,8 +108,9 @@ func TestSilentServer(t *testing.T) {
 	c := client(Limits{HeaderTimeout: 20 * time.Millisecond, StallTimeout: 20 * time.Millisecond})
 	for name, body := range map[string]io.Reader{"no answer": nil, "body not taken": bytes.NewReader(make([]byte, 64<<20))} {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+l.Addr().String(), body)
-		_, err := c.Do(req)
+		resp, err := c.Do(req)
 		if err == nil {
+			_ = resp.Body.Close()
 			t.Fatalf("%s: succeeded", name)
 		}
 		if f := Failure(t.Context(), "put", "k", Unconditional, Answer{Err: err}); !errors.Is(f, object.ErrUnavailable) {

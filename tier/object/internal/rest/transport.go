@@ -99,7 +99,11 @@ type transport struct {
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
-	resp, err := t.next.RoundTrip(req.WithContext(ctx))
+	out := req.WithContext(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		out.Body = onlyReader{req.Body}
+	}
+	resp, err := t.next.RoundTrip(out)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -110,6 +114,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body = &stallBody{body: resp.Body, limit: t.limit, cancel: cancel}
 	return resp, nil
 }
+
+// onlyReader hides a body's WriteTo. The AWS client closes the body of a request as soon as the answer's header is there,
+// and its WriteTo then says io.EOF, which net/http, still asking whether the body is longer than announced, takes for a
+// fault: it closes the connection below the answer that is being read.
+type onlyReader struct{ io.ReadCloser }
 
 // CloseIdleConnections lets http.Client pass the wish on.
 func (t *transport) CloseIdleConnections() {

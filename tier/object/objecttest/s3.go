@@ -1,4 +1,4 @@
-package s3
+package objecttest
 
 import (
 	"bytes"
@@ -15,11 +15,39 @@ import (
 	"testing"
 
 	"github.com/firnlog/firn/tier/object"
-	"github.com/firnlog/firn/tier/object/objecttest"
 )
 
+// S3 says where a test's S3 service is.
+type S3 struct {
+	Endpoint        string // host:port, plain HTTP
+	Bucket, Prefix  string
+	CredentialsFile string
+}
+
+// OpenS3 opens the store under test; its large bodies must go up in parts of 5 MiB.
+type OpenS3 func(t *testing.T, at S3) object.Store
+
+// RunS3 tests a store that speaks S3: the suite in a bucket and below a prefix of MinIO, and what a service does only
+// when it is overloaded or broken.
+func RunS3(t *testing.T, open OpenS3) {
+	t.Run("bucket", func(t *testing.T) {
+		run(t, threePages, func(t *testing.T) object.Store { return open(t, Shared(t).at("")) })
+	})
+	t.Run("prefix", func(t *testing.T) {
+		Run(t, func(t *testing.T) object.Store { return open(t, Shared(t).at("some/prefix & more/")) })
+	})
+	t.Run("bulk delete throttled I-20", func(t *testing.T) { bulkDeleteThrottled(t, open) })
+	t.Run("answers", func(t *testing.T) { answers(t, open) })
+	t.Run("half a body", func(t *testing.T) { halfABody(t, open) })
+	t.Run("failed parts are aborted", func(t *testing.T) { failedPartsAreAborted(t, open) })
+}
+
+func (b *Bucket) at(prefix string) S3 {
+	return S3{Endpoint: b.Endpoint, Bucket: b.Bucket, Prefix: prefix, CredentialsFile: b.CredentialsFile}
+}
+
 // fake is a service that answers as the test says, for what a real one does only under load.
-func fake(t *testing.T, answer http.HandlerFunc) *Store {
+func fake(t *testing.T, open OpenS3, answer http.HandlerFunc) object.Store {
 	t.Helper()
 	srv := httptest.NewServer(answer)
 	t.Cleanup(srv.Close)
@@ -27,20 +55,16 @@ func fake(t *testing.T, answer http.HandlerFunc) *Store {
 	if err := os.WriteFile(file, []byte("[default]\naws_access_key_id = a\naws_secret_access_key = hush\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), Config{Endpoint: srv.URL, Bucket: "bucket", Prefix: "p", CredentialsFile: file})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return open(t, S3{Endpoint: strings.TrimPrefix(srv.URL, "http://"), Bucket: "bucket", Prefix: "p", CredentialsFile: file})
 }
 
-// TestBulkDeleteThrottled, I-20: an answer 200 with SlowDown for some keys, or with some keys missing, leaves those keys
+// bulkDeleteThrottled, I-20: an answer 200 with SlowDown for some keys, or with some keys missing, leaves those keys
 // to be asked for again, and no further batch is sent.
-func TestBulkDeleteThrottled(t *testing.T) {
+func bulkDeleteThrottled(t *testing.T, open OpenS3) {
 	var requests atomic.Int64
-	s := fake(t, func(w http.ResponseWriter, r *http.Request) {
+	s := fake(t, open, func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
-		io.Copy(io.Discard, r.Body)
+		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/xml")
 		fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><DeleteResult>`)
 		for i := range 1000 {
@@ -67,11 +91,11 @@ func TestBulkDeleteThrottled(t *testing.T) {
 	}
 }
 
-// TestAnswers: what a service says when it is overloaded or broken.
-func TestAnswers(t *testing.T) {
+// answers: what a service says when it is overloaded or broken.
+func answers(t *testing.T, open OpenS3) {
 	refuse := func(status int, code string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
+			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Content-Type", "application/xml")
 			w.WriteHeader(status)
 			if r.Method != http.MethodHead && code != "" {
@@ -94,7 +118,7 @@ func TestAnswers(t *testing.T) {
 		}, object.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := fake(t, c.answer)
+			s := fake(t, open, c.answer)
 			err := s.List(t.Context(), "", "", func(object.Info) error { return nil })
 			if !errors.Is(err, c.want) || strings.Contains(err.Error(), "hush") {
 				t.Errorf("List: %v", err)
@@ -114,24 +138,24 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestHalfABody: a connection that ends early, after an honest length, is an error and never an end.
-func TestHalfABody(t *testing.T) {
+// halfABody: a connection that ends early, after an honest length, is an error and never an end.
+func halfABody(t *testing.T, open OpenS3) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"announced": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			w.Header().Set("Last-Modified", "Tue, 01 Feb 2028 03:04:05 GMT")
 			w.WriteHeader(http.StatusPartialContent)
-			w.Write([]byte("half"))
+			_, _ = w.Write([]byte("half"))
 		},
 		"shorter than asked": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "4")
 			w.Header().Set("Last-Modified", "Tue, 01 Feb 2028 03:04:05 GMT")
 			w.WriteHeader(http.StatusPartialContent)
-			w.Write([]byte("half"))
+			_, _ = w.Write([]byte("half"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := fake(t, handler).Get(t.Context(), "k", 10, 100)
+			r, err := fake(t, open, handler).Get(t.Context(), "k", 10, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,11 +167,11 @@ func TestHalfABody(t *testing.T) {
 	}
 }
 
-// TestFailedPartsAreAborted: a large Put that loses on completion, or whose body breaks, leaves no parts behind.
-func TestFailedPartsAreAborted(t *testing.T) {
-	b := objecttest.Shared(t)
-	s := open(t, b, "")
-	body := objecttest.Body(1, 12<<20)
+// failedPartsAreAborted: a large Put that loses on completion, or whose body breaks, leaves no parts behind.
+func failedPartsAreAborted(t *testing.T, open OpenS3) {
+	b := Shared(t)
+	s := open(t, b.at(""))
+	body := Body(1, 12<<20)
 	if _, err := s.Put(t.Context(), "k", strings.NewReader("x"), 1, object.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
