@@ -41,8 +41,13 @@ type consumer struct {
 	id     string
 	gen    int32
 	assign []kmsg.SyncGroupRequestGroupAssignment
+	others []kmsg.JoinGroupResponseMember
 	owned  []int32
 	pos    map[int32]int64
+
+	stableGen int32
+	oldGen    int32 // what it owned before, and where it was: a zombie goes on from there
+	oldPos    map[int32]int64
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -200,7 +205,8 @@ func (c *consumer) joined(r *kmsg.JoinGroupResponse) {
 	case 0:
 		c.id, c.gen, c.assign = r.MemberID, r.Generation, nil
 		if r.LeaderID == c.id && !r.SkipAssignment {
-			c.assign = divide(r.Members)
+			c.assign = divide(r.Members, 0)
+			c.others = r.Members
 		}
 		c.moved("sync")
 	case kerr.MemberIDRequired.Code:
@@ -210,10 +216,10 @@ func (c *consumer) joined(r *kmsg.JoinGroupResponse) {
 	}
 }
 
-func divide(members []kmsg.JoinGroupResponseMember) []kmsg.SyncGroupRequestGroupAssignment {
+func divide(members []kmsg.JoinGroupResponseMember, turn int) []kmsg.SyncGroupRequestGroupAssignment {
 	parts := make([]string, len(members))
 	for p := range modelPartitions {
-		parts[p%len(members)] += strconv.Itoa(p) + " "
+		parts[(p+turn)%len(members)] += strconv.Itoa(p) + " "
 	}
 	var out []kmsg.SyncGroupRequestGroupAssignment
 	for i, m := range members {
@@ -228,12 +234,17 @@ func (c *consumer) sync() {
 	w := c.w
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.Version, req.Group, req.MemberID, req.InstanceID = 5, c.group, c.id, c.instance
+	if len(c.assign) > 0 { // a leader that asks again need not say the same
+		c.assign = divide(c.others, w.rnd.IntN(len(c.others)))
+	}
 	req.Generation, req.GroupAssignment = c.gen, c.assign
 	w.tracef("%s syncs %s gen %d, assigning %d", c.name, c.group, c.gen, len(c.assign))
 	c.send(func(r kmsg.Response) {
 		resp := r.(*kmsg.SyncGroupResponse)
 		w.tracef("%s synced: code %d %q", c.name, resp.ErrorCode, resp.MemberAssignment)
 		if resp.ErrorCode == 0 {
+			c.oldGen, c.oldPos = c.stableGen, c.pos
+			c.stableGen = c.gen
 			c.owned, c.pos = partitionsOf(resp.MemberAssignment), map[int32]int64{}
 			c.moved("stable")
 			return
@@ -288,6 +299,9 @@ func (c *consumer) consume() {
 			if any && resets == w.resets[k] && at < least {
 				w.fatalf("%s fetches %d for %s, %d was acknowledged", c.name, at, k, least)
 			}
+			if at >= 0 && !w.committed(c.group, p, at) {
+				w.fatalf("%s fetches %d for %s, which is not committed", c.name, at, k)
+			}
 			c.pos[p] = max(at, 0)
 		}, func(t Token) Outcome { return w.shard.OffsetFetch(w.now, t, req) })
 		return
@@ -312,6 +326,31 @@ func (c *consumer) consume() {
 		}
 		return w.shard.OffsetCommit(w.now, t, req)
 	})
+}
+
+// zombie commits as the member that it was in its generation before.
+func (c *consumer) zombie() {
+	w := c.w
+	if c.oldGen == c.stableGen {
+		return // a static member that came back is who it was
+	}
+	for _, p := range sortedKeys(c.oldPos) {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.Generation, req.MemberID, req.InstanceID = 8, c.group, c.oldGen, c.id, c.instance
+		req.Topics = commitOf(p, c.oldPos[p], "")
+		w.call(func(kmsg.Response) {}, func(t Token) Outcome { return w.shard.OffsetCommit(w.now, t, req) })
+	}
+}
+
+// committed says whether an offset stands in the committed part of the log.
+func (w *world) committed(group string, p int32, at int64) bool {
+	for i := w.hw - 1; i >= 0; i-- {
+		d, err := decode(w.log[i])
+		if err == nil && d.kind == keyOffset && d.group == group && d.partition == p && d.offset != nil && d.offset.Offset == at {
+			return true
+		}
+	}
+	return false
 }
 
 func commitOf(p int32, at int64, note string) []kmsg.OffsetCommitRequestTopic {
@@ -379,15 +418,17 @@ func (w *world) step() {
 		w.tracef("%s dies", c.name)
 		c.id = ""
 		c.moved("join")
-	case n < 90:
+	case n < 89:
+		c.zombie()
+	case n < 91:
 		if c.id != "" {
 			c.leave()
 		}
-	case n < 92:
+	case n < 93:
 		w.giveUp()
-	case n < 94:
+	case n < 95:
 		w.failNext = kerr.KafkaStorageError.Code
-	case n < 96:
+	case n < 97:
 		w.restart()
 	default:
 		w.admin()
@@ -406,8 +447,11 @@ func (w *world) settle() {
 			c.act()
 			w.commitAll()
 		}
-		w.pass(500)
+		w.pass(1000)
 		w.commitAll()
+		if w.rests() {
+			break
+		}
 	}
 	for _, c := range w.clients {
 		g := w.shard.groups[c.group]
@@ -420,6 +464,22 @@ func (w *world) settle() {
 			}
 		}
 	}
+}
+
+// rests says whether all clients are members of one stable generation.
+func (w *world) rests() bool {
+	count := map[string]int{}
+	for _, c := range w.clients {
+		count[c.group]++
+	}
+	for _, c := range w.clients {
+		g := w.shard.groups[c.group]
+		if w.opts.MaxSize <= 10 || g == nil || g.state != stateStable || c.step != "stable" || c.gen != g.generation ||
+			len(g.members) != count[c.group] {
+			return false
+		}
+	}
+	return true
 }
 
 // TestModel runs random schedules of joins, leaves, deaths, time, commits, failing and lost appends and coordinator
