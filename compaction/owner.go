@@ -26,7 +26,7 @@ func (c *Collector) claim(ctx context.Context) (distrust string, err error) {
 		return "", err
 	}
 	reason, record := Judge(e)
-	if e.Owner == nil && e.Bad == "" && len(e.Others) == 0 && !c.manual.Load() {
+	if e.Owner == nil && e.Bad == "" && !e.Lost && len(e.Others) == 0 && !c.manual.Load() {
 		// Also with foreign names: they are written down, so that the next start knows what this one saw.
 		if err := c.putOwner(ctx, e.Foreign); err != nil {
 			return "", err
@@ -63,6 +63,7 @@ func (c *Collector) record(ctx context.Context, reason string) error {
 func (c *Collector) evidence(ctx context.Context) (Evidence, error) {
 	img := c.o.Meta.Image()
 	e := Evidence{ClusterID: c.lay.ClusterID, Generation: c.lay.Generation, Revision: img.Revision}
+	used := c.used(img) // before the bucket is looked at: what is committed by then is in it
 	var o Owner
 	switch found, err := c.get(ctx, c.lay.OwnerKey(), &o, &e); {
 	case err != nil:
@@ -74,6 +75,7 @@ func (c *Collector) evidence(ctx context.Context) (Evidence, error) {
 		if own, e.Foreign, err = c.folders(ctx, "", c.lay.ClusterID); err != nil {
 			return e, err
 		}
+		e.Lost = !own && used
 		if own {
 			if _, e.Others, err = c.folders(ctx, c.lay.ClusterPrefix(), c.lay.Generation); err != nil {
 				return e, err
@@ -217,6 +219,18 @@ func (c *Collector) versions(img *metadata.Image) []MarkedLedger {
 		}
 	}
 	return out
+}
+
+// used tells whether any ledger names a segment.
+func (c *Collector) used(img *metadata.Image) bool {
+	for _, t := range img.Topics() {
+		for i := range t.Partitions {
+			if !c.o.Meta.CachedLedger(t.Partition(int32(i))).Empty() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // layoutOf names the objects of the metadata's cluster and generation.

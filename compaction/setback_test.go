@@ -44,3 +44,24 @@ func TestMetadataSetBackBetweenListings(t *testing.T) {
 	require.True(t, w.has(forgotten.Key), "committed, and perhaps trimmed from the local log")
 	require.Contains(t, c.Distrust(), "older than the bucket")
 }
+
+// A bucket without a trace of a cluster that has archived something is not its bucket (a wrong --store, a disk that is not
+// mounted), or was emptied. It is not claimed either: the next start would take it for the right one.
+func TestAnotherBucket(t *testing.T) {
+	w := newWorld(t)
+	w.segment(w.topic("t"), 10)
+	w.round(w.collector())
+	right := w.store
+	other := newWorld(t)
+	w.store, w.opts.Store = other.store, other.store
+	for range 2 {
+		c := w.collector()
+		w.round(c)
+		require.Contains(t, c.Distrust(), "not mounted")
+		require.False(t, w.has(w.layout().OwnerKey()))
+	}
+	w.store, w.opts.Store = right, right
+	c := w.collector()
+	w.round(c)
+	require.Empty(t, c.Distrust())
+}

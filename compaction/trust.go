@@ -50,6 +50,7 @@ type Evidence struct {
 	Revision              int64
 
 	Owner    *Owner   // nil: the bucket has none for this cluster
+	Lost     bool     // the bucket has nothing of this cluster, and the metadata names segments in it
 	Bad      string   // an owner or marker object cannot be understood: what and why
 	Others   []string // other generations of this cluster that have objects in the bucket
 	Foreign  []string // other names at its top level
@@ -66,6 +67,9 @@ func Judge(e Evidence) (reason string, record bool) {
 	switch {
 	case e.Bad != "":
 		return e.Bad, false
+	case e.Lost:
+		return "it holds nothing of this cluster, whose metadata names archived segments: it is another bucket, a folder whose disk is " +
+			"not mounted, or was emptied", false
 	case e.Owner == nil && len(e.Others) > 0:
 		// Objects of our own generation are no reason: uploads may have begun before the bucket could be claimed.
 		return fmt.Sprintf("it holds objects of generation %s of this cluster but no owner object, the metadata is of generation %s",

@@ -35,10 +35,7 @@ var codes = []struct {
 	err  error
 	code *kerr.Error
 }{
-	{hot.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
-	{hot.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{hot.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
-	{hot.ErrUnknownProducer, kerr.UnknownProducerID},
 	{producer.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 	{producer.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{producer.ErrInvalidTxnState, kerr.InvalidTxnState},

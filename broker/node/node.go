@@ -239,12 +239,25 @@ func (n *Node) openArchive(ctx context.Context) error {
 	}
 	n.onStop("cache", func(context.Context) error { return n.cold.Close() })
 	n.uploads, err = upload.New(upload.Options{
-		Store: store, Ledgers: n.meta, Layout: layoutOf(n.meta), SpoolDir: n.cfg.spoolDir(), Logger: n.log, Registerer: n.registry,
+		Store: store, Ledgers: n.meta, Layout: layoutOf(n.meta), Used: archives(n.meta), SpoolDir: n.cfg.spoolDir(),
+		Logger: n.log, Registerer: n.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("upload: %w", err)
 	}
 	return nil
+}
+
+// archives tells whether the metadata names any archived segment.
+func archives(m metadata.Store) bool {
+	for _, t := range m.Image().Topics() {
+		for i := range t.Partitions {
+			if !m.CachedLedger(t.Partition(int32(i))).Empty() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // probe finds out whether the store can be used. A store that does not answer stops only a broker that has

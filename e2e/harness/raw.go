@@ -27,9 +27,6 @@ func NewRaw(t testing.TB, addr string) *Raw {
 	return &Raw{cl: cl, ids: make(map[string][16]byte)}
 }
 
-// Client is the connection, for requests that Raw has no method for.
-func (r *Raw) Client() *kgo.Client { return r.cl }
-
 // TopicID asks for a topic's id.
 func (r *Raw) TopicID(ctx context.Context, topic string) ([16]byte, error) {
 	if id, ok := r.ids[topic]; ok {

@@ -123,6 +123,7 @@ func TestFetchPlaces(t *testing.T) {
 		{"the least offset", topic, 0, -1 << 63, -1, kerr.OffsetOutOfRange},
 		{"the right epoch", topic, 0, 0, 0, nil},
 		{"an epoch to come", topic, 0, 0, 5, kerr.UnknownLeaderEpoch},
+		{"an epoch that is none", topic, 0, 0, -5, nil},
 		{"unknown partition", topic, 1, 0, -1, kerr.UnknownTopicOrPartition},
 		{"negative partition", topic, -1, 0, -1, kerr.UnknownTopicOrPartition},
 		{"unknown topic", "nobody-has-this", 0, 0, -1, kerr.UnknownTopicOrPartition},

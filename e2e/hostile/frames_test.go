@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -214,4 +215,24 @@ func TestSlowFrames(t *testing.T) {
 		t.Errorf("the slow request: %v", err)
 	}
 	n.end(t)
+	if peak := peakMemory(t, s.firn.PID()); peak > 1<<30 { // 200 times 90 MiB were announced
+		t.Errorf("the broker took %d MiB", peak>>20)
+	} else {
+		t.Logf("the broker took %d MiB at most", peak>>20)
+	}
+}
+
+// peakMemory is the most memory that a process has had resident, in bytes.
+func peakMemory(t *testing.T, pid int) int64 {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Skip("this system does not tell what memory a process has")
+	}
+	var kib int64
+	_, after, _ := strings.Cut(string(b), "VmHWM:")
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
 }

@@ -213,24 +213,35 @@ func (r *Reader) readFirst(ctx context.Context, l *ledger.Ledger, d *Data, offse
 
 // readGroup adds what chunk c's group has from offset at on; false when chunk c has no batch there.
 func (r *Reader) readGroup(ctx context.Context, a *archived, c int, at, limit int64, d *Data) (bool, error) {
-	g, err := r.acquire(a, a.groupOf(c), false)
+	v, i, err := r.waitFor(ctx, a, c)
 	if err != nil {
-		return false, err
-	}
-	i := c - g.span.first
-	v, err := r.await(ctx, g, i)
-	if err != nil {
-		r.unpin(g)
-		if errors.Is(err, errNoRoom) && ctx.Err() == nil { // somebody read ahead; who waits gets memory
-			return r.readGroup(ctx, a, c, at, limit, d)
-		}
 		return false, err
 	}
 	found, err := r.take(v, i, at, limit, true, d)
 	if !found {
-		r.unpin(g)
+		r.unpin(v.g)
 	}
 	return found, err
+}
+
+// waitFor gives chunk c's group, pinned, as soon as that chunk, number i of the group, can be read.
+func (r *Reader) waitFor(ctx context.Context, a *archived, c int) (v *view, i int, err error) {
+	for {
+		g, err := r.acquire(a, a.groupOf(c), false)
+		if err != nil {
+			return nil, 0, err
+		}
+		i := c - g.span.first
+		v, err := r.await(ctx, g, i)
+		if err == nil {
+			return v, i, nil
+		}
+		r.unpin(g)
+		if !errors.Is(err, errNoRoom) || ctx.Err() != nil {
+			return nil, 0, err
+		}
+		// Somebody read ahead and got no memory; who waits does.
+	}
 }
 
 // take adds what a view has from offset at in chunk i on. When it reports true, d has taken over the pin.

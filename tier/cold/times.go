@@ -113,16 +113,11 @@ func (r *Reader) eachBatch(ctx context.Context, seg ledger.Segment, from, ts int
 
 // chunk gives a copy of one chunk's batches, in buf if it is large enough.
 func (r *Reader) chunk(ctx context.Context, a *archived, c int, buf []byte) ([]byte, error) {
-	g, err := r.acquire(a, a.groupOf(c), false)
+	v, i, err := r.waitFor(ctx, a, c)
 	if err != nil {
 		return buf, err
 	}
-	defer r.unpin(g)
-	i := c - g.span.first
-	v, err := r.await(ctx, g, i)
-	if err != nil {
-		return buf, err
-	}
+	defer r.unpin(v.g)
 	return v.chunkBytes(i, buf)
 }
 

@@ -1,12 +1,9 @@
 package hot
 
-import (
-	"errors"
+import "errors"
 
-	"github.com/firnlog/firn/tier/hot/producer"
-)
-
-// Errors of this package. Returned errors wrap one of them and say more; test with errors.Is.
+// Errors of this package. Returned errors wrap one of them and say more; test with errors.Is. What an idempotent
+// producer may not append is refused with the errors of package producer.
 var (
 	// ErrLocked: another process has the log directory open.
 	ErrLocked = errors.New("log directory is in use by another process")
@@ -31,17 +28,7 @@ var (
 	ErrInvalidBatch = errors.New("record batch is invalid")
 	// ErrDuplicateSequence: of several batches in one append, one is stored already.
 	ErrDuplicateSequence = errors.New("sequence is a duplicate of a stored batch")
-	// ErrUnknownProducer has Kafka's name for a batch of a producer without state. Such a batch is taken whatever its
-	// sequence is (KIP-360), so nothing here returns it.
-	ErrUnknownProducer = errors.New("producer id is unknown")
 	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
 	// position.
 	ErrCorruptLog = errors.New("log segment is corrupt")
-)
-
-// What producer says of a batch that an idempotent producer may not append.
-var (
-	ErrOutOfOrderSequence   = producer.ErrOutOfOrderSequence
-	ErrInvalidProducerEpoch = producer.ErrInvalidProducerEpoch
-	ErrInvalidTxnState      = producer.ErrInvalidTxnState
 )

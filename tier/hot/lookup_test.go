@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -171,6 +172,6 @@ func TestAdmission(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, int64(startMs), r.Timestamp)
 	_, err = tryAppend(l, producerBatch(1, 5, 1, 5), 0)
-	require.ErrorIs(t, err, ErrOutOfOrderSequence)
+	require.ErrorIs(t, err, producer.ErrOutOfOrderSequence)
 	require.NoError(t, d.Close())
 }

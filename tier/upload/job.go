@@ -51,6 +51,9 @@ func (m *Manager) work(ctx context.Context, h *Handle) (more bool, err error) {
 	if epoch < 0 {
 		return false, nil
 	}
+	if err := m.checkHome(ctx); err != nil {
+		return false, err
+	}
 	l, err := m.o.Ledgers.Ledger(ctx, h.p)
 	if err != nil {
 		return false, fmt.Errorf("read the ledger: %w", err)
@@ -83,6 +86,30 @@ func (m *Manager) work(ctx context.Context, h *Handle) (more bool, err error) {
 	}
 	m.metrics.seconds.Observe(m.o.Now().Sub(began).Seconds())
 	return true, nil
+}
+
+// checkHome finds out, once, whether the store is the one that the ledgers speak of. In another one, a folder whose disk
+// is not mounted say, every object would seem to be missing, and would be replaced: the right one would be left with
+// objects that no ledger names, and the collector would delete them.
+func (m *Manager) checkHome(ctx context.Context) error {
+	if m.home.Load() {
+		return nil
+	}
+	found := false
+	err := m.o.Store.List(ctx, m.o.Layout.ClusterPrefix(), "", func(object.Info) error {
+		found = true
+		return object.ErrStop
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look whether the store holds this cluster's archive: %w", err)
+	case !found:
+		return fmt.Errorf("%w: %s holds nothing of cluster %s, whose metadata names archived segments: is it the right store, "+
+			"and is it mounted? If the archive is lost for good, store any object below %s to begin a new one",
+			object.ErrUnavailable, m.o.Store.URL(), m.o.Layout.ClusterID, m.o.Layout.ClusterPrefix())
+	}
+	m.home.Store(true)
+	return nil
 }
 
 // plan plans with the ledger as it was just read.

@@ -28,6 +28,10 @@ type Options struct {
 	// SpoolDir is a folder for segments under construction, next to the data. Its content is deleted by New.
 	SpoolDir string
 
+	// Used says that the metadata names archived segments. A store that holds nothing of this cluster is then not its
+	// archive, or was emptied, and gets nothing.
+	Used bool
+
 	Workers    int           // jobs at once; 0: 2
 	MaxBytes   int64         // of segments under construction, all jobs together; 0: 512 MiB
 	ChunkBytes int           // target size of a chunk; 0: 1 MiB
@@ -84,6 +88,7 @@ type Manager struct {
 	stop    context.CancelFunc
 	ctx     context.Context // of all jobs
 	done    chan struct{}   // closed when the scheduler has ended
+	home    atomic.Bool     // the store is this cluster's archive
 
 	mu     sync.Mutex
 	parts  map[topic.Partition]*Handle // guarded by mu
@@ -137,6 +142,7 @@ func New(o Options) (*Manager, error) {
 		gate:  gate{min: o.BackoffMin, max: o.BackoffMax, rand: o.Rand},
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
+	m.home.Store(!o.Used)
 	m.metrics = newMetrics(o.Registerer, m)
 	go m.schedule()
 	return m, nil
