@@ -42,13 +42,14 @@ type Config struct {
 	MaxPartitionsCall int               // new partitions in one CreateTopics or CreatePartitions, 10000
 }
 
-// Deps are what the handlers work with. Cluster, Partitions and ProducerIDs are needed.
+// Deps are what the handlers work with. Cluster, Partitions, ProducerIDs and Groups are needed.
 type Deps struct {
 	Config      Config
 	Cluster     Cluster
 	Partitions  *partition.Manager
 	Sessions    *fetchsession.Cache // nil: one with Kafka's limits
 	ProducerIDs ProducerIDs
+	Groups      Groups
 	Logger      *slog.Logger     // nil: slog.Default()
 	Now         func() time.Time // nil: time.Now
 }
@@ -73,6 +74,8 @@ func handlers() []handler {
 		createTopicsHandler, deleteTopicsHandler, deleteRecordsHandler, initProducerIDHandler,
 		offsetForLeaderEpochHandler, describeConfigsHandler, createPartitionsHandler, incrementalAlterConfigsHandler,
 		describeClusterHandler,
+		offsetCommitHandler, offsetFetchHandler, joinGroupHandler, heartbeatHandler, leaveGroupHandler, syncGroupHandler,
+		describeGroupsHandler, listGroupsHandler, deleteGroupsHandler, offsetDeleteHandler,
 	}
 }
 

@@ -85,15 +85,17 @@ type packed struct {
 // batches packs records into as few batches of at most max bytes as may be: one, unless split allows more.
 func batches(records []group.Record, now int64, max int, split bool) []packed {
 	var out []packed
-	b := record.NewBuilder(record.None)
+	b, n, total := record.NewBuilder(record.None), 0, record.HeaderSize
 	for i := range records {
-		if size := len(records[i].Key) + len(records[i].Value) + recordOverhead; split && b.Count() > 0 && b.Size()+size > max {
-			out = append(out, packed{records: b.Count(), bytes: b.Build(0)})
-			b = record.NewBuilder(record.None)
+		size := len(records[i].Key) + len(records[i].Value) + recordOverhead
+		if split && n > 0 && total+size > max {
+			out = append(out, packed{records: n, bytes: b.Build(0)})
+			b, n, total = record.NewBuilder(record.None), 0, record.HeaderSize
 		}
 		b.Append(now, records[i].Key, records[i].Value, nil)
+		n, total = n+1, total+size
 	}
-	return append(out, packed{records: b.Count(), bytes: b.Build(0)})
+	return append(out, packed{records: n, bytes: b.Build(0)})
 }
 
 // recordOverhead bounds what a record needs beside key and value: lengths and deltas as varints, attributes.

@@ -311,9 +311,10 @@ func (n *Node) register(ctx context.Context) error {
 }
 
 func (n *Node) serve(context.Context) error {
+	groups := n.startGroups()
 	handler := api.New(api.Deps{
 		Config:  api.Config{BrokerID: n.cfg.BrokerID, AutoCreateTopics: true},
-		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Logger: n.log,
+		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Logger: n.log,
 	})
 	kafka, err := server.New(server.Options{
 		Listener: n.kafkaListener, Handler: handler, Versions: api.Versions(), Logger: n.log, Registerer: n.registry,

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -8,6 +9,11 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/firnlog/firn/broker/coord"
+	"github.com/firnlog/firn/broker/group"
 	"github.com/firnlog/firn/tier/disk"
 )
 
@@ -15,6 +21,24 @@ import (
 func (n *Node) room(bytes int64) bool {
 	m := n.hearing.Load()
 	return m == nil || m.Room(bytes)
+}
+
+// startGroups begins to coordinate the groups of the partitions of the offsets topic that this broker leads.
+func (n *Node) startGroups() *coord.Groups {
+	o := group.DefaultOptions()
+	o.NewMemberSuffix = uuid.NewString
+	g := coord.NewGroups(coord.GroupsOptions{
+		BrokerID: n.cfg.BrokerID, Cluster: n.meta, Group: o, Logger: n.log,
+		Open: func(index int32) (coord.Log, error) {
+			p, err := n.partitions.ByName(coord.OffsetsTopic, index)
+			if err != nil {
+				return nil, kerr.NotCoordinator
+			}
+			return p.Committed()
+		},
+	})
+	n.onStop("groups", func(context.Context) error { g.Close(); return nil })
+	return g
 }
 
 // drawID draws a random name for a data folder or one life of the process.

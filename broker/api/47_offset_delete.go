@@ -1,0 +1,55 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/broker/wire"
+)
+
+// OffsetDelete 0.
+//
+// Deliberate gaps: none.
+var offsetDeleteHandler = handler{47, 0, 0, (*API).offsetDelete}
+
+func (a *API) offsetDelete(_ context.Context, req *wire.Request, reply *wire.Reply) {
+	m, err := req.Decode()
+	if err != nil {
+		reply.Close(err)
+		return
+	}
+	q := m.(*kmsg.OffsetDeleteRequest)
+	img := a.Cluster.Image()
+	known := q.Topics[:0:0]
+	var unknown []kmsg.OffsetDeleteResponseTopic
+	for _, t := range q.Topics {
+		here := t
+		here.Partitions = nil
+		bad := kmsg.NewOffsetDeleteResponseTopic()
+		bad.Topic = t.Topic
+		for _, p := range t.Partitions {
+			if exists(img, t.Topic, p.Partition) {
+				here.Partitions = append(here.Partitions, p)
+				continue
+			}
+			bp := kmsg.NewOffsetDeleteResponseTopicPartition()
+			bp.Partition, bp.ErrorCode = p.Partition, unknownPartition
+			bad.Partitions = append(bad.Partitions, bp)
+		}
+		if len(here.Partitions) > 0 {
+			known = append(known, here)
+		}
+		if len(bad.Partitions) > 0 {
+			unknown = append(unknown, bad)
+		}
+	}
+	q.Topics = known
+	a.Groups.Submit(q.Group, q, clientOf(req), func(r kmsg.Response) {
+		resp := r.(*kmsg.OffsetDeleteResponse)
+		if resp.ErrorCode == 0 {
+			resp.Topics = append(resp.Topics, unknown...)
+		}
+		reply.Message(resp)
+	})
+}
