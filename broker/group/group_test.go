@@ -525,3 +525,39 @@ func TestLoadOverCapacity(t *testing.T) {
 		t.Fatalf("%+v", a.got)
 	}
 }
+
+// The bytes of a request lie in a pooled frame, those of a record in a batch: both are used again.
+func TestNothingOfARequestIsKept(t *testing.T) {
+	r := newRig(t, nil)
+	q := kmsg.NewPtrJoinGroupRequest()
+	q.Version, q.Group, q.ProtocolType, q.SessionTimeoutMillis, q.InstanceID = 9, "g", consumerType, 10_000, kmsg.StringPtr("i")
+	said := subscription("topic")
+	q.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: said}}
+	b := ask[*kmsg.JoinGroupResponse](r, func(t Token) Outcome { return r.shard.JoinGroup(r.now, t, Client{}, q) })
+	clear(said)
+	r.pass(3000)
+	j := r.joined(b, 0)
+	if string(j.Members[0].ProtocolMetadata) != string(subscription("topic")) {
+		t.Fatalf("subscription %q", j.Members[0].ProtocolMetadata)
+	}
+	sq := kmsg.NewPtrSyncGroupRequest()
+	sq.Version, sq.Group, sq.MemberID, sq.Generation = 5, "g", j.MemberID, j.Generation
+	given := []byte("mine")
+	sq.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: j.MemberID, MemberAssignment: given}}
+	s := ask[*kmsg.SyncGroupResponse](r, func(t Token) Outcome { return r.shard.SyncGroup(r.now, t, sq) })
+	clear(given)
+	r.commitAll()
+	if string(s.got.MemberAssignment) != "mine" {
+		t.Fatalf("assignment %q", s.got.MemberAssignment)
+	}
+	raw := append([]byte(nil), r.log[len(r.log)-1].Value...)
+	sh := New(r.opts)
+	if err := sh.Replay(Record{Key: r.log[len(r.log)-1].Key, Value: raw}); err != nil {
+		t.Fatal(err)
+	}
+	clear(raw)
+	sh.Start(r.now)
+	if g := sh.groups["g"]; g == nil || string(g.order[0].assignment) != "mine" {
+		t.Fatalf("%+v", g)
+	}
+}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -8,13 +9,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// uniqueProtocols keeps the first protocol of each name, as Kafka's collection of them does.
+// uniqueProtocols keeps the first protocol of each name, as Kafka's collection of them does. It copies what the member
+// says, because a group keeps it for longer than the request's memory lasts.
 func uniqueProtocols(ps []kmsg.JoinGroupRequestProtocol) []kmsg.JoinGroupRequestProtocol {
 	out := make([]kmsg.JoinGroupRequestProtocol, 0, len(ps))
 	seen := make(map[string]bool, len(ps))
 	for _, p := range ps {
 		if !seen[p.Name] {
 			seen[p.Name] = true
+			p.Metadata = bytes.Clone(p.Metadata)
 			out = append(out, p)
 		}
 	}

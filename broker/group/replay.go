@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,7 +46,7 @@ func (s *Shard) replayGroup(id string, v *kmsg.GroupMetadataValue, raw []byte) {
 		delete(s.groups, id) // it was empty when that was decided, so nobody waits in it
 		return
 	}
-	s.stored[id] = raw
+	s.stored[id] = bytes.Clone(raw)
 }
 
 func (s *Shard) forget(groupID, topic string, partition int32) {

@@ -9,7 +9,8 @@ import (
 )
 
 // Shard is the coordinator of the groups in one partition of __consumer_offsets. It is not safe for concurrent use:
-// it belongs to one goroutine. Requests and the slices in them belong to the shard once given.
+// it belongs to one goroutine. Requests belong to the shard once given, but the bytes fields in them only until the
+// call returns: what is kept of them, and of a record that is replayed, is copied.
 type Shard struct {
 	o Options
 

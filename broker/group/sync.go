@@ -1,6 +1,8 @@
 package group
 
 import (
+	"bytes"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -73,7 +75,7 @@ func (s *Shard) storeAssignment(g *group, given []kmsg.SyncGroupRequestGroupAssi
 	assignment := make(map[string][]byte, len(g.members))
 	for _, a := range given {
 		if g.members[a.MemberID] != nil {
-			assignment[a.MemberID] = a.MemberAssignment
+			assignment[a.MemberID] = bytes.Clone(a.MemberAssignment)
 		}
 	}
 	w := &writeSync{group: g, assignment: assignment}
