@@ -531,6 +531,7 @@ func TestNothingOfARequestIsKept(t *testing.T) {
 	r := newRig(t, nil)
 	q := kmsg.NewPtrJoinGroupRequest()
 	q.Version, q.Group, q.ProtocolType, q.SessionTimeoutMillis, q.InstanceID = 9, "g", consumerType, 10_000, kmsg.StringPtr("i")
+	q.RebalanceTimeoutMillis = 60_000
 	said := subscription("topic")
 	q.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: said}}
 	b := ask[*kmsg.JoinGroupResponse](r, func(t Token) Outcome { return r.shard.JoinGroup(r.now, t, Client{}, q) })

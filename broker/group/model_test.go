@@ -75,7 +75,12 @@ func newWorld(t testing.TB, seed uint64) *world {
 // observe looks at new records and at the offsets, after each step.
 func (w *world) observe() {
 	if w.life != w.lives {
-		w.life, w.seen, w.stored = w.lives, len(w.log), map[string]int64{}
+		w.life, w.seen, w.stored, w.reborn = w.lives, len(w.log), map[string]int64{}, map[string]int{}
+		for _, r := range w.log { // a deletion that was lost did not happen
+			if d, err := decode(r); err == nil && d.kind == keyGroup && d.metadata == nil {
+				w.reborn[d.group]++
+			}
+		}
 	}
 	for ; w.seen < len(w.log); w.seen++ {
 		d, err := decode(w.log[w.seen])
