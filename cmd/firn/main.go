@@ -20,6 +20,7 @@ type cli struct {
 	Topic   topicCmd   `cmd:"" help:"Create, list, describe and delete topics."`
 	Produce produceCmd `cmd:"" help:"Write lines from standard input to a topic."`
 	Consume consumeCmd `cmd:"" help:"Read records of a topic, from any moment of its history."`
+	Group   groupCmd   `cmd:"" help:"List, describe, reset and delete consumer groups."`
 	Tier    tierCmd    `cmd:"" help:"See what of a topic is on local disk and what is in object storage."`
 	Segment segmentCmd `cmd:"" help:"Look inside a segment, local or archived."`
 	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+type groupCmd struct {
+	List     groupListCmd     `cmd:"" help:"List the consumer groups."`
+	Describe groupDescribeCmd `cmd:"" help:"Show a group's members, committed offsets and lag."`
+	Reset    groupResetCmd    `cmd:"" help:"Move a group's committed offsets; shows what would change unless --execute is given."`
+	Delete   groupDeleteCmd   `cmd:"" help:"Delete groups without members, with their offsets."`
+}
+
+type groupListCmd struct{}
+
+func (groupListCmd) Run(c *cli) error {
+	ctx, cancel := interruptible()
+	defer cancel()
+	adm, err := c.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	groups, err := adm.ListGroups(ctx)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		Group    string `json:"group"`
+		State    string `json:"state"`
+		Protocol string `json:"protocolType"`
+	}
+	rows := make([]row, 0, len(groups))
+	for _, g := range groups.Sorted() {
+		rows = append(rows, row{g.Group, g.State, g.ProtocolType})
+	}
+	if c.Output == outputJSON {
+		return printJSON(os.Stdout, rows)
+	}
+	out := make([]table.Row, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, table.Row{r.Group, r.State, r.Protocol})
+	}
+	printTable(os.Stdout, table.Row{"group", "state", "protocol type"}, out)
+	return nil
+}
+
+type groupDescribeCmd struct {
+	Group string `arg:"" help:"Name of the group."`
+}
+
+type groupOffsetRow struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Committed int64  `json:"committed"` // -1: nothing
+	End       int64  `json:"end"`
+	Lag       int64  `json:"lag"` // -1: not known
+	Member    string `json:"member,omitempty"`
+	Host      string `json:"host,omitempty"`
+}
+
+func (g *groupDescribeCmd) Run(c *cli) error {
+	ctx, cancel := interruptible()
+	defer cancel()
+	adm, err := c.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	lags, err := adm.Lag(ctx, g.Group)
+	if err != nil {
+		return err
+	}
+	l := lags[g.Group]
+	if err := l.Error(); err != nil {
+		return kafkaError("describe group "+g.Group, err, "")
+	}
+	if l.State == "Dead" {
+		return fmt.Errorf("group %s does not exist (firn group list shows those that do)", g.Group)
+	}
+	rows := []groupOffsetRow{}
+	for _, p := range l.Lag.Sorted() {
+		r := groupOffsetRow{Topic: p.Topic, Partition: p.Partition, Committed: p.Commit.At, End: p.End.Offset, Lag: p.Lag}
+		if p.Member != nil {
+			r.Member, r.Host = p.Member.MemberID, p.Member.ClientHost
+		}
+		rows = append(rows, r)
+	}
+	if c.Output == outputJSON {
+		return printJSON(os.Stdout, map[string]any{"group": g.Group, "state": l.State, "protocol": l.Protocol, "members": len(l.Members), "offsets": rows})
+	}
+	fmt.Printf("%s  %s, %d member(s)\n", g.Group, l.State, len(l.Members))
+	out := make([]table.Row, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, table.Row{r.Topic, r.Partition, orDash(r.Committed), r.End, orDash(r.Lag), r.Member, r.Host})
+	}
+	printTable(os.Stdout, table.Row{"topic", "partition", "committed", "end", "lag", "member", "host"}, out)
+	return nil
+}
+
+func orDash(n int64) string {
+	if n < 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+type groupDeleteCmd struct {
+	Groups []string `arg:"" help:"Names of the groups."`
+}
+
+func (g *groupDeleteCmd) Run(c *cli) error {
+	ctx, cancel := interruptible()
+	defer cancel()
+	adm, err := c.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer adm.Close()
+	answers, err := adm.DeleteGroups(ctx, g.Groups...)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	deleted := []string{}
+	for _, a := range answers.Sorted() {
+		if a.Err != nil {
+			failed = append(failed, kafkaError("delete group "+a.Group, a.Err, ""))
+			continue
+		}
+		deleted = append(deleted, a.Group)
+	}
+	if c.Output == outputJSON {
+		if err := printJSON(os.Stdout, map[string]any{"deleted": deleted}); err != nil {
+			return err
+		}
+	} else {
+		for _, name := range deleted {
+			fmt.Printf("group %s deleted\n", name)
+		}
+	}
+	return errors.Join(failed...)
+}

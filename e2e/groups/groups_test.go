@@ -1,0 +1,241 @@
+// Package groups holds consumer groups to what their members rely on, with real clients, members that die and a
+// coordinator that is killed.
+package groups
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firnlog/firn/e2e/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// member is one consumer of a group.
+type member struct {
+	cl   *kgo.Client
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// crew is a group whose members come and go, with what each of them handled.
+type crew struct {
+	t     *testing.T
+	addr  string
+	topic string
+
+	mu      sync.Mutex
+	handled map[string]int  // records by value
+	highest map[int32]int64 // committed so far, by partition
+	members []*member
+}
+
+func (c *crew) join() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &member{stop: cancel, done: make(chan struct{})}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.addr), kgo.ConsumerGroup("crew"), kgo.ConsumeTopics(c.topic),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(500*time.Millisecond),
+		kgo.FetchMaxWait(200*time.Millisecond))
+	require.NoError(c.t, err)
+	m.cl = cl
+	c.members = append(c.members, m)
+	go func() {
+		defer close(m.done)
+		for ctx.Err() == nil {
+			fetches := cl.PollRecords(ctx, 500)
+			c.mu.Lock()
+			fetches.EachRecord(func(r *kgo.Record) { c.handled[string(r.Value)]++ })
+			c.mu.Unlock()
+			if ctx.Err() == nil && !fetches.Empty() {
+				commitCtx, done := context.WithTimeout(ctx, 5*time.Second)
+				_ = cl.CommitUncommittedOffsets(commitCtx) // refused after a rebalance: then somebody else handles them again
+				done()
+			}
+			cl.AllowRebalance()
+		}
+	}()
+}
+
+// leave ends a member: politely, or as a crash does, without a word to the coordinator.
+func (c *crew) leave(m *member, politely bool) {
+	m.stop()
+	if politely {
+		<-m.done
+		m.cl.Close()
+		return
+	}
+	<-m.done
+	m.cl.PauseFetchTopics(c.topic)
+	go m.cl.CloseAllowingRebalance()
+}
+
+// TestCrew: members join, leave and die at random while records come in, and the coordinator is killed once. Every
+// record is handled, and committed offsets never go back.
+func TestCrew(t *testing.T) {
+	b := harness.Start(t, harness.Options{})
+	partitions := harness.Count(20, 100)
+	b.MustRun("", "topic", "create", "work", "-p", fmt.Sprint(partitions), "-c", "remote.storage.enable=false")
+	c := &crew{t: t, addr: b.Kafka, topic: "work", handled: map[string]int{}, highest: map[int32]int64{}}
+	t.Cleanup(func() {
+		for _, m := range c.members {
+			m.stop()
+			m.cl.CloseAllowingRebalance()
+		}
+	})
+	size := harness.Count(8, 50)
+	for range size {
+		c.join()
+	}
+	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.DefaultProduceTopic("work"))
+	require.NoError(t, err)
+	defer producer.Close()
+	adm := kadm.NewClient(producer)
+	rng := rand.New(rand.NewPCG(4, 4))
+	produced := 0
+	rounds := harness.Count(6, 30)
+	for round := range rounds {
+		for range 500 {
+			value := fmt.Sprint("record ", produced)
+			produced++
+			producer.Produce(context.Background(), &kgo.Record{Key: []byte(value), Value: []byte(value)}, func(_ *kgo.Record, err error) {
+				if err != nil {
+					t.Errorf("produce: %v", err)
+				}
+			})
+		}
+		require.NoError(t, producer.Flush(context.Background()))
+		i := rng.IntN(len(c.members))
+		c.leave(c.members[i], rng.IntN(2) == 0)
+		c.members = append(c.members[:i], c.members[i+1:]...)
+		c.join()
+		if round == rounds/2 {
+			b.Kill()
+			b.Launch()
+			b.WaitReady()
+		}
+		c.noneGoesBack(adm)
+	}
+	harness.Eventually(t, 2*time.Minute, "not every record was handled", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.handled) == produced
+	})
+	c.noneGoesBack(adm)
+	harness.Eventually(t, time.Minute, "the group does not commit up to the end", func() bool {
+		lags, err := adm.Lag(context.Background(), "crew")
+		return err == nil && lags["crew"].Lag.Total() == 0
+	})
+	c.oneOwnerEach(adm, partitions)
+}
+
+// noneGoesBack holds the committed offsets against what they were.
+func (c *crew) noneGoesBack(adm *kadm.Client) {
+	c.t.Helper()
+	fetched, err := adm.FetchOffsets(context.Background(), "crew")
+	require.NoError(c.t, err)
+	fetched.Offsets().Each(func(o kadm.Offset) {
+		require.GreaterOrEqual(c.t, o.At, c.highest[o.Partition], "the committed offset of partition %d went back", o.Partition)
+		c.highest[o.Partition] = o.At
+	})
+}
+
+// oneOwnerEach wants each partition with exactly one member of the stable group.
+func (c *crew) oneOwnerEach(adm *kadm.Client, partitions int) {
+	c.t.Helper()
+	harness.Eventually(c.t, time.Minute, "the partitions do not have one owner each", func() bool {
+		described, err := adm.DescribeGroups(context.Background(), "crew")
+		if err != nil || described["crew"].State != "Stable" {
+			return false
+		}
+		owners := map[int32]int{}
+		for _, m := range described["crew"].Members {
+			a, ok := m.Assigned.AsConsumer()
+			if !ok {
+				return false
+			}
+			for _, t := range a.Topics {
+				for _, p := range t.Partitions {
+					owners[p]++
+				}
+			}
+		}
+		for p := range int32(partitions) {
+			if owners[p] != 1 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestGroupCommands: list, describe, reset and delete by firn's own command line, and resuming anywhere in the archive.
+func TestGroupCommands(t *testing.T) {
+	b := harness.Start(t, harness.Options{})
+	b.MustRun("", "topic", "create", "events", "-p", "1", "-c", "firn.remote.upload.max.lag.ms=500", "-c", "local.retention.ms=1000")
+	var text strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&text, "k\t%d\tvalue %d\n", 1_600_000_000_000+int64(i)*1000, i)
+	}
+	b.MustRun(text.String(), "produce", "events", "--format", "key-time-value")
+	require.Equal(t, []string{"value 0", "value 1"}, consume(t, b.Kafka, 2))
+
+	require.Contains(t, b.MustRun("", "group", "list"), "readers")
+	var described struct {
+		State   string
+		Offsets []struct{ Committed, End, Lag int64 }
+	}
+	require.NoError(t, json.Unmarshal([]byte(b.MustRun("", "group", "describe", "readers", "-o", "json")), &described))
+	require.Equal(t, "Empty", described.State)
+	require.Equal(t, int64(2), described.Offsets[0].Committed)
+	require.Equal(t, int64(98), described.Offsets[0].Lag)
+
+	b.WaitTiers(t, "events", time.Minute, "the local copy is not gone", func(p harness.Tiers) bool { return p.HotStart == 100 })
+	file := filepath.Join(t.TempDir(), "offsets.csv")
+	dry := b.MustRun("", "group", "reset", "readers", "--to", "2020-09-13T12:26:50Z", "--export", file)
+	require.Contains(t, dry, "Nothing was changed")
+	require.Equal(t, []string{"value 2"}, consume(t, b.Kafka, 1))
+	b.MustRun("", "group", "reset", "readers", "--from-file", file, "--execute")
+	require.Equal(t, []string{"value 10"}, consume(t, b.Kafka, 1))
+	b.MustRun("", "group", "reset", "readers", "--shift-by=-6", "--execute")
+	require.Equal(t, []string{"value 5"}, consume(t, b.Kafka, 1))
+	b.MustRun("", "group", "reset", "readers", "--to", "latest", "--execute")
+	b.MustRun("", "group", "reset", "readers", "--to", "earliest", "--topic", "events", "--execute")
+	require.Equal(t, []string{"value 0"}, consume(t, b.Kafka, 1))
+	_, err := b.Run("", "group", "reset", "readers")
+	require.ErrorContains(t, err, "--to")
+
+	require.Contains(t, b.MustRun("", "group", "delete", "readers"), "deleted")
+	_, err = b.Run("", "group", "describe", "readers")
+	require.ErrorContains(t, err, "does not exist")
+}
+
+// consume reads n records as the group "readers", commits just those and leaves.
+func consume(t *testing.T, addr string, n int) []string {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumerGroup("readers"), kgo.ConsumeTopics("events"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	require.NoError(t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	fetches := cl.PollRecords(ctx, n)
+	require.NoError(t, fetches.Err())
+	require.NoError(t, cl.CommitRecords(ctx, fetches.Records()...))
+	var values []string
+	for _, r := range fetches.Records() {
+		values = append(values, string(r.Value))
+	}
+	return values
+}
