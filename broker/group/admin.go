@@ -16,10 +16,20 @@ func (s *Shard) DescribeGroups(now int64, t Token, req *kmsg.DescribeGroupsReque
 	r := kmsg.NewPtrDescribeGroupsResponse()
 	r.Version = req.Version
 	for _, id := range req.Groups {
-		r.Groups = append(r.Groups, describe(s.groups[id], id, req.Version))
+		r.Groups = append(r.Groups, describe(s.shown(id), id, req.Version))
 	}
 	s.reply(t, r)
 	return s.end()
+}
+
+// shown is a group as far as it is to be seen, nil if it is not: one that a commit made of which nothing was stored
+// is known to the calls that change groups, but not to those that show them. Kafka's snapshots do the same.
+func (s *Shard) shown(id string) *group {
+	g := s.groups[id]
+	if g != nil && s.stored[id] == nil && s.offsets[id] == nil && len(g.members) == 0 && len(g.pending) == 0 {
+		return nil
+	}
+	return g
 }
 
 func describe(g *group, id string, version int16) kmsg.DescribeGroupsResponseGroup {
@@ -59,8 +69,8 @@ func (s *Shard) ListGroups(now int64, t Token, req *kmsg.ListGroupsRequest) Outc
 	r := kmsg.NewPtrListGroupsResponse()
 	r.Version = req.Version
 	for _, id := range slices.Sorted(maps.Keys(s.groups)) {
-		g := s.groups[id]
-		if !listed(req.StatesFilter, g.state.String()) || !listed(req.TypesFilter, classicType) {
+		g := s.shown(id)
+		if g == nil || !listed(req.StatesFilter, g.state.String()) || !listed(req.TypesFilter, classicType) {
 			continue
 		}
 		lg := kmsg.NewListGroupsResponseGroup()

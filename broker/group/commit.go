@@ -23,6 +23,11 @@ func (s *Shard) OffsetCommit(now int64, t Token, req *kmsg.OffsetCommitRequest) 
 	if req.Version >= 2 && req.Version <= 4 && req.RetentionTimeMillis >= 0 {
 		expire = now + req.RetentionTimeMillis
 	}
+	if g == nil { // like Kafka's, it is there from now on, even if nothing of the commit is good
+		g = newGroup(req.Group)
+		s.groups[g.id] = g
+		s.store(&writeSimple{group: g})
+	}
 	resp := commitResponse(req, 0)
 	var records []Record
 	for i := range req.Topics {

@@ -95,7 +95,7 @@ func (s *Shard) joinKnown(g *group, t Token, c Client, req *kmsg.JoinGroupReques
 	}
 	if g.pending[id] {
 		if req.InstanceID != nil { // ids of static members are never pending
-			s.reply(t, joinError(req.Version, id, kerr.UnknownServerError.Code))
+			s.reply(t, joinError(req.Version, "", kerr.UnknownServerError.Code))
 			return
 		}
 		s.addMember(g, id, t, c, req)

@@ -328,3 +328,28 @@ func TestTopicsDeleted(t *testing.T) {
 	}
 	r.checkReplay()
 }
+
+// A simple consumer's group is there from its first commit on, even one of which nothing is good, as in Kafka; it is
+// shown once something of it is stored, and a failed append takes it away again.
+func TestFirstCommitMakesTheGroup(t *testing.T) {
+	r := newRig(t, nil)
+	list := func() int {
+		q := kmsg.NewPtrListGroupsRequest()
+		return len(ask[*kmsg.ListGroupsResponse](r, func(t Token) Outcome { return r.shard.ListGroups(r.now, t, q) }).got.Groups)
+	}
+	r.failNext = kerr.KafkaStorageError.Code
+	r.commitAs("", -1, 8, 1, "")
+	if r.shard.Groups() != 0 {
+		t.Fatal("the group of a failed commit stays")
+	}
+	r.commitAs("", -1, 8, 1, strings.Repeat("x", 5000))
+	r.commitAll()
+	if r.shard.Groups() != 1 || list() != 0 {
+		t.Fatalf("%d groups, %d listed", r.shard.Groups(), list())
+	}
+	r.commitAs("", -1, 8, 1, "")
+	r.commitAll()
+	if list() != 1 {
+		t.Fatal("not listed though it has an offset")
+	}
+}

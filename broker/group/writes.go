@@ -134,3 +134,16 @@ func (w *writeCreate) done(s *Shard, code int16) {
 		}
 	}
 }
+
+// writeSimple is the first commit of a simple consumer. If it fails, the group that was made for it goes again.
+type writeSimple struct {
+	group *group
+}
+
+func (w *writeSimple) done(s *Shard, code int16) {
+	g := w.group
+	if code != 0 && s.groups[g.id] == g && g.state == stateEmpty && g.protocolType == "" && len(g.pending) == 0 &&
+		s.stored[g.id] == nil && s.offsets[g.id] == nil {
+		delete(s.groups, g.id)
+	}
+}
