@@ -334,6 +334,7 @@ func (n *Node) serve(context.Context) error {
 		}
 	}()
 	n.onStop("kafka listener", kafka.Shutdown)
+	n.onStop("fetches that wait", func(context.Context) error { n.partitions.Drain(); return nil })
 	return nil
 }
 

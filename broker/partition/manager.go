@@ -72,6 +72,8 @@ type Manager struct {
 	o       Options
 	ctx     context.Context // of everything that runs here; ends with Close
 	stop    context.CancelFunc
+	waits   context.Context // of fetches that wait for records; ends with Drain
+	drain   context.CancelFunc
 	running sync.WaitGroup
 	cold    chan struct{} // a place for each cold read
 	space   space
@@ -93,6 +95,7 @@ func New(o Options) *Manager {
 	o = o.withDefaults()
 	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
+	m.waits, m.drain = context.WithCancel(context.Background())
 	m.space = space{o: &m.o}
 	m.metrics = newMetrics(o.Registerer, m)
 	return m
@@ -111,6 +114,10 @@ func (m *Manager) Start() error {
 	return nil
 }
 
+// Drain answers the fetches that wait for records with what there is, and lets none wait from here on: a clean stop
+// must not take as long as the most patient client.
+func (m *Manager) Drain() { m.drain() }
+
 // Close fails everything that waits with NOT_LEADER_OR_FOLLOWER, so that clients ask again elsewhere, and ends the
 // background work. It does not close the logs: their Dir does.
 func (m *Manager) Close() {
@@ -124,6 +131,7 @@ func (m *Manager) Close() {
 	for _, p := range m.All() {
 		p.fail(kerr.NotLeaderForPartition.Code)
 	}
+	m.drain()
 	m.metrics.close()
 }
 
