@@ -182,7 +182,7 @@ func (r *reader) record(partition int32, h *record.Header, rec *record.Record) *
 	out := &kgo.Record{Topic: r.topic, Partition: partition, Offset: h.Offset(rec), Key: rec.Key, Value: rec.Value,
 		Timestamp: time.UnixMilli(h.Timestamp(rec))}
 	for _, x := range rec.Headers {
-		out.Headers = append(out.Headers, kgo.RecordHeader{Key: string(x.Key), Value: x.Value})
+		out.Headers = append(out.Headers, kgo.RecordHeader{Key: x.Key, Value: x.Value})
 	}
 	return out
 }
