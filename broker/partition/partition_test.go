@@ -251,6 +251,12 @@ func TestHousekeepingTrimsOnlyWhatIsArchived(t *testing.T) {
 	say, err = p.Explain(context.Background(), 3)
 	require.NoError(t, err)
 	require.Contains(t, join(say), "Offset 3 is in the archive only")
+	require.NotContains(t, join(say), "fails")
+	e.arch.fail = errors.New("object k is damaged")
+	say, err = p.Explain(context.Background(), 3)
+	require.NoError(t, err)
+	require.Contains(t, join(say), "Reading it fails: object k is damaged.")
+	e.arch.fail = nil
 	e.archive(p, 40, 0)
 	e.m.Housekeep(context.Background())
 	require.EqualValues(t, 40, log.LocalStart(), "the active segment goes as well, once it is due")

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -77,6 +78,11 @@ func (p *Partition) Explain(ctx context.Context, offset int64) ([]string, error)
 	}
 	if offset >= 0 {
 		say = append(say, p.explainOffset(s, offset)...)
+		if s.Remote && offset >= s.ColdStart && offset < min(s.ColdEnd, s.HotStart) {
+			if err := p.tryArchive(ctx, offset); err != nil {
+				add("Reading it fails: %v.", err)
+			}
+		}
 	}
 	if s.Upload != nil && s.Upload.Waiting != "" {
 		add("Upload: %s.", s.Upload.Waiting)
@@ -95,6 +101,21 @@ func (p *Partition) Explain(ctx context.Context, offset int64) ([]string, error)
 		}
 	}
 	return say, nil
+}
+
+// tryArchive reads at an archived offset, as a fetch would: the error names an object that is missing or damaged.
+func (p *Partition) tryArchive(ctx context.Context, offset int64) error {
+	if p.m.o.Archive == nil {
+		return errors.New("no archive is configured")
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.m.o.ColdWait)
+	defer cancel()
+	data, err := p.m.o.Archive.Read(ctx, p.id, p.m.o.Metadata.CachedLedger(p.id), offset, 1)
+	if err != nil {
+		return err
+	}
+	data.Release()
+	return nil
 }
 
 func (p *Partition) explainOffset(s Status, offset int64) []string {
