@@ -68,7 +68,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Ports and folder come first: whoever started firn twice should hear of it at once.
 	steps := []func(context.Context) error{
-		n.lock, n.listen, n.openMetadata, n.openArchive, n.openLog, n.register, n.startPartitions, n.serve,
+		n.lock, n.listen, n.openMetadata, n.openArchive, n.openLog, n.register, n.beginEpochs, n.startPartitions, n.serve,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
