@@ -187,6 +187,7 @@ func (c *Collector) Round(ctx context.Context) error {
 			return
 		}
 		s.LastRound = c.o.Now()
+		c.metrics.rounds.Inc()
 	})
 	return err
 }
