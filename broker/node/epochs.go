@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/hot"
 )
@@ -17,7 +16,7 @@ func (n *Node) beginEpochs(ctx context.Context) error {
 	if n.dir.LastStop() != hot.StopCrashed {
 		return nil
 	}
-	settings := partition.SettingsOf(nil, n.log)
+	settings := n.TopicSettings()
 	edits := newEpochs(n.meta.Image(), n.cfg.BrokerID, func(t *metadata.Topic) bool { return settings(t).Log.FlushMessages != 1 })
 	if len(edits) == 0 {
 		return nil

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/firnlog/firn/broker/partition"
+	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/disk"
 )
 
@@ -15,6 +17,11 @@ import (
 func (n *Node) room(bytes int64) bool {
 	m := n.hearing.Load()
 	return m == nil || m.Room(bytes)
+}
+
+// TopicSettings says what a topic's configs mean on this broker.
+func (n *Node) TopicSettings() func(t *metadata.Topic) *partition.Settings {
+	return partition.SettingsOf(n.settings.topics, n.log)
 }
 
 // drawID draws a random name for a data folder or one life of the process.

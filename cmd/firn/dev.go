@@ -11,17 +11,18 @@ import (
 )
 
 type devCmd struct {
-	Data      string        `help:"Folder for everything that the broker keeps." default:"./firn-data" type:"path"`
-	Kafka     string        `help:"Where Kafka clients connect." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
-	Advertise string        `help:"The address that clients are told to come back to; the same as --kafka if empty." placeholder:"HOST:PORT"`
-	HTTP      string        `name:"http" help:"Where metrics, health and the tier commands are served." default:"127.0.0.1:9644" placeholder:"HOST:PORT"`
-	Store     string        `help:"Object store of the archive: dir:///path, s3://bucket/prefix?region=..., minio://host:port/bucket/prefix?secure=false. A folder under --data if empty." placeholder:"URL"`
-	Etcd      []string      `help:"Endpoints of an etcd that runs already; without, one runs in this process." placeholder:"ENDPOINTS"`
-	Metadata  string        `name:"metadata-dir" help:"Folder for the etcd in this process, if not under --data." type:"path" placeholder:"DIR"`
-	Grace     time.Duration `name:"archive-grace" help:"How long an object stays in the store after nothing names it any more." default:"1h" placeholder:"TIME"`
-	Interval  time.Duration `name:"archive-interval" help:"How often the archive is tended: retention, objects to delete." default:"1m" placeholder:"TIME"`
-	Delay     time.Duration `name:"archive-delete-delay" help:"How long the archive of a deleted topic is kept." default:"168h" placeholder:"TIME"`
-	LogLevel  string        `help:"How much to log." enum:"debug,info,warn,error" default:"warn"`
+	Data      string            `help:"Folder for everything that the broker keeps." default:"./firn-data" type:"path"`
+	Kafka     string            `help:"Where Kafka clients connect." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
+	Advertise string            `help:"The address that clients are told to come back to; the same as --kafka if empty." placeholder:"HOST:PORT"`
+	HTTP      string            `name:"http" help:"Where metrics, health and the tier commands are served." default:"127.0.0.1:9644" placeholder:"HOST:PORT"`
+	Store     string            `help:"Object store of the archive: dir:///path, s3://bucket/prefix?region=..., minio://host:port/bucket/prefix?secure=false. A folder under --data if empty." placeholder:"URL"`
+	Etcd      []string          `help:"Endpoints of an etcd that runs already; without, one runs in this process." placeholder:"ENDPOINTS"`
+	Metadata  string            `name:"metadata-dir" help:"Folder for the etcd in this process, if not under --data." type:"path" placeholder:"DIR"`
+	Set       map[string]string `name:"set" help:"Broker settings as key=value, by Kafka's names: auto.create.topics.enable, num.partitions, firn.local.disk.target, firn.local.disk.reserve, and defaults of topic configs such as log.retention.ms; repeat for more." short:"c" mapsep:"none" placeholder:"KEY=VALUE"`
+	Grace     time.Duration     `name:"archive-grace" help:"How long an object stays in the store after nothing names it any more." default:"1h" placeholder:"TIME"`
+	Interval  time.Duration     `name:"archive-interval" help:"How often the archive is tended: retention, objects to delete." default:"1m" placeholder:"TIME"`
+	Delay     time.Duration     `name:"archive-delete-delay" help:"How long the archive of a deleted topic is kept." default:"168h" placeholder:"TIME"`
+	LogLevel  string            `help:"How much to log." enum:"debug,info,warn,error" default:"warn"`
 }
 
 // drainTime is how long a clean stop may take before what is left is given up.
@@ -39,7 +40,7 @@ func (d *devCmd) Run() error {
 		DataDir: d.Data, MetadataDir: d.Metadata,
 		KafkaAddr: d.Kafka, AdvertisedAddr: d.Advertise, HTTPAddr: d.HTTP,
 		StoreURL: d.Store, EtcdEndpoints: d.Etcd,
-		Logger: logger,
+		Settings: d.Set, Version: buildVersion().Version, Logger: logger,
 	})
 	if err != nil {
 		if ctx.Err() != nil {
