@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/firnlog/firn/broker/node"
@@ -78,12 +81,12 @@ func stopAfter(n *node.Node, cause error) error {
 
 // greet says how to connect and what to try next.
 func (d *devCmd) greet(n *node.Node) {
-	flag := ""
+	firn := ownName()
 	if n.KafkaAddr() != "127.0.0.1:9092" {
-		flag = " --bootstrap " + n.KafkaAddr()
+		firn += " --bootstrap " + n.KafkaAddr()
 	}
 	if n.HTTPAddr() != "127.0.0.1:9644" {
-		flag += " --admin " + n.HTTPAddr()
+		firn += " --admin " + n.HTTPAddr()
 	}
 	fmt.Printf(`firn is ready.
 
@@ -94,10 +97,25 @@ func (d *devCmd) greet(n *node.Node) {
 
 Try next, in another terminal:
 
-  echo 'hello, firn' | firn%s produce greetings
-  firn%s consume greetings --from earliest
-  firn%s tier status
+  echo 'hello, firn' | %s produce greetings
+  %s consume greetings --from earliest
+  %s tier status
 
 Ctrl-C stops it cleanly.
-`, n.KafkaAddr(), n.StoreURL(), d.Data, n.HTTPAddr(), flag, flag, flag)
+`, n.KafkaAddr(), n.StoreURL(), d.Data, n.HTTPAddr(), firn, firn, firn)
+}
+
+// ownName is how this program can be called again, from the folder where it was started.
+func ownName() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "firn"
+	}
+	if strings.Contains(filepath.ToSlash(self), "/go-build") { // go run removes its binary at the end
+		return "go run ./cmd/firn"
+	}
+	if found, err := exec.LookPath("firn"); err == nil && found == self {
+		return "firn"
+	}
+	return os.Args[0]
 }
