@@ -151,7 +151,7 @@ func layoutOf(m metadata.Store) layout.Layout {
 }
 
 func (n *Node) lock(context.Context) error {
-	f, err := lockDataDir(n.cfg.DataDir)
+	f, err := lockDataDir(disk.OS(), n.cfg.DataDir)
 	if err != nil {
 		return err
 	}
@@ -313,7 +313,7 @@ func (n *Node) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := directoryID(n.cfg.DataDir)
+	id, err := directoryID(disk.OS(), n.cfg.DataDir)
 	if err != nil {
 		return err
 	}

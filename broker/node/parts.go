@@ -33,9 +33,9 @@ func drawID() string {
 
 // directoryID names the data folder for as long as it lives, so that a broker's id cannot be taken over by
 // another folder by mistake. It is drawn at the first start.
-func directoryID(dir string) (string, error) {
+func directoryID(fsys disk.FS, dir string) (string, error) {
 	name := filepath.Join(dir, "directory.id")
-	id, err := disk.ReadFile(disk.OS(), name)
+	id, err := disk.ReadFile(fsys, name)
 	if err == nil {
 		return string(id), nil
 	}
@@ -43,7 +43,7 @@ func directoryID(dir string) (string, error) {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
 	drawn := drawID()
-	if err := disk.WriteFileSync(disk.OS(), name, []byte(drawn)); err != nil {
+	if err := disk.WriteFileSync(fsys, name, []byte(drawn)); err != nil {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
 	return drawn, nil
