@@ -15,7 +15,7 @@ import (
 func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(), err error) {
 	settings := n.TopicSettings()
 	c, err := compaction.New(compaction.Options{
-		Store: n.Store(), Meta: n.Metadata(), HotBytes: n.HotBytesFrom,
+		Store: n.Store(), Meta: n.Metadata(), HotBytes: n.HotBytesFrom, HotDue: n.HotDue,
 		Policy: func(t *metadata.Topic) compaction.Policy {
 			s := settings(t)
 			return compaction.Policy{Remote: s.Remote, RetentionMs: s.Log.RetentionMs, RetentionBytes: s.Log.RetentionBytes}
@@ -26,6 +26,7 @@ func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(),
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
 	}
+	n.SetArchiveNotes(c.Notes)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
