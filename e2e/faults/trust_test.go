@@ -227,6 +227,7 @@ func TestSecondClusterDeletesNothing(t *testing.T) {
 	second := harness.Start(t, harness.Options{Store: "dir://" + store, Args: eager})
 	archived(t, second, "events", 0, 50)
 	requireDistrust(t, second, store, "give this cluster a prefix of its own")
+	plantOrphan(t, since(t, store, before)) // in the second's own folders, which it leaves alone as well
 	archived(t, first, "events", 100, 100)
 	all := files(t, store)
 	waitRounds(t, second)
