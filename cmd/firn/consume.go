@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -67,6 +68,9 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 		return nil, err
 	}
 	partitions := len(from)
+	if err := cmd.within(ctx, adm, from); err != nil {
+		return nil, err
+	}
 	s := &span{next: from, left: cmd.Max, counted: cmd.Max > 0}
 	for partition := range from {
 		if len(cmd.Partition) > 0 && !slices.Contains(cmd.Partition, partition) {
@@ -84,6 +88,35 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 		}
 	}
 	return s, nil
+}
+
+// within moves an offset that a partition does not have to the nearest one that it has, and says so.
+func (cmd *consumeCmd) within(ctx context.Context, adm *kadm.Client, from map[int32]int64) error {
+	if cmd.From.kind != atOffset {
+		return nil
+	}
+	starts, err := position{kind: atEarliest}.resolve(ctx, adm, cmd.Topic)
+	if err != nil {
+		return err
+	}
+	ends, err := position{kind: atLatest}.resolve(ctx, adm, cmd.Topic)
+	if err != nil {
+		return err
+	}
+	for _, p := range slices.Sorted(maps.Keys(from)) {
+		if len(cmd.Partition) > 0 && !slices.Contains(cmd.Partition, p) {
+			continue
+		}
+		switch o := from[p]; {
+		case o < starts[p]:
+			from[p] = starts[p]
+			_, _ = fmt.Fprintf(os.Stderr, "partition %d of %s begins at offset %d: reading from there\n", p, cmd.Topic, starts[p])
+		case o > ends[p]:
+			from[p] = ends[p]
+			_, _ = fmt.Fprintf(os.Stderr, "partition %d of %s ends at offset %d: there is no offset %d yet\n", p, cmd.Topic, ends[p], o)
+		}
+	}
+	return nil
 }
 
 func (cmd *consumeCmd) follow(ctx context.Context, cl *kgo.Client, s *span, p recordPrinter) error {

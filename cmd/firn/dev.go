@@ -15,9 +15,9 @@ import (
 
 type devCmd struct {
 	Data      string            `help:"Folder for everything that the broker keeps." default:"./firn-data" type:"path"`
-	Kafka     string            `help:"Where Kafka clients connect." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
+	Kafka     string            `help:"Where Kafka clients connect." default:"127.0.0.1:9092" env:"FIRN_KAFKA" placeholder:"HOST:PORT"`
 	Advertise string            `help:"The address that clients are told to come back to; the same as --kafka if empty." placeholder:"HOST:PORT"`
-	HTTP      string            `name:"http" help:"Where metrics, health and the tier commands are served." default:"127.0.0.1:9644" placeholder:"HOST:PORT"`
+	HTTP      string            `name:"http" help:"Where metrics, health and the tier commands are served." default:"127.0.0.1:9644" env:"FIRN_HTTP" placeholder:"HOST:PORT"`
 	Store     string            `help:"Object store of the archive: dir:///path, s3://bucket/prefix?region=..., minio://host:port/bucket/prefix?secure=false. A folder under --data if empty." placeholder:"URL"`
 	Etcd      []string          `help:"Endpoints of an etcd that runs already; without, one runs in this process." placeholder:"ENDPOINTS"`
 	Metadata  string            `name:"metadata-dir" help:"Folder for the etcd in this process, if not under --data." type:"path" placeholder:"DIR"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -84,6 +85,12 @@ func misplaced(ctx *kong.Context) error {
 	return nil
 }
 
+// Kong takes a negative number for a flag and says so in words that lead astray.
+var (
+	shortNegative    = regexp.MustCompile(`^(--[a-z-]+): expected .* but got "(-[0-9]+)" \(short flag\)`)
+	negativeArgument = regexp.MustCompile(`^unknown flag (-[0-9]+)`)
+)
+
 // complaint says what is wrong with the arguments, and where help is.
 func complaint(err error) error {
 	wrong, ok := err.(*kong.ParseError)
@@ -93,6 +100,11 @@ func complaint(err error) error {
 	at := "firn"
 	if cmd := wrong.Context.Selected(); cmd != nil {
 		at = cmd.FullPath()
+	}
+	if m := shortNegative.FindStringSubmatch(err.Error()); m != nil {
+		err = fmt.Errorf("%s: write a negative number with the long flag and =, as in %s=%s", m[1], m[1], m[2])
+	} else if m := negativeArgument.FindStringSubmatch(err.Error()); m != nil {
+		err = fmt.Errorf("%s: partitions and offsets are numbers from 0", m[1])
 	}
 	return fmt.Errorf("%w (see %s --help)", err, at)
 }
