@@ -37,6 +37,9 @@ type Options struct {
 	Policy func(t *metadata.Topic) Policy
 	// HotBytes tells the bytes of the local log at and above an offset; nil: nothing is known of local logs.
 	HotBytes func(p topic.Partition, from int64) int64
+	// HotDue tells where retention wants the log start of a partition with remote storage of which nothing is archived
+	// and nothing will be (remote.log.copy.disable), and why; 0: where it is. nil: the same.
+	HotDue func(p topic.Partition) (to int64, why string)
 
 	Grace       time.Duration // between un-naming an object and deleting it; 0: 1 h
 	DeleteDelay time.Duration // firn.remote.delete.delay.ms; 0: 7 days
@@ -71,6 +74,9 @@ func (o Options) withDefaults() Options {
 	if o.HotBytes == nil {
 		o.HotBytes = func(topic.Partition, int64) int64 { return 0 }
 	}
+	if o.HotDue == nil {
+		o.HotDue = func(topic.Partition) (int64, string) { return 0, "" }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -99,7 +105,8 @@ type Collector struct {
 	folds    map[string]foldedSegs // the folds that were loaded lately
 
 	mu     sync.Mutex
-	status Status // guarded by mu
+	status Status                        // guarded by mu
+	graces map[topic.Partition]graceNote // what waited for the grace period after the last round; guarded by mu
 }
 
 // unnamed is what one edit took out of a ledger.
@@ -177,7 +184,9 @@ func (c *Collector) Run(ctx context.Context) {
 // joins what failed.
 func (c *Collector) Round(ctx context.Context) error {
 	err := c.round(ctx)
+	graces := gracesOf(c.waiting, c.o.Grace)
 	c.note(func(s *Status) {
+		c.graces = graces
 		s.LastError, s.Manual, s.Waiting = "", c.manual.Load(), 0
 		for _, u := range c.waiting {
 			s.Waiting += len(u.keys)
@@ -187,6 +196,7 @@ func (c *Collector) Round(ctx context.Context) error {
 			return
 		}
 		s.LastRound = c.o.Now()
+		c.metrics.rounds.Inc()
 	})
 	return err
 }
@@ -251,12 +261,15 @@ func (c *Collector) distrust(reason string) {
 // tend does what one live partition's ledger needs: retention, expiry, folding.
 func (c *Collector) tend(ctx context.Context, t *metadata.Topic, p topic.Partition) error {
 	l := c.o.Meta.CachedLedger(p)
-	if l.Version == 0 {
-		return nil
-	}
 	wrap := func(what string, err error) error { return fmt.Errorf("%s of %s: %w", what, p, err) }
 	var err error
 	if c.Distrust() == "" { // moving a log start deletes, too
+		if l, err = c.retainHot(ctx, t, p, l); err != nil {
+			return wrap("retention", err)
+		}
+		if l.Version == 0 {
+			return nil
+		}
 		if l, err = c.retain(ctx, t, p, l); err != nil {
 			return wrap("retention", err)
 		}
@@ -297,6 +310,24 @@ func (c *Collector) retain(ctx context.Context, t *metadata.Topic, p topic.Parti
 		}
 		return n, err
 	}
+}
+
+// retainHot moves the log start over what is local only and will not be archived. It is done here as well, so that one
+// place moves a ledger's start by retention, and distrust stops it.
+func (c *Collector) retainHot(ctx context.Context, t *metadata.Topic, p topic.Partition, l *ledger.Ledger) (*ledger.Ledger, error) {
+	if !c.o.Policy(t).Remote {
+		return l, nil
+	}
+	to, why := c.o.HotDue(p)
+	if to <= l.Start || l.Next > l.Start {
+		return l, nil
+	}
+	n, err := c.o.Meta.CommitLedger(ctx, p, ledger.TrimStart{To: to})
+	if err != nil {
+		return nil, err
+	}
+	c.o.Logger.Info("log start moved by retention", "partition", p.String(), "from", l.Start, "to", to, "why", why)
+	return n, nil
 }
 
 // expire takes what lies wholly below the log start out of the ledger. The objects wait for the grace period.

@@ -7,6 +7,7 @@ type metrics struct {
 	all     []prometheus.Collector
 	deleted *prometheus.CounterVec
 	folds   prometheus.Counter
+	rounds  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, c *Collector) *metrics {
@@ -15,11 +16,13 @@ func newMetrics(reg prometheus.Registerer, c *Collector) *metrics {
 		deleted: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "firn_gc_deleted_objects_total",
 			Help: "Objects deleted from the store: expired by retention, orphaned, or of deleted topics."}, []string{"kind"}),
 		folds: prometheus.NewCounter(prometheus.CounterOpts{Name: "firn_gc_folds_total", Help: "Ledger folds written."}),
+		rounds: prometheus.NewCounter(prometheus.CounterOpts{Name: "firn_gc_rounds_total",
+			Help: "Rounds of tending the archive that ended without an error, those that may not delete included."}),
 	}
 	gauge := func(name, help string, v func(Status) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return v(c.Status()) })
 	}
-	m.all = []prometheus.Collector{m.deleted, m.folds,
+	m.all = []prometheus.Collector{m.deleted, m.folds, m.rounds,
 		gauge("firn_gc_distrust", "1 when nothing is deleted because the bucket is not trusted.", func(s Status) float64 {
 			if s.Distrust != "" {
 				return 1

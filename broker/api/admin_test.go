@@ -15,8 +15,9 @@ import (
 
 // The ranges are those of Apache Kafka 4.3.1: its jar's message files without unstable versions.
 func TestVersionsAreKafkas(t *testing.T) {
-	want := map[int16][2]int16{0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 10: {0, 6}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6},
-		21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 44: {0, 1}, 60: {0, 2}}
+	want := map[int16][2]int16{0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9},
+		12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6},
+		21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 47: {0, 0}, 60: {0, 2}}
 	e := newEnv(t)
 	for v := int16(0); v <= 4; v++ {
 		req := kmsg.NewPtrApiVersionsRequest()
@@ -371,8 +372,12 @@ func TestCoordinatorsAndProducerIDs(t *testing.T) {
 	find.CoordinatorKeys = []string{"a", "b"}
 	resp := call[*kmsg.FindCoordinatorResponse](e, find, 4)
 	require.Len(t, resp.Coordinators, 2)
-	require.Equal(t, kerr.CoordinatorNotAvailable.Code, resp.Coordinators[1].ErrorCode)
+	require.Zero(t, resp.Coordinators[1].ErrorCode)
+	require.EqualValues(t, 9092, resp.Coordinators[1].Port)
+	require.NotNil(t, e.store.Image().TopicByName("__consumer_offsets"), "the first question makes the offsets topic")
 	find.CoordinatorKey = "g"
+	require.EqualValues(t, 1, call[*kmsg.FindCoordinatorResponse](e, find, 2).NodeID)
+	find.CoordinatorType = 1
 	require.Equal(t, kerr.CoordinatorNotAvailable.Code, call[*kmsg.FindCoordinatorResponse](e, find, 2).ErrorCode)
 	find.CoordinatorType = 2
 	require.Equal(t, kerr.InvalidRequest.Code, call[*kmsg.FindCoordinatorResponse](e, find, 2).ErrorCode)

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/firnlog/firn/broker/coord"
+	"github.com/firnlog/firn/broker/group"
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
@@ -19,6 +21,7 @@ import (
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/record"
+	"github.com/firnlog/firn/tier/topic"
 )
 
 // env is the handlers over real partitions on a disk in memory, and metadata in memory.
@@ -51,7 +54,18 @@ func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logg
 	for _, f := range change {
 		f(&c)
 	}
-	e.a = New(Deps{Config: c, Cluster: store, Partitions: e.parts, ProducerIDs: store, Logger: quiet})
+	o := group.DefaultOptions()
+	o.NewMemberSuffix, o.InitialRebalanceDelay = topic.NewID().String, 0
+	groups := coord.NewGroups(coord.GroupsOptions{BrokerID: 1, Cluster: store, Group: o, Partitions: 3, Logger: quiet,
+		Open: func(index int32) (coord.Log, error) {
+			p, err := e.parts.ByName(coord.OffsetsTopic, index)
+			if err != nil {
+				return nil, err
+			}
+			return p.Committed()
+		}})
+	t.Cleanup(groups.Close)
+	e.a = New(Deps{Config: c, Cluster: store, Partitions: e.parts, ProducerIDs: store, Groups: groups, Logger: quiet})
 	return e
 }
 
@@ -100,12 +114,12 @@ func ptr[T any](v T) *T { return &v }
 func (e *env) create(name string, partitions int32, configs ...string) {
 	e.t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
-	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
+	spec := kmsg.NewCreateTopicsRequestTopic()
+	spec.Topic, spec.NumPartitions, spec.ReplicationFactor = name, partitions, 1
 	for i := 0; i < len(configs); i += 2 {
-		topic.Configs = append(topic.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: configs[i], Value: ptr(configs[i+1])})
+		spec.Configs = append(spec.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: configs[i], Value: ptr(configs[i+1])})
 	}
-	req.Topics = append(req.Topics, topic)
+	req.Topics = append(req.Topics, spec)
 	resp := call[*kmsg.CreateTopicsResponse](e, req, 7)
 	require.Zero(e.t, resp.Topics[0].ErrorCode, resp.Topics[0].ErrorMessage)
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/tier/disk"
 )
 
 func TestAdvertised(t *testing.T) {
@@ -36,12 +38,12 @@ func TestAdvertised(t *testing.T) {
 
 func TestDataDirIsUsedOnce(t *testing.T) {
 	dir := t.TempDir()
-	first, err := lockDataDir(dir)
+	first, err := lockDataDir(disk.OS(), dir)
 	require.NoError(t, err)
-	_, err = lockDataDir(dir)
+	_, err = lockDataDir(disk.OS(), dir)
 	require.ErrorContains(t, err, dir+" is in use")
 	require.NoError(t, first.Close())
-	second, err := lockDataDir(dir)
+	second, err := lockDataDir(disk.OS(), dir)
 	require.NoError(t, err)
 	require.NoError(t, second.Close())
 }

@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/firnlog/firn/tier/disk"
 )
 
 // lockDataDir makes the data folder and holds a lock on it until the file is closed: two brokers on one folder
-// would destroy it.
-func lockDataDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// would destroy it. A power cut does not take the folder away.
+func lockDataDir(fsys disk.FS, dir string) (*os.File, error) {
+	if err := disk.MkdirAllSync(fsys, dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "firn.lock"), os.O_CREATE|os.O_RDWR, 0o644)

@@ -36,6 +36,7 @@ import (
 // Node is a running broker.
 type Node struct {
 	cfg      Config
+	settings settings
 	log      *slog.Logger
 	registry *prometheus.Registry
 	fatal    chan error
@@ -65,10 +66,15 @@ type closer struct {
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg.withDefaults(), fatal: make(chan error, 1), registry: prometheus.NewRegistry()}
 	n.log = n.cfg.Logger
+	var err error
+	if n.settings, err = parseSettings(cfg.Settings); err != nil {
+		return nil, err
+	}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	// Ports and folder come first: whoever started firn twice should hear of it at once.
+	// Ports and folder come first: whoever started firn twice should hear of it at once. Then the HTTP side, so that
+	// whoever watches the broker is told that it is starting.
 	steps := []func(context.Context) error{
-		n.lock, n.listen, n.openMetadata, n.openArchive, n.openLog, n.register, n.startPartitions, n.serve,
+		n.lock, n.listen, n.serveHTTP, n.openMetadata, n.openArchive, n.openLog, n.register, n.beginEpochs, n.startPartitions, n.serve,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -145,7 +151,7 @@ func layoutOf(m metadata.Store) layout.Layout {
 }
 
 func (n *Node) lock(context.Context) error {
-	f, err := lockDataDir(n.cfg.DataDir)
+	f, err := lockDataDir(disk.OS(), n.cfg.DataDir)
 	if err != nil {
 		return err
 	}
@@ -263,7 +269,12 @@ func archives(m metadata.Store) bool {
 // probe finds out whether the store can be used. A store that does not answer stops only a broker that has
 // nothing yet: one that has data serves what is hot and catches up when the store is back.
 func (n *Node) probe(ctx context.Context, store object.Store) error {
-	probeCtx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	fresh := len(n.meta.Image().Topics()) == 0
+	patience := 3 * time.Second
+	if fresh {
+		patience = 20 * time.Second
+	}
+	probeCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := object.Probe(probeCtx, store)
 	switch {
@@ -272,7 +283,7 @@ func (n *Node) probe(ctx context.Context, store object.Store) error {
 	case errors.Is(err, object.ErrNoCondition):
 		n.log.Warn("nothing is deleted from the archive by itself", "reason", err)
 		return nil
-	case errors.Is(err, object.ErrDenied), errors.Is(err, object.ErrNoBucket), len(n.meta.Image().Topics()) == 0:
+	case errors.Is(err, object.ErrDenied), errors.Is(err, object.ErrNoBucket), fresh:
 		return err
 	}
 	n.log.Warn("the archive does not answer; serving what is on local disk until it does", "store", store.URL(), "error", err)
@@ -283,7 +294,8 @@ func (n *Node) startPartitions(context.Context) error {
 	m := partition.New(partition.Options{
 		BrokerID: n.cfg.BrokerID,
 		Disk:     partition.OnDisk(n.dir), Metadata: n.meta, Archive: partition.OnArchive(n.cold), Uploads: n.uploads,
-		Settings: partition.SettingsOf(nil, n.log), Space: partition.StatSpace(n.cfg.logDir()),
+		Settings: n.TopicSettings(), Space: partition.StatSpace(n.cfg.logDir()), Beside: n.beside,
+		TargetShare: n.settings.diskTarget, Reserve: n.settings.diskReserve,
 		Logger: n.log, Registerer: n.registry,
 	})
 	n.partitions = m
@@ -301,7 +313,7 @@ func (n *Node) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := directoryID(n.cfg.DataDir)
+	id, err := directoryID(disk.OS(), n.cfg.DataDir)
 	if err != nil {
 		return err
 	}
@@ -313,7 +325,10 @@ func (n *Node) register(ctx context.Context) error {
 func (n *Node) serve(context.Context) error {
 	groups := n.startGroups()
 	handler := api.New(api.Deps{
-		Config:  api.Config{BrokerID: n.cfg.BrokerID, AutoCreateTopics: true},
+		Config: api.Config{
+			BrokerID: n.cfg.BrokerID, AutoCreateTopics: n.settings.autoCreate, NumPartitions: n.settings.numPartitions,
+			TopicDefaults: n.settings.topics, Broker: n.settings.described,
+		},
 		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Logger: n.log,
 	})
 	kafka, err := server.New(server.Options{
@@ -322,31 +337,49 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	web := httpapi.NewServer(httpapi.Handler(n, n.registry, n.log))
-	go func() {
-		if err := web.Serve(n.httpListener); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			n.fail(fmt.Errorf("http listener: %w", err))
-		}
-	}()
-	n.onStop("http", web.Shutdown)
 	go func() {
 		if err := kafka.Serve(); err != nil && !errors.Is(err, net.ErrClosed) {
 			n.fail(fmt.Errorf("kafka listener: %w", err))
 		}
 	}()
 	n.onStop("kafka listener", kafka.Shutdown)
+	// What waits is answered first, so that draining does not wait for it.
+	n.onStop("groups", func(context.Context) error { groups.Close(); return nil })
+	n.onStop("fetches that wait", func(context.Context) error { n.partitions.Drain(); return nil })
 	return nil
 }
+
+func (n *Node) serveHTTP(context.Context) error {
+	web := httpapi.NewServer(httpapi.Handler(n, n.registry, n.log))
+	go func() {
+		if err := web.Serve(n.httpListener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.fail(fmt.Errorf("http listener: %w", err))
+		}
+	}()
+	n.onStop("http", func(ctx context.Context) error {
+		if err := web.Shutdown(ctx); err != nil {
+			return web.Close() // somebody holds a connection, for a CPU profile say
+		}
+		return nil
+	})
+	return nil
+}
+
+// errNotServing is what the HTTP side answers before the start is through and after the stop has begun.
+var errNotServing = errors.New("the broker is starting or stopping")
 
 // Ready implements httpapi.Broker.
 func (n *Node) Ready() error {
 	if !n.ready.Load() {
-		return errors.New("starting or stopping")
+		return errNotServing
 	}
 	return n.dir.Offline()
 }
 
-// Healthy implements httpapi.Broker.
+// Healthy implements httpapi.Broker. A broker that is starting or stopping is well.
 func (n *Node) Healthy() error {
+	if !n.ready.Load() {
+		return nil
+	}
 	return errors.Join(n.dir.Offline(), n.meta.Health())
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/firnlog/firn/broker/coord"
 	"github.com/firnlog/firn/broker/group"
+	"github.com/firnlog/firn/broker/partition"
+	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/disk"
 )
 
@@ -27,7 +28,7 @@ func (n *Node) room(bytes int64) bool {
 func (n *Node) startGroups() *coord.Groups {
 	o := group.DefaultOptions()
 	o.NewMemberSuffix = uuid.NewString
-	g := coord.NewGroups(coord.GroupsOptions{
+	return coord.NewGroups(coord.GroupsOptions{
 		BrokerID: n.cfg.BrokerID, Cluster: n.meta, Group: o, Logger: n.log,
 		Open: func(index int32) (coord.Log, error) {
 			p, err := n.partitions.ByName(coord.OffsetsTopic, index)
@@ -37,8 +38,11 @@ func (n *Node) startGroups() *coord.Groups {
 			return p.Committed()
 		},
 	})
-	n.onStop("groups", func(context.Context) error { g.Close(); return nil })
-	return g
+}
+
+// TopicSettings says what a topic's configs mean on this broker.
+func (n *Node) TopicSettings() func(t *metadata.Topic) *partition.Settings {
+	return partition.SettingsOf(n.settings.topics, n.log)
 }
 
 // drawID draws a random name for a data folder or one life of the process.
@@ -50,9 +54,9 @@ func drawID() string {
 
 // directoryID names the data folder for as long as it lives, so that a broker's id cannot be taken over by
 // another folder by mistake. It is drawn at the first start.
-func directoryID(dir string) (string, error) {
+func directoryID(fsys disk.FS, dir string) (string, error) {
 	name := filepath.Join(dir, "directory.id")
-	id, err := disk.ReadFile(disk.OS(), name)
+	id, err := disk.ReadFile(fsys, name)
 	if err == nil {
 		return string(id), nil
 	}
@@ -60,7 +64,7 @@ func directoryID(dir string) (string, error) {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
 	drawn := drawID()
-	if err := disk.WriteFileSync(disk.OS(), name, []byte(drawn)); err != nil {
+	if err := disk.WriteFileSync(fsys, name, []byte(drawn)); err != nil {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
 	return drawn, nil

@@ -12,6 +12,9 @@ import (
 
 // TierStatus implements httpapi.Broker.
 func (n *Node) TierStatus(_ context.Context, name string) ([]httpapi.PartitionTiers, error) {
+	if !n.ready.Load() {
+		return nil, errNotServing
+	}
 	if name != "" && n.meta.Image().TopicByName(name) == nil {
 		return nil, fmt.Errorf("topic %s: %w", name, httpapi.ErrNotFound)
 	}
@@ -51,6 +54,9 @@ func tiersOf(s partition.Status) httpapi.PartitionTiers {
 
 // TierExplain implements httpapi.Broker.
 func (n *Node) TierExplain(ctx context.Context, name string, index int32, offset int64) (httpapi.Explanation, error) {
+	if !n.ready.Load() {
+		return httpapi.Explanation{}, errNotServing
+	}
 	p, err := n.partitions.ByName(name, index)
 	if err != nil {
 		return httpapi.Explanation{}, fmt.Errorf("partition %s-%d: %w", name, index, httpapi.ErrNotFound)

@@ -7,7 +7,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"pgregory.net/rapid"
 
-	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/ledger"
 )
 
@@ -137,25 +136,4 @@ func TestDiverge(t *testing.T) {
 	require.False(t, ok, "what differs below is not looked at")
 	_, ok = diverge(a, a, 0, 100)
 	require.False(t, ok)
-}
-
-// I-13: total retention counts archived segments and the local rest once each, and drops whole archived segments only.
-func TestPlanArchive(t *testing.T) {
-	entries := []ledger.Segment{{Base: 0, Next: 10, DataBytes: 100, MaxTimestamp: 1000}, {Base: 10, Next: 20, DataBytes: 100, MaxTimestamp: 3000},
-		{Base: 20, Next: 30, DataBytes: 100, MaxTimestamp: 2000}}
-	plan := func(start, beyond int64, ms, bytes int64) int64 {
-		to, why := planArchive(entries, start, beyond, &hot.Config{RetentionMs: ms, RetentionBytes: bytes}, 4000)
-		require.Equal(t, to != start, why != "", "every move has a reason")
-		return to
-	}
-	require.EqualValues(t, 0, plan(0, 0, -1, -1))
-	require.EqualValues(t, 10, plan(0, 0, 2999, -1))
-	require.EqualValues(t, 10, plan(0, 0, 1500, -1), "what is younger keeps what comes after it")
-	require.EqualValues(t, 30, plan(0, 0, 500, -1))
-	require.EqualValues(t, 10, plan(0, 0, -1, 200))
-	require.EqualValues(t, 0, plan(0, 0, -1, 201), "what remains must still be as large as is allowed")
-	require.EqualValues(t, 20, plan(0, 100, -1, 200), "the local rest counts")
-	require.EqualValues(t, 30, plan(0, 500, -1, 200), "what is not archived stays, however much it is")
-	require.EqualValues(t, 10, plan(10, 0, -1, 200), "what lies below the start counts no more")
-	require.EqualValues(t, 20, plan(15, 0, -1, 100), "an entry that straddles the start goes whole")
 }

@@ -86,7 +86,7 @@ type fetch struct {
 	mu      sync.Mutex
 	tickets []*Ticket   // guarded by mu
 	timer   *time.Timer // guarded by mu
-	gone    func() bool // stops watching ctx; guarded by mu
+	gone    func()      // stops watching for the end of ctx or of all waits; guarded by mu
 	woken   bool        // guarded by mu
 	over    bool        // the wait is over, answer whatever there is; guarded by mu
 }
@@ -272,7 +272,9 @@ func (f *fetch) park(deadline time.Time, wait time.Duration) {
 	f.mu.Lock()
 	f.woken = false
 	f.timer = time.AfterFunc(wait, func() { wake(true) })
-	f.gone = context.AfterFunc(f.ctx, func() { wake(true) })
+	gone := context.AfterFunc(f.ctx, func() { wake(true) })
+	drained := context.AfterFunc(f.m.waits, func() { wake(true) })
+	f.gone = func() { gone(); drained() }
 	f.mu.Unlock()
 	for _, w := range wants {
 		// Await may call back before it returns, and does so when records came in since they were read.

@@ -262,6 +262,17 @@ func TestFetchWaits(t *testing.T) {
 		require.Equal(t, time.Minute, time.Since(begin))
 		require.Equal(t, kerr.UnknownTopicOrPartition.Code, a.results[0].Error)
 
+		// A manager that drains lets nobody wait: neither who is parked nor who comes now.
+		begin = time.Now()
+		e.start(context.Background(), FetchRequest{MaxWait: time.Hour, MinBytes: 1, MaxBytes: 1 << 20, Partitions: []FetchPartition{from(p, 2, 1000)}}, got)
+		synctest.Wait()
+		e.m.Drain()
+		require.Zero(t, (<-got).results[0].Error)
+		a = e.fetch(FetchRequest{MaxWait: time.Hour, MinBytes: 1, MaxBytes: 1 << 20, Partitions: []FetchPartition{from(p, 2, 1000)}})
+		require.Zero(t, a.results[0].Error)
+		require.Zero(t, time.Since(begin))
+		e.m.waits, e.m.drain = context.WithCancel(context.Background()) // as if it had not been
+
 		// A manager that closes answers what is parked.
 		e.start(context.Background(), FetchRequest{MaxWait: time.Hour, MinBytes: 1, MaxBytes: 1 << 20, Partitions: []FetchPartition{from(p, 2, 1000)}}, got)
 		synctest.Wait()

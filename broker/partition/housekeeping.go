@@ -3,11 +3,11 @@ package partition
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/ledger"
-	"github.com/firnlog/firn/tier/topic"
 )
 
 // housekeeping runs rounds until the manager closes, and looks at the disk once a second, so that produce stops or
@@ -32,9 +32,16 @@ func (m *Manager) housekeeping() {
 	}
 }
 
-// Housekeep does one round for all partitions that are open: retention, total and local, then the disk-share rule.
-// What fails for one partition is told (Explain, log) and tried again in the next round.
+// Housekeep does one round for all partitions: logs that could not be opened are tried again; of the others, what
+// retention gives up goes, then what is above the share of the disk. What fails for one partition is told (Explain,
+// log) and tried again in the next round.
+//
+// It takes nothing away from readers of a topic with remote storage: where such a partition begins is the ledger's
+// start, and retention moves that in one place, the archive's collector, which knows whether the bucket is to be
+// trusted (I-35). Here the local log only follows. A record whose retention.ms passes before it is archived
+// stays until it is.
 func (m *Manager) Housekeep(ctx context.Context) {
+	m.reopen()
 	now := m.o.Now()
 	for _, p := range m.All() {
 		l := p.log.Load()
@@ -52,40 +59,67 @@ func (m *Manager) Housekeep(ctx context.Context) {
 	}
 }
 
-// retain applies a partition's retention: first what moves the log start, then what only frees local disk.
-func (p *Partition) retain(ctx context.Context, log Log, now int64, r *report) error {
-	n := p.news.Load()
-	o, l := p.offsetsOf(log)
-	cfg := n.settings.Log
-	if n.leader && l != nil && !l.Empty() {
-		to, why, err := p.archiveRetention(ctx, log, l, &cfg, now)
-		if err != nil {
-			return err
+// reopen tries logs again that could not be opened, so that their uploads and retention go on although no client asks
+// for them. It works in the background, because opening may wait for metadata or the archive, one batch at a time.
+func (m *Manager) reopen() {
+	var broken []*Partition
+	for _, p := range m.All() {
+		if p.openErr.Load() != nil && !p.IsOpen() && p.failure() == 0 {
+			broken = append(broken, p)
 		}
-		if to > o.logStart {
-			r.log = fmt.Sprintf("the log start moved from %d to %d: %s", o.logStart, to, why)
-			if _, err := p.moveStart(ctx, log, to, r.log); err != nil {
-				return fmt.Errorf("move the log start to %d: %w", to, err)
+	}
+	if len(broken) == 0 || m.ctx.Err() != nil || !m.reopening.CompareAndSwap(false, true) {
+		return
+	}
+	m.running.Add(1)
+	go func() {
+		defer m.running.Done()
+		defer m.reopening.Store(false)
+		m.openEach(broken)
+	}()
+}
+
+// openEach opens a few partitions at once and returns when all are through, or when the manager closes. What fails is logged where it does.
+func (m *Manager) openEach(all []*Partition) {
+	work := make(chan *Partition)
+	var workers sync.WaitGroup
+	for range m.o.OpenParallel {
+		workers.Go(func() {
+			for p := range work {
+				_, _ = p.opened() // logged there, and tried again by reopen and on first use
 			}
-			o, l = p.offsetsOf(log)
+		})
+	}
+	for _, p := range all {
+		if m.ctx.Err() != nil {
+			break
+		}
+		work <- p
+	}
+	close(work)
+	workers.Wait()
+}
+
+// retain frees local disk of what lies below the log start, and of what retention gives up. Only a topic without
+// remote storage begins later for it.
+func (p *Partition) retain(ctx context.Context, log Log, now int64, r *report) error {
+	in, l := p.retentionInput(log, now)
+	if start := min(in.LogStart, log.End()); l != nil && l.Version > 0 && start > log.LogStart() {
+		if err := log.AdvanceStart(start); err != nil { // as the ledger has it
+			return fmt.Errorf("move the local log start to %d: %w", start, err)
 		}
 	}
-	if n.settings.Remote && !n.settings.Upload.Enabled && (l == nil || l.Next <= l.Start) {
-		cfg.RemoteStorage = false // nothing is archived any more: what is left goes by total retention
-	}
-	plan := hot.PlanRetention(hot.RetentionInput{Segments: log.Segments(), Config: &cfg, LogStart: o.logStart,
-		Archived: p.archived.Load(), Stable: o.stable, Now: now})
-	r.local = plan.Waiting
+	plan := hot.PlanRetention(in)
 	if plan.TrimTo == 0 {
 		return nil
 	}
-	r.local = plan.Reason + " " + plan.Waiting
+	r.local = plan.Reason
 	if plan.Roll {
 		if err := log.Roll(); err != nil {
 			return fmt.Errorf("roll the active segment: %w", err)
 		}
 	}
-	if plan.LogStart > o.logStart && n.leader {
+	if plan.LogStart > in.LogStart && p.news.Load().leader {
 		if _, err := p.moveStart(ctx, log, plan.LogStart, plan.Reason); err != nil {
 			return fmt.Errorf("move the log start to %d: %w", plan.LogStart, err)
 		}
@@ -96,74 +130,30 @@ func (p *Partition) retain(ctx context.Context, log Log, now int64, r *report) e
 	return nil
 }
 
-// archiveRetention works out where the log start moves to. Folds are looked into only when something in the oldest one
-// may be due.
-func (p *Partition) archiveRetention(ctx context.Context, log Log, l *ledger.Ledger, c *hot.Config, now int64) (int64, string, error) {
-	if c.RetentionMs < 0 && c.RetentionBytes < 0 {
-		return l.Start, "", nil
-	}
-	beyond := source{p}.PendingBytes(l.Next)
-	entries := l.Recent
-	if len(l.Folds) > 0 {
-		byAge := c.RetentionMs >= 0 && now-l.Folds[0].MinTimestamp > c.RetentionMs
-		bySize := c.RetentionBytes >= 0 && l.Bytes()+beyond > c.RetentionBytes
-		if !byAge && !bySize {
-			return l.Start, "", nil
-		}
-		if p.m.o.Archive == nil {
-			return l.Start, "", fmt.Errorf("no archive is configured")
-		}
-		var err error
-		if entries, err = p.m.o.Archive.Segments(ctx, l, l.Start); err != nil {
-			return l.Start, "", fmt.Errorf("list archived segments: %w", err)
-		}
-	}
-	to, why := planArchive(entries, l.Start, beyond, c, now)
-	return to, why, nil
+// retentionInput is what the retention of the local log rests on at this moment.
+func (p *Partition) retentionInput(log Log, now int64) (hot.RetentionInput, *ledger.Ledger) {
+	o, l := p.offsetsOf(log)
+	cfg := p.news.Load().settings.Log
+	return hot.RetentionInput{Segments: log.Segments(), Config: &cfg, LogStart: o.logStart,
+		Archived: p.archived.Load(), Stable: o.stable, Now: now}, l
 }
 
-// shareDisk keeps the local logs within their share of the disk (firn.local.disk.target): of what firn uses and what
-// is free, together.
-func (m *Manager) shareDisk() {
-	info, err := m.o.Space()
-	if err != nil {
-		m.o.Logger.Warn("cannot find out how full the disk is", "error", err)
-		return
+// HotDue tells where retention wants the log start of a partition that this broker leads and that has remote storage,
+// but of which nothing is archived and nothing will be (remote.log.copy.disable): what is left is local only and
+// goes by retention.ms and retention.bytes. 0: where it is.
+func (p *Partition) HotDue() (to int64, why string) {
+	n, log := p.news.Load(), p.log.Load()
+	if log == nil || !n.leader || !n.settings.Remote || n.settings.Upload.Enabled || p.failure() != 0 {
+		return 0, ""
 	}
-	var logs []hot.ShareLog
-	var used int64
-	open := map[topic.Partition]*Partition{}
-	for _, p := range m.All() {
-		l := p.log.Load()
-		if l == nil || p.failure() != 0 {
-			continue
-		}
-		s := hot.ShareLog{Partition: p.id, Segments: (*l).Segments(), Stable: p.hw.Load()}
-		if p.Settings().Remote {
-			s.Archived = p.archived.Load()
-		}
-		for _, seg := range s.Segments {
-			used += seg.Bytes + seg.IndexBytes
-		}
-		logs = append(logs, s)
-		open[p.id] = p
+	in, l := p.retentionInput(*log, p.m.o.Now().UnixMilli())
+	if l == nil || l.Next > l.Start {
+		return 0, ""
 	}
-	trims, over := hot.PlanDiskShare(logs, int64(m.o.TargetShare*float64(used+info.Free)))
-	for _, t := range trims {
-		p := open[t.Partition]
-		_, err := (*p.log.Load()).Trim(t.TrimTo, t.Reason)
-		r := report{at: m.o.Now()}
-		if old := p.report.Load(); old != nil {
-			r = *old
-		}
-		r.share = t.Reason
-		if err != nil {
-			r.err = fmt.Errorf("trim to %d: %w", t.TrimTo, err)
-			m.o.Logger.Warn("cannot trim a log", "partition", t.Partition, "error", err)
-		}
-		p.report.Store(&r)
+	in.Config.RemoteStorage = false
+	plan := hot.PlanRetention(in)
+	if plan.LogStart <= in.LogStart {
+		return 0, ""
 	}
-	if over > 0 {
-		m.o.Logger.Debug("local logs are above their share of the disk, and nothing more may go", "over", over)
-	}
+	return plan.LogStart, plan.Reason
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,9 +25,11 @@ type Options struct {
 	// Settings says what a topic's configs mean. It is called once for each change of a topic and must not fail:
 	// what is in the image was validated.
 	Settings func(t *metadata.Topic) *Settings
-	// Space says how full the disk is: bytes of local logs, and bytes free beside them. nil: the disk-share rule
-	// and the reserve are off.
-	Space        func() (SpaceInfo, error)
+	// Space says how full the disk of the local logs is. nil: the disk-share rule and the reserve are off.
+	Space func() (SpaceInfo, error)
+	// Beside tells the bytes that firn uses on that disk besides the local logs, as far as it knows: the chunk cache.
+	// nil: none.
+	Beside       func() int64
 	TargetShare  float64       // firn.local.disk.target, 0: 0.70
 	Reserve      int64         // firn.local.disk.reserve in bytes, 0: see reserveOf
 	Interval     time.Duration // between two rounds of housekeeping, 0: 10 s
@@ -72,6 +75,8 @@ type Manager struct {
 	o       Options
 	ctx     context.Context // of everything that runs here; ends with Close
 	stop    context.CancelFunc
+	waits   context.Context // of fetches that wait for records; ends with Drain
+	drain   context.CancelFunc
 	running sync.WaitGroup
 	cold    chan struct{} // a place for each cold read
 	space   space
@@ -83,6 +88,9 @@ type Manager struct {
 	unwatch  func()
 	removing sync.Map // folder name → removal
 
+	reopening atomic.Bool                                            // by reopen
+	notes     atomic.Pointer[func(p topic.Partition) (say []string)] // see SetArchiveNotes
+
 	mu    sync.RWMutex
 	parts map[topic.ID][]*Partition // by index; guarded by mu
 	off   error                     // why the log directory is offline; guarded by mu
@@ -93,6 +101,7 @@ func New(o Options) *Manager {
 	o = o.withDefaults()
 	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
+	m.waits, m.drain = context.WithCancel(context.Background())
 	m.space = space{o: &m.o}
 	m.metrics = newMetrics(o.Registerer, m)
 	return m
@@ -111,6 +120,10 @@ func (m *Manager) Start() error {
 	return nil
 }
 
+// Drain answers the fetches that wait for records with what there is, and lets none wait from here on: a clean stop
+// must not take as long as the most patient client.
+func (m *Manager) Drain() { m.drain() }
+
 // Close fails everything that waits with NOT_LEADER_OR_FOLLOWER, so that clients ask again elsewhere, and ends the
 // background work. It does not close the logs: their Dir does.
 func (m *Manager) Close() {
@@ -124,6 +137,7 @@ func (m *Manager) Close() {
 	for _, p := range m.All() {
 		p.fail(kerr.NotLeaderForPartition.Code)
 	}
+	m.drain()
 	m.metrics.close()
 }
 
@@ -312,22 +326,13 @@ func (m *Manager) waitRemoved(p topic.Partition) {
 func (m *Manager) openAll(onDisk []topic.Partition) {
 	defer m.running.Done()
 	img := m.o.Metadata.Image()
-	work := make(chan *Partition)
-	var workers sync.WaitGroup
-	for range m.o.OpenParallel {
-		workers.Go(func() {
-			for p := range work {
-				_, _ = p.opened() // logged there, and tried again on first use
-			}
-		})
-	}
 	var dead []topic.Partition
+	var known []*Partition
 	for _, id := range onDisk {
 		switch {
-		case m.ctx.Err() != nil:
 		case img.TopicByID(id.ID) != nil:
 			if p := m.lookup(id.ID, id.Index); p != nil {
-				work <- p
+				known = append(known, p)
 			}
 		case img.Tombstone(id.ID) != nil:
 			dead = append(dead, id)
@@ -335,9 +340,8 @@ func (m *Manager) openAll(onDisk []topic.Partition) {
 			m.o.Logger.Warn("a log belongs to a topic that the metadata does not know; it is left alone", "partition", id, "id", id.ID)
 		}
 	}
-	close(work)
-	if len(dead) > 0 {
+	if len(dead) > 0 && m.ctx.Err() == nil {
 		m.remove(dead, nil)
 	}
-	workers.Wait()
+	m.openEach(known)
 }

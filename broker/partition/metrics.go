@@ -10,6 +10,7 @@ type metrics struct {
 	hot        *prometheus.Desc
 	cold       *prometheus.Desc
 	refused    *prometheus.Desc
+	notOpen    *prometheus.Desc
 }
 
 func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
@@ -18,6 +19,7 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 		hot:        prometheus.NewDesc("firn_partition_hot_bytes", "Bytes of local log by topic.", []string{"topic"}, nil),
 		cold:       prometheus.NewDesc("firn_partition_cold_bytes", "Bytes of archived record batches by topic.", []string{"topic"}, nil),
 		refused:    prometheus.NewDesc("firn_partition_disk_full", "1 while produce is refused because the disk is at its reserve.", nil, nil),
+		notOpen:    prometheus.NewDesc("firn_partition_not_open", "Partitions whose log could not be opened; tried again all the time.", nil, nil),
 	}
 	if reg != nil {
 		reg.MustRegister(x)
@@ -27,14 +29,14 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 
 // Describe implements prometheus.Collector.
 func (x *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{x.partitions, x.hot, x.cold, x.refused} {
+	for _, d := range []*prometheus.Desc{x.partitions, x.hot, x.cold, x.refused, x.notOpen} {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector. Logs that are not open are not opened for it.
 func (x *metrics) Collect(ch chan<- prometheus.Metric) {
-	leaders := 0
+	leaders, notOpen := 0, 0
 	hot, cold := map[string]int64{}, map[string]int64{}
 	for _, p := range x.m.All() {
 		n := p.news.Load()
@@ -43,6 +45,8 @@ func (x *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		if l := p.log.Load(); l != nil {
 			hot[p.id.Topic] += (*l).Bytes()
+		} else if p.openErr.Load() != nil {
+			notOpen++
 		}
 		if n.settings.Remote {
 			cold[p.id.Topic] += x.m.o.Metadata.CachedLedger(p.id).Bytes()
@@ -52,6 +56,7 @@ func (x *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(x.partitions, float64(leaders))
+	gauge(x.notOpen, float64(notOpen))
 	for t, n := range hot {
 		gauge(x.hot, float64(n), t)
 	}

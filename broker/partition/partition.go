@@ -23,11 +23,12 @@ type Partition struct {
 	m  *Manager
 	id topic.Partition
 
-	news   atomic.Pointer[news] // what the image says; never nil
-	log    atomic.Pointer[Log]  // set once, when the log is open
-	openMu sync.Mutex           // one opener at a time; I/O happens under it, but only of this partition's opening
-	failed time.Time            // when opening failed last, guarded by openMu
-	hw     atomic.Int64         // core.hw for readers without the lock
+	news    atomic.Pointer[news]  // what the image says; never nil
+	log     atomic.Pointer[Log]   // set once, when the log is open
+	openMu  sync.Mutex            // one opener at a time; I/O happens under it, but only of this partition's opening
+	failed  time.Time             // when opening failed last, guarded by openMu
+	openErr atomic.Pointer[error] // why opening failed last; nil: it did not
+	hw      atomic.Int64          // core.hw for readers without the lock
 
 	epochSet atomic.Int32                  // the newest leader epoch that the log's lineage knows from us
 	archived atomic.Int64                  // confirmed in the archive: below it the local log may be trimmed (I-12)
@@ -102,9 +103,11 @@ func (p *Partition) opened() (Log, error) {
 	log, err := p.open()
 	if err != nil {
 		p.failed = p.m.o.Now()
+		p.openErr.Store(&err)
 		p.m.o.Logger.Error("cannot open the log of a partition", "partition", p.id, "error", err)
 		return nil, kerr.KafkaStorageError
 	}
+	p.openErr.Store(nil)
 	return log, nil
 }
 

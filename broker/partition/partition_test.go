@@ -244,13 +244,19 @@ func TestHousekeepingTrimsOnlyWhatIsArchived(t *testing.T) {
 	require.EqualValues(t, 0, log.LocalStart(), "due, but not archived")
 	say, err := p.Explain(context.Background(), 3)
 	require.NoError(t, err)
-	require.Contains(t, join(say), "wait for their upload")
+	require.Contains(t, join(say), "It may not leave the local disk before it is archived.")
 	e.archive(p, 20, 0)
 	e.m.Housekeep(context.Background())
 	require.EqualValues(t, 20, log.LocalStart())
 	say, err = p.Explain(context.Background(), 3)
 	require.NoError(t, err)
 	require.Contains(t, join(say), "Offset 3 is in the archive only")
+	require.NotContains(t, join(say), "fails")
+	e.arch.fail = errors.New("object k is damaged")
+	say, err = p.Explain(context.Background(), 3)
+	require.NoError(t, err)
+	require.Contains(t, join(say), "Reading it fails: object k is damaged.")
+	e.arch.fail = nil
 	e.archive(p, 40, 0)
 	e.m.Housekeep(context.Background())
 	require.EqualValues(t, 40, log.LocalStart(), "the active segment goes as well, once it is due")
@@ -258,20 +264,59 @@ func TestHousekeepingTrimsOnlyWhatIsArchived(t *testing.T) {
 	require.EqualValues(t, 40, e.produce(p, batch(1, 10, 1)))
 }
 
-func TestTotalRetentionMovesTheLedgersStart(t *testing.T) {
+// I-35, I-13: where a partition with remote storage begins is not decided here, however old its records are: the
+// collector does that, which knows whether the bucket is to be trusted. The local log follows the ledger.
+func TestHousekeepingLeavesTheLedgersStartAlone(t *testing.T) {
 	now := time.UnixMilli(1_000_000)
 	e := newEnv(t, func(o *Options) { o.Now = func() time.Time { return now } })
-	e.create("t", 1, "retention.ms", "10000")
+	e.create("t", 1, "retention.ms", "10000", "retention.bytes", "1")
 	p := e.partition("t", 0)
 	e.produce(p, batch(10, 10, 5000))
 	e.archive(p, 10, 0)
-	e.produce(p, batch(10, 10, 995_000))
-	e.archive(p, 20, 0)
+	log := *p.log.Load()
+	require.NoError(t, log.Roll())
+	e.produce(p, batch(10, 10, 5000)) // due before it is archived: it stays until it is
 	e.m.Housekeep(context.Background())
-	require.EqualValues(t, 10, e.store.CachedLedger(p.id).Start)
-	a := e.fetch(FetchRequest{MaxBytes: 1 << 20, Partitions: []FetchPartition{from(p, 9, 1<<20)}})
+	require.EqualValues(t, 0, e.store.CachedLedger(p.id).Start, "log start of archived data")
+	require.EqualValues(t, 10, log.LocalStart(), "what is archived and due leaves the local disk")
+	require.EqualValues(t, 20, log.End())
+	a := e.fetch(one(p, 0))
+	require.Zero(t, a.results[0].Error)
+	require.NotEmpty(t, a.data[0], "still readable")
+	to, _ := p.HotDue()
+	require.Zero(t, to, "what will be archived is not dropped before")
+
+	_, err := e.store.CommitLedger(context.Background(), p.id, ledger.TrimStart{To: 10})
+	require.NoError(t, err)
+	e.m.Housekeep(context.Background())
+	require.EqualValues(t, 10, log.LogStart(), "the local log follows")
+	a = e.fetch(one(p, 9))
 	require.Equal(t, kerr.OffsetOutOfRange.Code, a.results[0].Error)
 	require.EqualValues(t, 10, a.results[0].LogStart)
+}
+
+// A topic with remote storage that uploads nothing, and of which nothing is archived, asks the collector for retention
+// of what is local.
+func TestHotDueWithoutCopying(t *testing.T) {
+	now := time.UnixMilli(1_000_000)
+	e := newEnv(t, func(o *Options) { o.Now = func() time.Time { return now } })
+	e.create("t", 1, "retention.ms", "10000", "remote.log.copy.disable", "true")
+	p := e.partition("t", 0)
+	e.produce(p, batch(10, 10, 5000))
+	log := *p.log.Load()
+	require.NoError(t, log.Roll())
+	e.produce(p, batch(10, 10, 995_000))
+	e.m.Housekeep(context.Background())
+	require.Zero(t, log.LocalStart(), "nothing moves before the collector says so")
+	to, why := p.HotDue()
+	require.EqualValues(t, 10, to)
+	require.Contains(t, why, "retention.ms")
+	_, err := e.store.CommitLedger(context.Background(), p.id, ledger.TrimStart{To: to})
+	require.NoError(t, err)
+	e.m.Housekeep(context.Background())
+	require.EqualValues(t, 10, log.LocalStart())
+	to, _ = p.HotDue()
+	require.Zero(t, to)
 }
 
 func TestDiskAtItsReserveRefusesProduce(t *testing.T) {

@@ -46,6 +46,8 @@ type Disk interface {
 	Partitions() []topic.Partition
 	Open(p topic.Partition, cfg *hot.Config) (Log, error)
 	Remove(p topic.Partition) error
+	// UnopenedBytes tells what the folders of logs that are not open hold.
+	UnopenedBytes() (int64, error)
 	Offline() error
 }
 

@@ -30,7 +30,7 @@ func TestPosition(t *testing.T) {
 }
 
 func TestProduceParsesLines(t *testing.T) {
-	fixed := time.UnixMilli(5)
+	fixed := moment(time.UnixMilli(5))
 	for _, c := range []struct {
 		cmd  produceCmd
 		line string
@@ -39,7 +39,7 @@ func TestProduceParsesLines(t *testing.T) {
 	}{
 		{produceCmd{Format: "value"}, "a\tb", &kgo.Record{Value: []byte("a\tb")}, ""},
 		{produceCmd{Format: "value"}, "", &kgo.Record{Value: []byte{}}, ""},
-		{produceCmd{Format: "value", Timestamp: &fixed}, "a", &kgo.Record{Value: []byte("a"), Timestamp: fixed}, ""},
+		{produceCmd{Format: "value", Timestamp: &fixed}, "a", &kgo.Record{Value: []byte("a"), Timestamp: time.Time(fixed)}, ""},
 		{produceCmd{Format: "key-value"}, "k\tv\tw", &kgo.Record{Key: []byte("k"), Value: []byte("v\tw")}, ""},
 		{produceCmd{Format: "key-value"}, "no tab", nil, "no TAB"},
 		{produceCmd{Format: "key-time-value"}, "k\t1312242084000\tv", &kgo.Record{Key: []byte("k"), Value: []byte("v"), Timestamp: time.UnixMilli(1312242084000)}, ""},

@@ -67,10 +67,14 @@ func (c *cli) getJSON(ctx context.Context, path string, into any) error {
 		var e struct {
 			Error string `json:"error"`
 		}
-		if json.Unmarshal(body, &e) == nil && e.Error != "" {
+		switch err := json.Unmarshal(body, &e); {
+		case err != nil || e.Error == "":
+			return fmt.Errorf("http://%s%s answered %s", c.Admin, path, res.Status)
+		case res.StatusCode == http.StatusNotFound:
+			return fmt.Errorf("%s (firn topic list shows the topics)", e.Error)
+		default:
 			return errors.New(e.Error)
 		}
-		return fmt.Errorf("http://%s%s answered %s", c.Admin, path, res.Status)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("read the answer of http://%s%s: %w", c.Admin, path, err)

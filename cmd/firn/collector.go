@@ -6,7 +6,6 @@ import (
 	"log/slog"
 
 	"github.com/firnlog/firn/broker/node"
-	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/compaction"
 	"github.com/firnlog/firn/metadata"
 )
@@ -14,9 +13,9 @@ import (
 // startCollector runs what tends the archive beside the broker and returns what ends it. It is wired here because
 // broker and compaction do not know each other.
 func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(), err error) {
-	settings := partition.SettingsOf(nil, logger)
+	settings := n.TopicSettings()
 	c, err := compaction.New(compaction.Options{
-		Store: n.Store(), Meta: n.Metadata(), HotBytes: n.HotBytesFrom,
+		Store: n.Store(), Meta: n.Metadata(), HotBytes: n.HotBytesFrom, HotDue: n.HotDue,
 		Policy: func(t *metadata.Topic) compaction.Policy {
 			s := settings(t)
 			return compaction.Policy{Remote: s.Remote, RetentionMs: s.Log.RetentionMs, RetentionBytes: s.Log.RetentionBytes}
@@ -27,6 +26,7 @@ func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(),
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
 	}
+	n.SetArchiveNotes(c.Notes)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

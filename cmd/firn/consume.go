@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -15,20 +16,25 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firnlog/firn/tier/record"
 )
 
 type consumeCmd struct {
 	Topic     string    `arg:"" help:"Name of the topic."`
-	From      position  `help:"Where to begin: earliest, latest (the default), an offset, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
+	From      position  `help:"Where to begin: earliest, latest, an offset, or a time (RFC 3339)." default:"latest" placeholder:"POSITION"`
 	To        *position `help:"Where to stop (not included): latest (the end as it is now), an offset, or a time. Without it the command waits for more." placeholder:"POSITION"`
-	Partition []int32   `help:"Only these partitions." short:"p"`
-	Max       int64     `help:"Stop after this many records." short:"n"`
+	Partition []int32   `help:"Only these partitions (all if not given)." short:"p"`
+	Max       int64     `help:"Stop after this many records." short:"n" placeholder:"N"`
 	Format    string    `help:"What of a record to print: value, key-value (key TAB value), key-time-value (key TAB epoch ms TAB value)." enum:"value,key-value,key-time-value" default:"value"`
 }
 
 func (cmd *consumeCmd) Run(c *cli) error {
 	ctx, cancel := interruptible()
 	defer cancel()
+	if cmd.Max < 0 {
+		return fmt.Errorf("-n %d: a number of records cannot be negative", cmd.Max)
+	}
 	adm, err := c.admin(ctx)
 	if err != nil {
 		return err
@@ -61,6 +67,10 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 	if err != nil {
 		return nil, err
 	}
+	partitions := len(from)
+	if err := cmd.within(ctx, adm, from); err != nil {
+		return nil, err
+	}
 	s := &span{next: from, left: cmd.Max, counted: cmd.Max > 0}
 	for partition := range from {
 		if len(cmd.Partition) > 0 && !slices.Contains(cmd.Partition, partition) {
@@ -69,7 +79,7 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 	}
 	for _, p := range cmd.Partition {
 		if _, ok := from[p]; !ok {
-			return nil, fmt.Errorf("topic %s has no partition %d", cmd.Topic, p)
+			return nil, noPartition(cmd.Topic, p, partitions)
 		}
 	}
 	if cmd.To != nil {
@@ -80,10 +90,42 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 	return s, nil
 }
 
+// within moves an offset that a partition does not have to the nearest one that it has, and says so.
+func (cmd *consumeCmd) within(ctx context.Context, adm *kadm.Client, from map[int32]int64) error {
+	if cmd.From.kind != atOffset {
+		return nil
+	}
+	starts, err := position{kind: atEarliest}.resolve(ctx, adm, cmd.Topic)
+	if err != nil {
+		return err
+	}
+	ends, err := position{kind: atLatest}.resolve(ctx, adm, cmd.Topic)
+	if err != nil {
+		return err
+	}
+	for _, p := range slices.Sorted(maps.Keys(from)) {
+		if len(cmd.Partition) > 0 && !slices.Contains(cmd.Partition, p) {
+			continue
+		}
+		switch o := from[p]; {
+		case o < starts[p]:
+			from[p] = starts[p]
+			_, _ = fmt.Fprintf(os.Stderr, "partition %d of %s begins at offset %d: reading from there\n", p, cmd.Topic, starts[p])
+		case o > ends[p]:
+			from[p] = ends[p]
+			_, _ = fmt.Fprintf(os.Stderr, "partition %d of %s ends at offset %d: there is no offset %d yet\n", p, cmd.Topic, ends[p], o)
+		}
+	}
+	return nil
+}
+
 func (cmd *consumeCmd) follow(ctx context.Context, cl *kgo.Client, s *span, p recordPrinter) error {
 	bar := s.progress(cmd.Topic)
 	defer func() { _ = bar.Finish() }()
 	r := reader{cl: cl, topic: cmd.Topic, report: os.Stderr}
+	if cmd.To != nil {
+		r.patience = giveUpAfter // a script that wants an end wants to hear that it will not come
+	}
 	for !s.done() {
 		printed := 0
 		err := r.poll(ctx, s.next, s.wants, func(r *kgo.Record) error {
@@ -167,14 +209,19 @@ type recordPrinter struct {
 }
 
 type jsonRecord struct {
-	Topic     string            `json:"topic"`
-	Partition int32             `json:"partition"`
-	Offset    int64             `json:"offset"`
-	Timestamp string            `json:"timestamp"`
-	Key       *string           `json:"key"`
-	Value     *string           `json:"value"`
-	Base64    bool              `json:"base64,omitempty"` // key, value and headers are base64, being no UTF-8
-	Headers   map[string]string `json:"headers,omitempty"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Timestamp string `json:"timestamp"`
+	jsonContent
+}
+
+// jsonContent is what a record holds.
+type jsonContent struct {
+	Key     *string           `json:"key"`
+	Value   *string           `json:"value"`
+	Base64  bool              `json:"base64,omitempty"` // key, value and headers are base64, being no UTF-8
+	Headers map[string]string `json:"headers,omitempty"`
 }
 
 func (p recordPrinter) print(r *kgo.Record) error {
@@ -197,8 +244,20 @@ func (p recordPrinter) print(r *kgo.Record) error {
 }
 
 func asJSON(r *kgo.Record) jsonRecord {
-	text := utf8.Valid(r.Key) && utf8.Valid(r.Value)
+	headers := make([]record.RecordHeader, 0, len(r.Headers))
 	for _, h := range r.Headers {
+		headers = append(headers, record.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return jsonRecord{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
+		Timestamp:   r.Timestamp.UTC().Format(time.RFC3339Nano),
+		jsonContent: contentOf(r.Key, r.Value, headers),
+	}
+}
+
+func contentOf(key, value []byte, headers []record.RecordHeader) jsonContent {
+	text := utf8.Valid(key) && utf8.Valid(value)
+	for _, h := range headers {
 		text = text && utf8.Valid(h.Value)
 	}
 	encode := func(b []byte) *string {
@@ -211,18 +270,14 @@ func asJSON(r *kgo.Record) jsonRecord {
 		}
 		return &s
 	}
-	j := jsonRecord{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
-		Timestamp: r.Timestamp.UTC().Format(time.RFC3339Nano),
-		Key:       encode(r.Key), Value: encode(r.Value), Base64: !text,
-	}
-	for _, h := range r.Headers {
-		if j.Headers == nil {
-			j.Headers = make(map[string]string, len(r.Headers))
+	c := jsonContent{Key: encode(key), Value: encode(value), Base64: !text}
+	for _, h := range headers {
+		if c.Headers == nil {
+			c.Headers = make(map[string]string, len(headers))
 		}
 		if v := encode(h.Value); v != nil {
-			j.Headers[h.Key] = *v
+			c.Headers[h.Key] = *v
 		}
 	}
-	return j
+	return c
 }

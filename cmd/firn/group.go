@@ -9,10 +9,10 @@ import (
 )
 
 type groupCmd struct {
-	List     groupListCmd     `cmd:"" help:"List the consumer groups."`
-	Describe groupDescribeCmd `cmd:"" help:"Show a group's members, committed offsets and lag."`
-	Reset    groupResetCmd    `cmd:"" help:"Move a group's committed offsets; shows what would change unless --execute is given."`
-	Delete   groupDeleteCmd   `cmd:"" help:"Delete groups without members, with their offsets."`
+	List     groupListCmd     `cmd:"" help:"List the consumer groups." uses:"bootstrap,output"`
+	Describe groupDescribeCmd `cmd:"" help:"Show a group's members, committed offsets and lag." uses:"bootstrap,output"`
+	Reset    groupResetCmd    `cmd:"" help:"Move a group's committed offsets; shows what would change unless --execute is given." uses:"bootstrap,output"`
+	Delete   groupDeleteCmd   `cmd:"" help:"Delete groups without members, with their offsets." uses:"bootstrap,output"`
 }
 
 type groupListCmd struct{}

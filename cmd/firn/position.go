@@ -44,11 +44,9 @@ func (p *position) UnmarshalText(text []byte) error {
 		*p = position{kind: atOffset, offset: n}
 		return nil
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			*p = position{kind: atTime, time: t}
-			return nil
-		}
+	if t, ok := parseTime(s); ok {
+		*p = position{kind: atTime, time: t}
+		return nil
 	}
 	return fmt.Errorf("%q is no position: want earliest, latest, an offset from 0, or a time such as 2024-05-01T12:00:00Z", s)
 }
@@ -85,4 +83,35 @@ func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string) (
 		return nil, kafkaError("look up the offsets of "+topic, kerr.UnknownTopicOrPartition, "")
 	}
 	return offsets, nil
+}
+
+// moment is a time as a person writes it.
+type moment time.Time
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moment) UnmarshalText(text []byte) error {
+	t, ok := parseTime(string(text))
+	if !ok {
+		return fmt.Errorf("%q is no time: want one such as 2024-05-01T12:00:00Z, or a day such as 2024-05-01", text)
+	}
+	*m = moment(t)
+	return nil
+}
+
+// parseTime reads RFC 3339, or the beginning of a day in UTC.
+func parseTime(s string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// noPartition says which partitions there are.
+func noPartition(topic string, wrong int32, partitions int) error {
+	if partitions == 1 {
+		return fmt.Errorf("topic %s has no partition %d: it has one, number 0", topic, wrong)
+	}
+	return fmt.Errorf("topic %s has no partition %d: it has %d, numbered 0 to %d", topic, wrong, partitions, partitions-1)
 }

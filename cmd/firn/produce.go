@@ -13,29 +13,37 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // maxLine bounds one line of input; it is above any max.message.bytes in use.
 const maxLine = 64 << 20
 
 type produceCmd struct {
-	Topic       string     `arg:"" help:"Name of the topic."`
-	Format      string     `help:"What a line holds: value, key-value (key TAB value), key-time-value (key TAB epoch ms TAB value)." enum:"value,key-value,key-time-value" default:"value"`
-	Timestamp   *time.Time `help:"Give every record this time (RFC 3339) instead of now." placeholder:"TIME"`
-	Partition   int32      `help:"Write to this partition; -1 chooses by key." default:"-1" short:"p"`
-	Compression string     `help:"Codec." enum:"none,gzip,snappy,lz4,zstd" default:"none"`
-	Acks        string     `help:"Whom to wait for." enum:"all,1,0" default:"all"`
+	Topic       string  `arg:"" help:"Name of the topic."`
+	Format      string  `help:"What a line holds: value, key-value (key TAB value), key-time-value (key TAB epoch ms TAB value)." enum:"value,key-value,key-time-value" default:"value"`
+	Timestamp   *moment `help:"Give every record this time (RFC 3339) instead of now." placeholder:"TIME"`
+	Partition   int32   `help:"Write to this partition; -1 chooses by key." default:"-1" short:"p" placeholder:"NUMBER"`
+	Compression string  `help:"How the records are compressed." placeholder:"CODEC" enum:"none,gzip,snappy,lz4,zstd" default:"none"`
+	Acks        string  `help:"Which replicas to wait for: all that are in sync, the leader (1), or none (0)." enum:"all,1,0" default:"all"`
 }
 
 func (cmd *produceCmd) Run(c *cli) error {
 	ctx, cancel := interruptible()
 	defer cancel()
+	if cmd.Partition < -1 {
+		return fmt.Errorf("--partition %d: want a number from 0, or -1 to choose by key", cmd.Partition)
+	}
 	cl, err := c.kafka(ctx, cmd.options()...)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
+	if err := cmd.checkPartition(ctx, cl); err != nil {
+		return err
+	}
 	n, err := cmd.pump(ctx, cl, os.Stdin)
 	if err != nil {
 		return err
@@ -63,6 +71,44 @@ func (cmd *produceCmd) options() []kgo.Opt {
 		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
 	}
 	return opts
+}
+
+// checkPartition makes sure that the partition that was asked for is there, before anything is read from standard
+// input. A topic that is not there is made, if the broker makes topics by itself.
+func (cmd *produceCmd) checkPartition(ctx context.Context, cl *kgo.Client) error {
+	if cmd.Partition < 0 {
+		return nil
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = kmsg.StringPtr(cmd.Topic)
+	req.Topics, req.AllowAutoTopicCreation = append(req.Topics, t), true
+	var err error
+	for range 25 { // a topic that is being made has no leader yet
+		var res *kmsg.MetadataResponse
+		if res, err = req.RequestWith(ctx, cl); err != nil {
+			break
+		}
+		if len(res.Topics) != 1 {
+			return fmt.Errorf("look up %s: the broker answered for %d topics", cmd.Topic, len(res.Topics))
+		}
+		if err = kerr.ErrorForCode(res.Topics[0].ErrorCode); err == nil {
+			if n := len(res.Topics[0].Partitions); int(cmd.Partition) >= n {
+				return noPartition(cmd.Topic, cmd.Partition, n)
+			}
+			return nil
+		}
+		if !errors.Is(err, kerr.LeaderNotAvailable) {
+			break
+		}
+		if err := sleep(ctx, readAgain); err != nil {
+			return errInterrupted
+		}
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return kafkaError("write to "+cmd.Topic, err, "")
 }
 
 // pump sends each line of in and returns how many records were acknowledged.
@@ -115,7 +161,7 @@ func (cmd *produceCmd) pump(ctx context.Context, cl *kgo.Client, in io.Reader) (
 func (cmd *produceCmd) parse(line []byte) (*kgo.Record, error) {
 	r := &kgo.Record{Topic: cmd.Topic, Partition: cmd.Partition}
 	if cmd.Timestamp != nil {
-		r.Timestamp = *cmd.Timestamp
+		r.Timestamp = time.Time(*cmd.Timestamp)
 	}
 	value := bytes.Clone(line)
 	if cmd.Format != "value" {

@@ -25,14 +25,25 @@ const (
 	readAgain      = 200 * time.Millisecond
 )
 
+// How long a partition that cannot be read is asked again and again before the reader says so, how long until it says so
+// again, and how long until one that shall come to an end gives up.
+const (
+	tellAfter   = 5 * time.Second
+	tellAgain   = 30 * time.Second
+	giveUpAfter = 30 * time.Second
+)
+
 // reader reads partitions of a topic from their leaders. It is our own, because client libraries stop, or stand still
 // for ever, at a batch whose records are not what its header says; such batches are legal in a log (a broker that
 // keeps batches as sent does not look inside), and whoever looks for one must be able to read past it.
 type reader struct {
 	cl     *kgo.Client
 	topic  string
-	report io.Writer // one line for each batch that cannot be read
+	report io.Writer // one line for each batch that cannot be read, and for an offset that cannot be for a while
+	// patience is how long an offset that cannot be read is asked for until poll fails; 0: for ever.
+	patience time.Duration
 
+	stuck   map[int32]*stuck // partitions whose last answer was an error
 	id      [16]byte
 	leaders map[int32]int32 // by partition
 	round   int
@@ -76,6 +87,7 @@ func (r *reader) poll(ctx context.Context, next map[int32]int64, want func(parti
 		}
 	}
 	for leader, parts := range byLeader {
+		slices.Sort(parts)
 		var res kmsg.Response
 		var err error = kerr.LeaderNotAvailable
 		if leader >= 0 {
@@ -85,12 +97,60 @@ func (r *reader) poll(ctx context.Context, next map[int32]int64, want func(parti
 			err = r.take(res.(*kmsg.FetchResponse), next, fn)
 		}
 		if again := (*kerr.Error)(nil); errors.As(err, &again) && again.Retriable {
+			if err := r.failing(parts, next, err, time.Now()); err != nil {
+				return err
+			}
 			r.leaders = nil
 			return sleep(ctx, readAgain)
 		}
 		if err != nil {
 			return fmt.Errorf("read %s: %w", r.topic, err)
 		}
+	}
+	return nil
+}
+
+// stuck is a partition that answers with an error that may pass.
+type stuck struct {
+	since, told time.Time
+}
+
+// partitionError is the error that one partition answered with.
+type partitionError struct {
+	partition int32
+	offset    int64
+	err       error
+}
+
+func (e *partitionError) Error() string {
+	return fmt.Sprintf("partition %d at offset %d: %v", e.partition, e.offset, e.err)
+}
+
+func (e *partitionError) Unwrap() error { return e.err }
+
+// failing takes note of an error that may pass. One that does not is told to whoever waits, and in the end returned.
+func (r *reader) failing(parts []int32, next map[int32]int64, err error, now time.Time) error {
+	p := parts[0] // all of them fail if it is no partition's own error
+	if own := (*partitionError)(nil); errors.As(err, &own) {
+		p, err = own.partition, own.err
+	}
+	if r.stuck == nil {
+		r.stuck = map[int32]*stuck{}
+	}
+	s := r.stuck[p]
+	if s == nil {
+		s = &stuck{since: now}
+		r.stuck[p] = s
+	}
+	lasted := now.Sub(s.since)
+	if r.patience > 0 && lasted >= r.patience {
+		return fmt.Errorf("partition %d of %s cannot be read at offset %d: %w (tried for %v; see firn tier explain %s %d %d)",
+			p, r.topic, next[p], err, lasted.Round(time.Second), r.topic, p, next[p])
+	}
+	if lasted >= tellAfter && now.Sub(s.told) >= tellAgain {
+		s.told = now
+		_, _ = fmt.Fprintf(r.report, "partition %d of %s cannot be read at offset %d: %v; trying again (see firn tier explain %s %d %d)\n",
+			p, r.topic, next[p], err, r.topic, p, next[p])
 	}
 	return nil
 }
@@ -104,9 +164,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// request asks for some partitions; which comes first rotates, so that a full one starves nobody.
+// request asks for some partitions, in order; which comes first rotates, so that a full one starves nobody.
 func (r *reader) request(parts []int32, next map[int32]int64) *kmsg.FetchRequest {
-	slices.Sort(parts)
 	r.round++
 	at := r.round % len(parts)
 	t := kmsg.NewFetchRequestTopic()
@@ -122,22 +181,28 @@ func (r *reader) request(parts []int32, next map[int32]int64) *kmsg.FetchRequest
 	return req
 }
 
+// take gives out what came. One partition's error does not keep the records of the others back; the first is returned.
 func (r *reader) take(res *kmsg.FetchResponse, next map[int32]int64, fn fetched) error {
 	if err := kerr.ErrorForCode(res.ErrorCode); err != nil {
 		return err
 	}
+	var first error
 	for _, t := range res.Topics {
 		for i := range t.Partitions {
 			p := &t.Partitions[i]
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("partition %d at offset %d: %w", p.Partition, next[p.Partition], err)
+				if first == nil || !kerr.IsRetriable(err) {
+					first = &partitionError{p.Partition, next[p.Partition], err}
+				}
+				continue
 			}
+			delete(r.stuck, p.Partition)
 			if err := r.batches(p, next, fn); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return first
 }
 
 // batches gives out the records of whole batches. One that cannot be read is reported and passed over.
@@ -182,7 +247,7 @@ func (r *reader) record(partition int32, h *record.Header, rec *record.Record) *
 	out := &kgo.Record{Topic: r.topic, Partition: partition, Offset: h.Offset(rec), Key: rec.Key, Value: rec.Value,
 		Timestamp: time.UnixMilli(h.Timestamp(rec))}
 	for _, x := range rec.Headers {
-		out.Headers = append(out.Headers, kgo.RecordHeader{Key: string(x.Key), Value: x.Value})
+		out.Headers = append(out.Headers, kgo.RecordHeader{Key: x.Key, Value: x.Value})
 	}
 	return out
 }

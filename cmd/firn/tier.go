@@ -13,8 +13,8 @@ import (
 )
 
 type tierCmd struct {
-	Status  tierStatusCmd  `cmd:"" help:"Show, per partition, what is hot, what is archived and how far the upload lags."`
-	Explain tierExplainCmd `cmd:"" help:"Say where an offset lives, and why it is not yet uploaded, trimmed or deleted."`
+	Status  tierStatusCmd  `cmd:"" help:"Show, per partition, what is hot, what is archived and how far the upload lags." uses:"admin,output"`
+	Explain tierExplainCmd `cmd:"" help:"Say where an offset lives, and why it is not yet uploaded, trimmed or deleted." uses:"admin,output"`
 }
 
 type tierStatusCmd struct {

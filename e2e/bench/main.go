@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,7 +53,12 @@ func run(size int64, out string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	b := &bench{dir: dir, kafka: "127.0.0.1:19092", http: "127.0.0.1:19644", binary: filepath.Join(dir, "firn")}
+	b := &bench{dir: dir, binary: filepath.Join(dir, "firn")}
+	for _, addr := range []*string{&b.kafka, &b.http} {
+		if *addr, err = freeAddr(); err != nil {
+			return err
+		}
+	}
 	if text, err := exec.Command("go", "build", "-o", b.binary, "github.com/firnlog/firn/cmd/firn").CombinedOutput(); err != nil {
 		return fmt.Errorf("build firn: %w\n%s", err, text)
 	}
@@ -78,6 +84,15 @@ func run(size int64, out string) error {
 		return err
 	}
 	return os.WriteFile(out, append(text, '\n'), 0o644)
+}
+
+// freeAddr finds a loopback address that nobody listens on right now.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 func (b *bench) cases(size int64, archive *archive) error {

@@ -58,6 +58,7 @@ func (e *etcdServer) start() {
 
 func (e *etcdServer) stop() {
 	if e.instance != nil {
+		e.instance.Server.HardStop() // no farewell to its clients
 		e.instance.Close()
 		e.instance = nil
 	}

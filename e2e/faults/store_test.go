@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,45 +98,3 @@ func TestWrongBucketOrCredentials(t *testing.T) {
 }
 
 func escaped(path string) string { return strings.ReplaceAll(path, "/", "%2F") }
-
-// TestForeignMetadataDeletesNothing (I-35): an empty etcd on a used bucket deletes nothing and overwrites nothing; the
-// broker starts, serves new topics, and says which bucket it distrusts and why.
-func TestForeignMetadataDeletesNothing(t *testing.T) {
-	store := t.TempDir()
-	first := harness.Start(t, harness.Options{Store: "dir://" + store})
-	first.MustRun("", "topic", "create", "old", "-p", "1", "-c", "firn.remote.upload.max.lag.ms=1000")
-	first.MustRun(lines("old", 0, 100), "produce", "old")
-	first.WaitArchived(t, "old", time.Minute)
-	first.Stop()
-	before := objects(t, store)
-	require.NotEmpty(t, before)
-
-	second := harness.Start(t, harness.Options{Store: "dir://" + store})
-	second.MustRun("", "topic", "create", "new", "-p", "1", "-c", "firn.remote.upload.max.lag.ms=1000")
-	second.MustRun(lines("new", 0, 100), "produce", "new")
-	second.WaitArchived(t, "new", time.Minute)
-	harness.Eventually(t, time.Minute, "the broker does not say that it distrusts the bucket", func() bool {
-		log := second.Log()
-		return strings.Contains(log, store) && strings.Contains(log, "not trusted")
-	})
-	require.Equal(t, lines("new", 0, 100), second.MustRun("", "consume", "new", "--from", "earliest", "--to", "latest"))
-	after := objects(t, store)
-	for key, content := range before {
-		require.Equal(t, content, after[key], "object %s was deleted or changed", key)
-	}
-}
-
-// objects reads everything in a dir store.
-func objects(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	all := make(map[string]string)
-	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		all[path] = string(b)
-		return err
-	}))
-	return all
-}

@@ -280,11 +280,12 @@ func TestMetadataNames(t *testing.T) {
 	wantCode(t, "an unknown id", do[*kmsg.MetadataResponse](c, req, 12).Topics[0].ErrorCode, kerr.UnknownTopicID)
 }
 
-// TestNoCoordinators: until there are groups, clients are told to ask again.
-func TestNoCoordinators(t *testing.T) {
+// TestNoTransactionCoordinator: until there are transactions, clients are told to ask again.
+func TestNoTransactionCoordinator(t *testing.T) {
 	c := dial(t, onlyFirn(t, harness.Options{}).addr)
-	for v := range int16(7) {
+	for v := int16(1); v < 7; v++ {
 		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.CoordinatorType = 1
 		req.CoordinatorKey, req.CoordinatorKeys = "g", []string{"g", "h"}
 		resp := do[*kmsg.FindCoordinatorResponse](c, req, v)
 		if v < 4 {

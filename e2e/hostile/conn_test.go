@@ -40,10 +40,15 @@ func start(t *testing.T, o harness.Options) target {
 // onlyFirn starts a firn, and skips the test where a peer is asked for.
 func onlyFirn(t *testing.T, o harness.Options) target {
 	t.Helper()
+	onlyFirnHere(t)
+	return start(t, o)
+}
+
+func onlyFirnHere(t *testing.T) {
+	t.Helper()
 	if os.Getenv("FIRN_HOSTILE_PEER") != "" {
 		t.Skip("this is about what only firn has")
 	}
-	return start(t, o)
 }
 
 // alive fails the test if the broker ended or a handler panicked.

@@ -231,6 +231,9 @@ func (s *Store) takeIDs(ctx context.Context, n int64) (int64, error) {
 				return 0, fmt.Errorf("etcd key %s holds no producer id: %q", key, r.Kvs[0].Value)
 			}
 		}
+		// Ids begin at the time, a block for each millisecond: should etcd be set back to an older state, those that it
+		// has forgotten are not handed out again, and no new producer is taken for an old one (I-35).
+		next = max(next, s.now().UnixMilli()*pidBlock)
 		t, err := s.c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
 			Then(clientv3.OpPut(key, strconv.FormatInt(next+n, 10))).Commit()
 		switch {

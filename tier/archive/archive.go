@@ -79,6 +79,9 @@ func verified(ctx context.Context, s object.Store, key string, off, length, limi
 		}
 	}
 	if errors.Is(last, io.ErrUnexpectedEOF) {
+		if i, err := s.Head(ctx, key); err == nil && i.Size < off+length {
+			return fmt.Errorf("%w: %s has %d bytes, the ledger names bytes up to %d", ErrDamaged, key, i.Size, off+length)
+		}
 		return last
 	}
 	return fmt.Errorf("%w: %s: %w", ErrDamaged, key, last)

@@ -44,6 +44,29 @@ func writeTmp(fsys FS, tmp string, data []byte) error {
 	return err
 }
 
+// MkdirAllSync is MkdirAll of a folder that a power cut must not take away with all that is in it: each folder that it
+// makes on the way is durable in its parent. What it finds is taken to be durable.
+func MkdirAllSync(fsys FS, name string, perm fs.FileMode) error {
+	var made []string
+	for path := filepath.Clean(name); ; path = filepath.Dir(path) {
+		if _, err := fsys.Stat(path); err == nil || path == filepath.Dir(path) {
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		made = append(made, path)
+	}
+	if err := fsys.MkdirAll(name, perm); err != nil {
+		return err
+	}
+	for _, path := range made {
+		if err := fsys.SyncDir(filepath.Dir(path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ReadFile returns the content of the file. The error is fs.ErrNotExist when there is none.
 func ReadFile(fsys FS, name string) ([]byte, error) {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)

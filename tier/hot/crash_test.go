@@ -198,16 +198,40 @@ var stories = []struct {
 		_, err = l.Trim(end, "test")
 		must(err)
 		w.d.flusher.Close()
-		for range 20 { // the disk had written this or that
-			from := w.mem
-			w.mem = from.CrashTorn()
-			w.start()
-			l = w.open(0)
-			check(l.LocalStart() == end && l.End() == end, "the log is [%d, %d), not [%d, %d)",
-				l.LocalStart(), l.End(), end, end)
-			check(len(producersOf(l)) == 1, "the producer is forgotten")
+		for range 20 {
+			w.begins(0, end, end, func(l *Log) { check(len(producersOf(l)) == 1, "the producer is forgotten") })
+		}
+	}},
+	{"I-01 trimmed segments that come back take nothing along", func(w *world) {
+		for index := range int32(2) { // neither has a producer
+			l := w.open(index)
+			w.putMany(l, 4)
+			must(w.d.saveState())
+			start, end := l.Segments()[3].Base, l.End()
+			_, err := l.Trim(start, "test")
+			must(err)
+			want := content(l)
 			w.d.flusher.Close()
-			w.mem = from
+			for range 10 { // some of the removed names are there again
+				w.begins(index, start, end, func(l *Log) { holds(l, want) })
+			}
+			w.power(false)
+		}
+	}},
+	{"I-01 a trim of what was not flushed leaves a whole log", func(w *world) {
+		l := w.open(0)
+		cfg := *l.config()
+		cfg.FlushMessages = Forever
+		l.SetConfig(&cfg)
+		w.d.flusher.Close() // which a roll would wake
+		for len(l.Segments()) < 5 {
+			w.write(l, 1)
+		}
+		start := l.Segments()[3].Base
+		_, err := l.Trim(start, "test")
+		must(err)
+		for range 10 {
+			w.begins(0, start, start, func(l *Log) { content(l); indexesHold(l) })
 		}
 	}},
 	{"I-03 epochs stay", func(w *world) {
@@ -342,6 +366,20 @@ var stories = []struct {
 			}
 		}
 	}},
+}
+
+// begins cuts the power, with a disk that had written this or that, and looks at a log that begins at start and ends at
+// least at end. Then everything is as before.
+func (w *world) begins(index int32, start, end int64, look func(l *Log)) {
+	from := w.mem
+	w.mem = from.CrashTorn()
+	w.boot++
+	w.start()
+	l := w.open(index)
+	check(l.LocalStart() == start && l.End() >= end, "the log is [%d, %d), not [%d, %d)", l.LocalStart(), l.End(), start, end)
+	look(l)
+	w.d.flusher.Close()
+	w.mem = from
 }
 
 func syncFile(mem *disk.Crashable, name string) {

@@ -109,7 +109,8 @@ type Dir struct {
 // how it was left, but no log: those are recovered by Open, which may be called for many at once.
 func OpenDir(o Options) (*Dir, error) {
 	d := newDir(o)
-	if err := d.makeRoot(); err != nil {
+	// A power cut must not take the directory away with all that is in it.
+	if err := disk.MkdirAllSync(d.fs, d.root, 0o755); err != nil {
 		return nil, err
 	}
 	if err := d.takeLock(); err != nil {
@@ -120,31 +121,6 @@ func OpenDir(o Options) (*Dir, error) {
 		return nil, fmt.Errorf("log directory %s: %w", d.root, err)
 	}
 	return d, nil
-}
-
-// makeRoot makes the log directory so that a power cut does not take it away with all that is in it.
-func (d *Dir) makeRoot() error {
-	var made []string
-	for path := d.root; ; path = filepath.Dir(path) {
-		if _, err := d.fs.Stat(path); err == nil || path == filepath.Dir(path) {
-			break
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		made = append(made, path)
-	}
-	if len(made) == 0 {
-		return nil
-	}
-	if err := d.fs.MkdirAll(d.root, 0o755); err != nil {
-		return err
-	}
-	for _, path := range made {
-		if err := d.fs.SyncDir(filepath.Dir(path)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func newDir(o Options) *Dir {

@@ -154,9 +154,10 @@ func (l *Log) keepProducers(base int64) error {
 	if err != nil {
 		return err
 	}
-	// No snapshot was written when the segment began, because there were no producers, or it was lost.
+	// No snapshot was written when the segment began, because there were no producers, or it was lost. Without
+	// producers an empty one is: it tells recovery that what is below was trimmed (recovery.trimmed).
 	st, err := l.replayProducers(base)
-	if err != nil || st.Len() == 0 {
+	if err != nil {
 		return err
 	}
 	return disk.WriteFileSync(l.dir.fs, name, producer.AppendSnapshot(nil, st.Entries()))

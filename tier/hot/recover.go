@@ -146,14 +146,36 @@ func (r *recovery) list() ([]int64, error) {
 		}
 	}
 	slices.Sort(bases)
-	start := l.dir.localStartOf(l)
-	for len(bases) > 1 && bases[1] <= start { // trimmed, and back after a power cut
-		if err := r.remove(bases[0]); err != nil {
+	n, err := r.trimmed(bases)
+	if err != nil {
+		return nil, err
+	}
+	for _, base := range bases[:n] {
+		if err := r.remove(base); err != nil {
 			return nil, err
 		}
-		bases = bases[1:]
 	}
-	return bases, nil
+	return bases[n:], nil
+}
+
+// trimmed returns how many of the first segments had been trimmed, and are back after a power cut. One below the
+// start for which no producer state was kept had not been: the start may lie at the end of what was then the last
+// segment. Its batches are still needed to know their producers (I-05), until the next trim.
+func (r *recovery) trimmed(bases []int64) (int, error) {
+	start := r.l.dir.localStartOf(r.l)
+	for n := len(bases) - 1; n > 0; n-- {
+		if bases[n] > start {
+			continue
+		}
+		entries, err := r.l.readSnapshot(filepath.Join(r.l.folder(), fileName(bases[n], snapshotSuffix)))
+		if err != nil {
+			return 0, err
+		}
+		if entries != nil {
+			return n, nil
+		}
+	}
+	return 0, nil
 }
 
 // remove deletes a segment's files.

@@ -40,17 +40,11 @@ func (l *Log) trim(offset int64, reason string) (int64, error) {
 		return 0, nil
 	}
 	start := segs[n].base
-	if l.flushed.Load() < start {
-		// Else a power cut could leave a log that ends before it begins.
-		if err := l.Sync(); err != nil {
-			return 0, err
-		}
-	}
 	if err := l.keepProducers(start); err != nil {
 		return 0, fmt.Errorf("keeping the producer state at offset %d: %w", start, l.writeFailed(err))
 	}
-	// The entries of the snapshot and of the segment that will be the first: after a roll without an append, no flush
-	// has taken care of them.
+	// The entries of the snapshot and of the segment that will be the first, which perhaps no flush has taken care of:
+	// with it, the log begins where it should, however little of it was flushed.
 	if err := l.dir.fs.SyncDir(l.folder()); err != nil {
 		return 0, l.writeFailed(err)
 	}

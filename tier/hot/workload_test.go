@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -197,12 +198,15 @@ func (w *workload) step() {
 	}
 }
 
+// full says whether tests run at full length (`make e2e`).
+func full() bool { return os.Getenv("FIRN_E2E_FULL") == "1" }
+
 // TestWorkload appends, trims and loses power at random: what was acknowledged is there, nothing twice, in order
 // (I-01, I-03, I-05).
 func TestWorkload(t *testing.T) {
 	seeds := uint64(60)
-	if testing.Short() {
-		seeds = 10
+	if full() {
+		seeds = 1000
 	}
 	for seed := range seeds {
 		w := &workload{rng: rand.New(rand.NewPCG(seed, 1))}
@@ -256,4 +260,32 @@ func TestCutAtEveryByte(t *testing.T) {
 			w.d.flusher.Close()
 		}
 	}
+}
+
+// TestProducerBelowStart: the start moved to the end of the active segment, a roll followed, and the power cut took the
+// roll's snapshot: the batches below the start still know their producer (I-05).
+func TestProducerBelowStart(t *testing.T) {
+	w := newWorld(1, "")
+	l := w.open(0)
+	b := producerBatch(7, 0, 2, w.clock.ms)
+	_, err := tryAppend(l, bytes.Clone(b), 0)
+	require.NoError(t, err)
+	require.NoError(t, l.AdvanceStart(2))
+	require.NoError(t, l.Roll())
+	require.NoError(t, w.mem.SyncDir(l.folder())) // the entries are there, the snapshot's content is not
+	w.d.flusher.Close()
+	w.mem = w.mem.Crash()
+	w.start()
+	l = w.open(0)
+	require.EqualValues(t, 2, l.LogStart())
+	a, err := tryAppend(l, bytes.Clone(b), 0)
+	require.NoError(t, err)
+	require.True(t, a.Duplicate, "%+v", a)
+	require.NoError(t, l.Roll())
+	_, err = l.Trim(2, "test")
+	require.NoError(t, err)
+	a, err = tryAppend(l, bytes.Clone(b), 0)
+	require.NoError(t, err)
+	require.True(t, a.Duplicate, "%+v", a)
+	w.d.flusher.Close()
 }

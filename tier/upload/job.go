@@ -61,8 +61,9 @@ func (m *Manager) work(ctx context.Context, h *Handle) (more bool, err error) {
 	if l, err = m.settle(ctx, h, l, epoch); err != nil {
 		return false, err
 	}
-	if err := m.confirm(ctx, h, l); err != nil {
-		return false, err
+	lost := m.confirm(ctx, h, l)
+	if lost != nil && !beyondRepair(lost) {
+		return false, lost
 	}
 	d := m.plan(h, l)
 	switch d.Action {
@@ -72,7 +73,7 @@ func (m *Manager) work(ctx context.Context, h *Handle) (more bool, err error) {
 		}
 		return true, nil
 	case Wait, Stuck:
-		return false, nil
+		return false, lost
 	}
 	a, err := m.upload(ctx, h, l, d, epoch)
 	if err != nil {
@@ -81,11 +82,18 @@ func (m *Manager) work(ctx context.Context, h *Handle) (more bool, err error) {
 	if l, err = m.commit(ctx, h, a); err != nil {
 		return false, err
 	}
-	if err := m.confirm(ctx, h, l); err != nil {
+	if err := m.confirm(ctx, h, l); err != nil && !beyondRepair(err) {
 		return false, err
 	}
 	m.metrics.seconds.Observe(m.o.Now().Sub(began).Seconds())
 	return true, nil
+}
+
+// beyondRepair tells whether confirming met an object that is lost, and cannot be made again from the local log. Nothing
+// from there on is confirmed and trimmed, and it is reported; what is new goes up all the same.
+func beyondRepair(err error) bool {
+	var bad *DamagedError
+	return errors.As(err, &bad) || errors.Is(err, archive.ErrMissing) || errors.Is(err, archive.ErrDamaged) // of a fold
 }
 
 // checkHome finds out, once, whether the store is the one that the ledgers speak of. In another one, a folder whose disk

@@ -2,6 +2,7 @@ package upload_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,4 +53,33 @@ func TestAnotherStoreGetsNothing(t *testing.T) {
 	right := newBench(t, func(n *bench, o *upload.Options) { o.Store, o.Ledgers, o.Used = b.store, b.led, true })
 	right.m.Add(l)
 	right.eventually("archived", func() bool { return b.led.CachedLedger(l.Partition()).Next > before.Next })
+}
+
+// An object that is lost and cannot be made again, because part of its range has left the local log, holds up what it
+// covers and all trimming above it, but not the uploads that follow (I-12).
+func TestUploadsGoOnPastALostObject(t *testing.T) {
+	b := newBench(t, nil)
+	l := b.log("t", eager)
+	l.Append(b.rnd, 5, 100, 1000)
+	l.Append(b.rnd, 5, 100, 1000)
+	b.m.Add(l)
+	b.eventually("archived", func() bool { return l.ArchivedTo() == 10 })
+	require.NoError(t, b.m.Close(context.Background(), false))
+	lost := b.led.CachedLedger(l.Partition()).Recent[0]
+	require.NoError(t, b.store.Delete(context.Background(), []string{lost.Key}))
+	l.TrimTo(5)
+	require.EqualValues(t, 10, lost.Next, "one object with both batches")
+
+	again := newBench(t, func(n *bench, o *upload.Options) { o.Store, o.Ledgers = b.store, b.led })
+	var trimmed atomic.Int64
+	l.OnArchived = func(to int64) { trimmed.Store(to) }
+	again.m.Add(l)
+	for range 3 {
+		l.Append(again.rnd, 5, 100, 1000)
+		again.eventually("uploaded", func() bool { return b.led.CachedLedger(l.Partition()).Next == l.End() })
+	}
+	again.eventually("reported", func() bool { st, _ := again.m.Status(l.Partition()); return st.LastError != "" })
+	st, _ := again.m.Status(l.Partition())
+	require.Contains(t, st.LastError, lost.Key)
+	require.Zero(t, trimmed.Load())
 }

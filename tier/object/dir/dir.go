@@ -46,6 +46,8 @@ type Store struct {
 	durable map[string]bool
 
 	clockMu sync.Mutex // one touch of the clock file at a time
+
+	readOnly bool // nothing in the folder is made, changed or locked
 }
 
 var _ object.Store = (*Store)(nil)
@@ -78,6 +80,49 @@ func Open(root string) (*Store, error) {
 	return s, nil
 }
 
+// OpenReadOnly gives the store in a folder that is there already, for looking at it: nothing is made, locked or
+// touched, so it serves any part of a store's folder too, such as that of one partition. Put, Delete and Now are
+// refused with ErrDenied. The error is ErrNoBucket when there is no such folder.
+func OpenReadOnly(root string) (*Store, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("store folder: %w", err)
+	}
+	switch fi, err := os.Stat(root); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("store folder %s: %w: no such folder", root, object.ErrNoBucket)
+	case err != nil:
+		return nil, readError(root, err)
+	case !fi.IsDir():
+		return nil, readError(root, errNotFolder)
+	}
+	return &Store{root: root, readOnly: true}, nil
+}
+
+func readError(root string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("store folder %s: %w: let this user read there (%w)", root, object.ErrDenied, err)
+	}
+	return openError(root, err)
+}
+
+// writable refuses what a store that was opened for reading only does not do.
+func (s *Store) writable(op string) error {
+	if s.readOnly {
+		return fmt.Errorf("%s: %w: %s was opened for reading only", op, object.ErrDenied, s.root)
+	}
+	return nil
+}
+
+// anchor is what is there for as long as the store is: its private folder, which an unmounted disk's mount point
+// lacks, or, for a store that is only read, the folder itself.
+func (s *Store) anchor() string {
+	if s.readOnly {
+		return s.root
+	}
+	return filepath.Join(s.root, privateName)
+}
+
 func openError(root string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -89,7 +134,12 @@ func openError(root string, err error) error {
 }
 
 // Close lets go of the lock file; the store must not be in use.
-func (s *Store) Close() error { return s.lock.Close() }
+func (s *Store) Close() error {
+	if s.readOnly {
+		return nil
+	}
+	return s.lock.Close()
+}
 
 // URL is dir:// and the folder.
 func (s *Store) URL() string { return (&url.URL{Scheme: "dir", Path: s.root}).String() }
@@ -204,6 +254,9 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err
 	}
+	if err := s.writable("read the clock"); err != nil {
+		return time.Time{}, err
+	}
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
 	f, err := os.OpenFile(filepath.Join(s.root, privateName, clockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -225,7 +278,7 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 func (s *Store) failed(op, key string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		if _, gone := os.Stat(filepath.Join(s.root, privateName)); gone != nil {
+		if _, gone := os.Stat(s.anchor()); gone != nil {
 			return fmt.Errorf("%s %s: %w: the folder %s is gone", op, key, object.ErrNoBucket, s.root)
 		}
 		return fmt.Errorf("%s %s: %w", op, key, object.ErrNotExist)

@@ -266,3 +266,63 @@ func TestEscape(t *testing.T) {
 		}
 	}
 }
+
+// TestReadOnlyChangesNothing: a store opened for reading only makes, locks and touches nothing, not even beside a
+// store that is in use, and serves any part of it.
+func TestReadOnlyChangesNothing(t *testing.T) {
+	nosuch := filepath.Join(t.TempDir(), "nosuch")
+	if _, err := OpenReadOnly(nosuch); !errors.Is(err, object.ErrNoBucket) {
+		t.Fatalf("a folder that is not there: %v", err)
+	}
+	if _, err := os.Stat(nosuch); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the folder was made: %v", err)
+	}
+	live, ctx := open(t), t.Context()
+	if _, err := live.Put(ctx, "c/t/0/object", strings.NewReader("body"), 4, object.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	names := func() (all []string) {
+		if err := filepath.WalkDir(live.root, func(p string, _ fs.DirEntry, err error) error { all = append(all, p); return err }); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	before := names()
+	s, err := OpenReadOnly(filepath.Join(live.root, "c/t/0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := s.Head(ctx, "object"); err != nil || info.Size != 4 {
+		t.Fatalf("head: %+v, %v", info, err)
+	}
+	if _, err := s.Head(ctx, "other"); !errors.Is(err, object.ErrNotExist) {
+		t.Fatalf("head of an object that is not there: %v", err)
+	}
+	r, err := s.Get(ctx, "object", 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(r); err != nil || string(b) != "od" {
+		t.Fatalf("get: %q, %v", b, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	if err := s.List(ctx, "", "", func(object.Info) error { listed++; return nil }); err != nil || listed != 1 {
+		t.Fatalf("list: %d, %v", listed, err)
+	}
+	_, put := s.Put(ctx, "new", strings.NewReader("x"), 1, object.PutOptions{})
+	_, now := s.Now(ctx)
+	for what, err := range map[string]error{"put": put, "delete": s.Delete(ctx, []string{"object"}), "now": now} {
+		if !errors.Is(err, object.ErrDenied) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := names(); !slices.Equal(before, after) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+}

@@ -17,7 +17,7 @@ import (
 
 // List walks the folders in the order of keys. ETags are left empty: they would cost reading every object.
 func (s *Store) List(ctx context.Context, prefix, after string, fn func(object.Info) error) error {
-	if _, err := os.Stat(filepath.Join(s.root, privateName)); err != nil {
+	if _, err := os.Stat(s.anchor()); err != nil {
 		return s.failed("list", prefix, err)
 	}
 	err := s.walk(ctx, "", prefix, after, fn)
@@ -94,6 +94,9 @@ func keysOf(base string, entries []fs.DirEntry) []string {
 
 // Delete unlinks the files, then syncs each folder once, and removes folders that became empty.
 func (s *Store) Delete(ctx context.Context, keys []string) error {
+	if err := s.writable("delete"); err != nil {
+		return err
+	}
 	failed := map[string]error{}
 	touched := map[string]bool{}
 	for _, key := range keys {
@@ -140,7 +143,7 @@ func (s *Store) remove(ctx context.Context, key string, touched map[string]bool)
 		touched[filepath.Dir(path)] = true
 		return nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		if _, gone := os.Stat(filepath.Join(s.root, privateName)); gone != nil {
+		if _, gone := os.Stat(s.anchor()); gone != nil {
 			return s.failed("delete", key, err)
 		}
 		return nil

@@ -73,6 +73,9 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 	if o.IfNoneMatch && o.IfMatch != "" {
 		return object.Info{}, fmt.Errorf("put %s: IfNoneMatch and IfMatch exclude each other", key)
 	}
+	if err := s.writable("put " + key); err != nil {
+		return object.Info{}, err
+	}
 	info, err := s.put(ctx, key, body, size, o)
 	if err != nil {
 		return object.Info{}, s.failed("put", key, err)
@@ -121,7 +124,7 @@ func (s *Store) put(ctx context.Context, key string, body io.ReaderAt, size int6
 
 // name gives the written file its final name if the conditions hold. The store is locked.
 func (s *Store) name(ctx context.Context, key, tmp, path string, o object.PutOptions) error {
-	if _, err := os.Stat(filepath.Join(s.root, privateName)); err != nil {
+	if _, err := os.Stat(s.anchor()); err != nil {
 		return err // the folder is gone, or an unmounted disk's mount point: do not make it anew
 	}
 	if fi, err := os.Stat(path); err == nil && fi.IsDir() {

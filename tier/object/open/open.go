@@ -36,6 +36,10 @@ type Options struct {
 
 	Retry   object.RetryOptions // zero: the defaults
 	NoRetry bool                // hand every error straight to the caller
+
+	// ReadOnly is for whoever only looks: nothing is made, locked or changed by opening. A dir store must be there
+	// already, and refuses Put, Delete and Now.
+	ReadOnly bool
 }
 
 // Open gives the store that raw names:
@@ -64,7 +68,7 @@ func open(ctx context.Context, raw string, o Options) (object.Store, error) {
 	var s object.Store
 	switch u.scheme {
 	case "dir":
-		s, err = openDir(u)
+		s, err = openDir(u, o)
 	case "s3":
 		s, err = openS3(ctx, u, o)
 	case "minio":
@@ -78,7 +82,7 @@ func open(ctx context.Context, raw string, o Options) (object.Store, error) {
 	return object.Metered(s, u.scheme, o.Registerer), nil
 }
 
-func openDir(u *location) (object.Store, error) {
+func openDir(u *location, o Options) (object.Store, error) {
 	if u.host != "" {
 		return nil, fmt.Errorf("dir://%s%s names a host: a folder is written with three slashes, dir:///path", u.host, u.path)
 	}
@@ -87,6 +91,9 @@ func openDir(u *location) (object.Store, error) {
 	}
 	if err := u.done("dir"); err != nil {
 		return nil, err
+	}
+	if o.ReadOnly {
+		return dir.OpenReadOnly(u.path)
 	}
 	return dir.Open(u.path)
 }

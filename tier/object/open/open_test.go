@@ -189,3 +189,15 @@ func TestProbeSaysWhatToDo(t *testing.T) {
 		})
 	}
 }
+
+// TestReadOnlyMakesNoFolder: who only looks leaves nothing behind.
+func TestReadOnlyMakesNoFolder(t *testing.T) {
+	nosuch := filepath.Join(t.TempDir(), "nosuch")
+	_, err := open.Open(t.Context(), "dir://"+nosuch, open.Options{ReadOnly: true})
+	if !errors.Is(err, object.ErrNoBucket) || !strings.Contains(err.Error(), nosuch) {
+		t.Fatalf("a folder that is not there: %v", err)
+	}
+	if _, err := os.Stat(nosuch); err == nil {
+		t.Fatal("the folder was made")
+	}
+}
