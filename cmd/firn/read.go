@@ -143,14 +143,18 @@ func (r *reader) failing(parts []int32, next map[int32]int64, err error, now tim
 		r.stuck[p] = s
 	}
 	lasted := now.Sub(s.since)
+	code := err.Error()
+	if own := (*kerr.Error)(nil); errors.As(err, &own) {
+		code = own.Message // Kafka's description of a code is a guess at the cause; tier explain knows it
+	}
 	if r.patience > 0 && lasted >= r.patience {
-		return fmt.Errorf("partition %d of %s cannot be read at offset %d: %w (tried for %v; see firn tier explain %s %d %d)",
-			p, r.topic, next[p], err, lasted.Round(time.Second), r.topic, p, next[p])
+		return fmt.Errorf("partition %d of %s cannot be read at offset %d: %s for %v (see firn tier explain %s %d %d)",
+			p, r.topic, next[p], code, lasted.Round(time.Second), r.topic, p, next[p])
 	}
 	if lasted >= tellAfter && now.Sub(s.told) >= tellAgain {
 		s.told = now
 		_, _ = fmt.Fprintf(r.report, "partition %d of %s cannot be read at offset %d: %v; trying again (see firn tier explain %s %d %d)\n",
-			p, r.topic, next[p], err, r.topic, p, next[p])
+			p, r.topic, next[p], code, r.topic, p, next[p])
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ type segmentDumpCmd struct {
 }
 
 func (segmentDumpCmd) Help() string {
-	return `firn segment dump firn-data/data/visits-0/00000000000000000000.log
+	return `firn segment dump firn-data/log/visits-0/00000000000000000000.log
 
 firn segment dump --deep "minio://127.0.0.1:9000/archive/KEY?secure=false"
 

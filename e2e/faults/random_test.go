@@ -20,6 +20,7 @@ import (
 // damages bodies, nothing is lost; once it behaves the lag is gone, and after the grace period so is every orphan: the
 // ones that lost answers may have left, and one that is left for certain, by a kill between a PUT and its commit.
 func TestStoreFailsAtRandom(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(harness.Count(1, 10)) {
 		for _, scheme := range []string{"minio", "s3"} {
 			t.Run(fmt.Sprintf("%s seed %d", scheme, seed), func(t *testing.T) {

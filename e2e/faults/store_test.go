@@ -42,6 +42,7 @@ func lines(topic string, from, n int) string {
 
 // TestStoreGoesAway: a store that dies, comes back and stands still costs nothing but lag.
 func TestStoreGoesAway(t *testing.T) {
+	t.Parallel()
 	m, bucket := ownMinIO(t)
 	b := harness.Start(t, harness.Options{Store: m.URL("s3", bucket, "a/prefix")})
 	b.MustRun("", "topic", "create", "events", "-p", "1", "-c", "segment.bytes=1048576", "-c", "firn.remote.segment.bytes=1048576",

@@ -19,11 +19,11 @@ import (
 )
 
 // eager makes the collector delete what it may delete at once, so that what is still there was spared on purpose.
-var eager = []string{"--archive-grace", "1s", "--archive-interval", "300ms"}
+var eager = []string{"--archive-grace", "500ms", "--archive-interval", "100ms"}
 
 // eagerRounds are so many rounds that an eager collector lists the bucket three times, and so deletes an orphan that it
-// saw at the first and that is old enough at the second or third.
-const eagerRounds = 15
+// saw at the first and that is old enough at the third at the latest.
+const eagerRounds = 20
 
 // metric gives the value of a series without labels.
 func metric(t *testing.T, b *harness.Broker, name string) float64 {
@@ -41,13 +41,18 @@ func metric(t *testing.T, b *harness.Broker, name string) float64 {
 	return 0
 }
 
-// waitRounds waits until an eager collector has had time to do all that it would do.
-func waitRounds(t *testing.T, b *harness.Broker) {
+// waitRounds waits until eager collectors have had time to do all that they would do.
+func waitRounds(t *testing.T, bs ...*harness.Broker) {
 	t.Helper()
-	from := metric(t, b, "firn_gc_rounds_total")
-	harness.Eventually(t, time.Minute, "the collector makes no rounds", func() bool {
-		return metric(t, b, "firn_gc_rounds_total") >= from+eagerRounds
-	})
+	from := make([]float64, len(bs))
+	for i, b := range bs {
+		from[i] = metric(t, b, "firn_gc_rounds_total")
+	}
+	for i, b := range bs {
+		harness.Eventually(t, time.Minute, "the collector makes no rounds", func() bool {
+			return metric(t, b, "firn_gc_rounds_total") >= from[i]+eagerRounds
+		})
+	}
 }
 
 // files reads a dir store: path to content. Markers and probes, which come and go, are left out.
@@ -230,8 +235,7 @@ func TestSecondClusterDeletesNothing(t *testing.T) {
 	plantOrphan(t, since(t, store, before)) // in the second's own folders, which it leaves alone as well
 	archived(t, first, "events", 100, 100)
 	all := files(t, store)
-	waitRounds(t, second)
-	waitRounds(t, first)
+	waitRounds(t, first, second)
 	requireSpared(t, store, before)
 	requireSpared(t, store, all)
 

@@ -1,4 +1,4 @@
-// Package tour walks through firn as a newcomer would, with its own command line.
+// Package tour walks through firn as a newcomer would: the README's own steps, and every command.
 package tour
 
 import (
@@ -19,8 +19,9 @@ func TestMain(m *testing.M) { harness.Main(m) }
 
 const visits = "alice\t1577836800000\tfirst visit\nbob\t1609459200000\tnew year 2021\nalice\t1704067200000\tnew year 2024\n"
 
-// TestTour is the README's five minutes.
-func TestTour(t *testing.T) {
+// TestCommands uses every command as a person may, from the first record to the archive and back.
+func TestCommands(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	require.Contains(t, b.MustRun("", "topic", "create", "visits", "-p", "1", "-c", "firn.remote.upload.max.lag.ms=1000", "-c", "local.retention.ms=1000"), "visits created")
 	b.MustRun(visits, "produce", "visits", "--format", "key-time-value")

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/tier/disk"
 )
 
 // EmbeddedOptions configure an etcd server in this process.
@@ -63,7 +64,7 @@ func Embedded(ctx context.Context, o EmbeddedOptions) (*Server, error) {
 	if o.QuotaBytes == 0 {
 		o.QuotaBytes = defaultQuota
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeFolder(disk.OS(), o.Dir); err != nil {
 		return nil, fmt.Errorf("metadata folder: %w", err)
 	}
 	lock, err := lockDir(o.Dir)
@@ -103,9 +104,18 @@ func Embedded(ctx context.Context, o EmbeddedOptions) (*Server, error) {
 	return s, nil
 }
 
+// etcdFolder is where etcd keeps everything, in the metadata folder.
+const etcdFolder = "etcd"
+
+// makeFolder makes the metadata folder down to the one whose names etcd itself makes durable ("member"): else a power
+// cut could take it away with all that was committed.
+func makeFolder(fsys disk.FS, dir string) error {
+	return disk.MkdirAllSync(fsys, filepath.Join(dir, etcdFolder, "member"), 0o700)
+}
+
 func embedConfig(o EmbeddedOptions) (*embed.Config, error) {
 	cfg := embed.NewConfig()
-	cfg.Name, cfg.Dir = memberName, filepath.Join(o.Dir, "etcd")
+	cfg.Name, cfg.Dir = memberName, filepath.Join(o.Dir, etcdFolder)
 	// A lone member has no peers: the address names it in its own membership and nobody listens there.
 	peer := url.URL{Scheme: "http", Host: "127.0.0.1:2380"}
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = nil, []url.URL{peer}

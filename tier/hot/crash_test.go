@@ -260,6 +260,30 @@ var stories = []struct {
 		check(l.latestEpoch() == 9, "epochs are %v", l.Epochs())
 		holds(l, want)
 	}},
+	{"a start that is interrupted is not taken for the first one", func(w *world) {
+		w.put(w.open(0), 2)
+		w.stop()
+		// The power is cut at each moment of the next start in turn.
+		var at []*disk.Crashable
+		w.wrap = func(fsys disk.FS) disk.FS {
+			return &hookFS{FS: fsys, before: func() {
+				for range 5 {
+					at = append(at, w.mem.CrashTorn())
+				}
+			}}
+		}
+		w.start()
+		w.d.flusher.Close()
+		w.wrap = nil
+		check(len(at) > 0, "nothing happened")
+		for i, mem := range at {
+			w.mem = mem
+			w.boot++
+			w.start()
+			check(w.d.LastStop() == StopClean || w.d.LastStop() == StopCrashed, "moment %d: LastStop is %v", i/5, w.d.LastStop())
+			w.d.flusher.Close()
+		}
+	}},
 	{"I-27 what was truncated does not come back", func(w *world) {
 		l := w.open(0)
 		want := w.put(l, 5)

@@ -79,6 +79,7 @@ type world struct {
 	clock *clock
 	log   *slog.Logger
 	id    topic.ID
+	wrap  func(disk.FS) disk.FS // what lies between the log directory and the machine, if anything
 }
 
 func newWorld(seed uint64, ignore string) *world {
@@ -113,6 +114,9 @@ func check(ok bool, format string, args ...any) {
 
 func (w *world) start() {
 	w.spy.FS = w.mem
+	if w.wrap != nil {
+		w.spy.FS = w.wrap(w.mem)
+	}
 	d, err := OpenDir(Options{FS: w.spy, Path: "/data/log", Logger: w.log, Now: w.clock.now,
 		BootID: fmt.Sprint("boot-", w.boot), Housekeep: -1})
 	must(err)
