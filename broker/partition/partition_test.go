@@ -317,6 +317,12 @@ func TestHotDueWithoutCopying(t *testing.T) {
 	require.EqualValues(t, 10, log.LocalStart())
 	to, _ = p.HotDue()
 	require.Zero(t, to)
+	e.produce(p, batch(10, 10, 5000))
+	e.archive(p, 20, 0) // by an earlier life with copying
+	now = now.Add(time.Hour)
+	require.NoError(t, log.Roll())
+	to, _ = p.HotDue()
+	require.Zero(t, to, "what is archived goes first, by the collector's own rules")
 }
 
 func TestDiskAtItsReserveRefusesProduce(t *testing.T) {
