@@ -34,6 +34,8 @@ var (
 	// ErrUnknownProducer has Kafka's name for a batch of a producer without state. Such a batch is taken whatever its
 	// sequence is (KIP-360), so nothing here returns it.
 	ErrUnknownProducer = errors.New("producer id is unknown")
+	// ErrChanged: the segments that were to be replaced are not those of the log any more.
+	ErrChanged = errors.New("segments of the log changed meanwhile")
 	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
 	// position.
 	ErrCorruptLog = errors.New("log segment is corrupt")
