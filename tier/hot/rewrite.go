@@ -502,3 +502,7 @@ func (d *Dir) SaveState() error {
 	}
 	return d.saveState()
 }
+
+// WriteFailed says what a failed write in the log directory means, and takes it offline unless the disk is merely full
+// (I-31). It returns ErrFull or ErrOffline around err.
+func (d *Dir) WriteFailed(err error) error { return d.writeFailed(err) }
