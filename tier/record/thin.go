@@ -13,6 +13,8 @@ type Thinning struct {
 	// KeepEmpty leaves the header of a batch that lost all its records: it still says where the batch ended, and its
 	// producer's last sequence.
 	KeepEmpty bool
+	// Anonymous makes such a header say nothing of a producer or a transaction: it only marks an end.
+	Anonymous bool
 	// Horizon, if not NoTimestamp, becomes the delete horizon (ms) of a batch that has none and in which a tombstone
 	// (a null value) stays, or in any case with Mark.
 	Horizon int64
@@ -67,11 +69,11 @@ func (t *Thinner) Thin(dst, batch []byte, o *Thinning) ([]byte, Thinned, error) 
 	switch {
 	case p.kept == 0 && !o.KeepEmpty:
 		return dst, out, nil
-	case p.kept == 0 && h.Count == 0 && len(batch) == HeaderSize, p.kept == int(h.Count) && p.kept > 0 && !mark:
+	case p.kept == 0 && h.Count == 0 && len(batch) == HeaderSize && (!o.Anonymous || !h.HasProducer()), p.kept == int(h.Count) && p.kept > 0 && !mark:
 		out.Same = true
 		return append(dst, batch...), out, nil
 	case p.kept == 0:
-		return appendEmpty(dst, h), out, nil
+		return appendEmpty(dst, h, o.Anonymous), out, nil
 	}
 	if mark {
 		h.Attributes |= attrDeleteHorizon
@@ -173,11 +175,15 @@ func (t *Thinner) rebuild(dst []byte, h Header, p picked) ([]byte, error) {
 }
 
 // appendEmpty appends the batch that remains when all records are gone: no codec, no base timestamp.
-func appendEmpty(dst []byte, h Header) []byte {
+func appendEmpty(dst []byte, h Header, anonymous bool) []byte {
 	at := len(dst)
 	dst = append(dst, make([]byte, HeaderSize)...)
 	h.Attributes &^= attrCodec | attrDeleteHorizon
 	h.BaseTimestamp, h.Count = NoTimestamp, 0
+	if anonymous {
+		h.Attributes &^= attrTransactional | attrControl
+		h.ProducerID, h.ProducerEpoch, h.BaseSequence = -1, -1, -1
+	}
 	seal(dst[at:], h)
 	return dst
 }

@@ -13,6 +13,7 @@ type filter struct {
 	keys       *keyMap
 	txns       txns
 	last       map[int64]hot.LastRecord // of each producer
+	roundEnd   int64                    // nothing is cleaned beyond in this round: Kafka, too, keeps the last batch
 	groupEnd   int64                    // where the group of segments ends that is being rewritten
 	now        int64                    // ms
 	retention  int64                    // delete.retention.ms
@@ -50,7 +51,9 @@ func (f *filter) batch(dst, b []byte, h *record.Header) ([]byte, error) {
 	f.horizon = hasHorizon && due <= f.now
 	// A marker outlives its transaction by the time that tombstones stay.
 	f.dropAll = discard && (!h.IsControl() || f.horizon)
-	f.o.KeepEmpty = f.lastOfProducer(h) || h.NextOffset() == f.groupEnd
+	known := f.lastOfProducer(h) || h.NextOffset() == f.roundEnd
+	f.o.KeepEmpty = known || h.NextOffset() == f.groupEnd
+	f.o.Anonymous = !known
 	if f.dropAll && !f.o.KeepEmpty {
 		f.read += int64(h.Count)
 		f.changed = true

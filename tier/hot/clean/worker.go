@@ -55,6 +55,7 @@ func (w *worker) clean(ctx context.Context, j *job) (result, error) {
 	}
 	f := newFilter()
 	f.keys, f.now, f.retention, f.maxDecoded = keys, j.now, j.policy.DeleteRetentionMs, w.maxDecoded(j.log)
+	f.roundEnd = j.plan.Uncleanable
 	f.txns.find = func() ([]aborted, error) { return w.aborted(ctx, j) }
 	for _, g := range groups {
 		if err := w.rewrite(ctx, j, g, f, &r); err != nil {
