@@ -61,6 +61,7 @@ type model struct {
 	end     int64
 	start   int64
 	seqs    map[int64][]sent // of each producer, oldest first
+	marked  map[int64]int64  // tombstones by offset: when a cleaning first met them
 }
 
 type sent struct {
@@ -197,6 +198,11 @@ func (s *sim) clean(crash bool) {
 	if crash {
 		s.fs.left, s.fs.trip = 1+s.rng.IntN(60), func() { left, acked = s.mem.CrashTorn(), s.l.Stable() }
 	}
+	for _, e := range s.m.written {
+		if _, ok := s.m.marked[e.offset]; e.value == nil && !ok {
+			s.m.marked[e.offset] = s.clock.ms
+		}
+	}
 	cleaned, err := s.c.Round(context.Background())
 	require.NoError(s.t, err)
 	s.note("cleaned %t up to %d of %d", cleaned, s.c.Clean(part(0)), s.l.End())
@@ -245,7 +251,8 @@ func (s *sim) check() {
 			continue
 		}
 		if want.value == nil && !ok {
-			require.Less(t, want.offset, max(clean, s.m.end))
+			marked, met := s.m.marked[want.offset]
+			require.True(t, met && s.clock.ms >= marked+simRetention, "the tombstone of key %s went too early", k)
 			continue
 		}
 		require.True(t, ok, "key %s is gone, its newest record was at %d", k, want.offset)
@@ -258,10 +265,11 @@ func (s *sim) check() {
 		if len(all) == 0 {
 			continue
 		}
-		last := all[len(all)-1]
-		a := put(t, s.l, bytes.Clone(last.batch), s.clock.ms, true)
-		require.True(t, a.Duplicate, "producer %d: its last batch was stored twice", pid)
-		require.Equal(t, last.base, a.BaseOffset)
+		for i, b := range all[max(0, len(all)-5):] {
+			a := put(t, s.l, bytes.Clone(b.batch), s.clock.ms, true)
+			require.True(t, a.Duplicate, "producer %d: batch %d of the last five was stored twice", pid, i)
+			require.Equal(t, b.base, a.BaseOffset)
+		}
 	}
 }
 
@@ -276,7 +284,7 @@ func TestModel(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 3)), mem: disk.NewCrashable(seed), clock: clock{startMs},
-				m: model{seqs: map[int64][]sent{}}}
+				m: model{seqs: map[int64][]sent{}, marked: map[int64]int64{}}}
 			defer func() {
 				if t.Failed() {
 					for _, line := range s.trace {
