@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,7 +18,14 @@ import (
 // everyOp calls before ahead of each change of the file system.
 type everyOp struct {
 	disk.FS
-	before func()
+	mu   sync.Mutex // the flusher runs beside
+	tell func()
+}
+
+func (e *everyOp) before() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tell()
 }
 
 func (e *everyOp) Rename(a, b string) error  { e.before(); return e.FS.Rename(a, b) }
@@ -130,9 +138,10 @@ func (w *world) snapshots(into *[]*disk.Crashable) {
 // eachMoment runs fn and then tells what would be there had the power failed at any moment of it.
 func (w *world) eachMoment(fn func(), tell func(w *world)) {
 	var moments []*disk.Crashable
-	w.spy.FS = &everyOp{w.mem, func() { w.snapshots(&moments) }}
+	ops := &everyOp{FS: w.mem, tell: func() { w.snapshots(&moments) }}
+	w.spy.FS = ops
 	fn()
-	w.snapshots(&moments)
+	ops.before()
 	w.d.flusher.Close()
 	for _, mem := range moments {
 		w.mem = mem

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,11 +21,20 @@ import (
 // tripFS runs trip ahead of the n-th change of the file system from now.
 type tripFS struct {
 	disk.FS
+	mu   sync.Mutex // the flusher runs beside
 	left int
 	trip func()
 }
 
+func (f *tripFS) set(left int, trip func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left, f.trip = left, trip
+}
+
 func (f *tripFS) count() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.left--; f.left == 0 {
 		f.trip()
 	}
@@ -196,7 +206,7 @@ func (s *sim) clean(crash bool) {
 	var left *disk.Crashable
 	acked := int64(0)
 	if crash {
-		s.fs.left, s.fs.trip = 1+s.rng.IntN(60), func() { left, acked = s.mem.CrashTorn(), s.l.Stable() }
+		s.fs.set(1+s.rng.IntN(60), func() { left, acked = s.mem.CrashTorn(), s.l.Stable() })
 	}
 	for _, e := range s.m.written {
 		if _, ok := s.m.marked[e.offset]; e.value == nil && !ok {
@@ -206,7 +216,7 @@ func (s *sim) clean(crash bool) {
 	cleaned, err := s.c.Round(context.Background())
 	require.NoError(s.t, err)
 	s.note("cleaned %t up to %d of %d", cleaned, s.c.Clean(part(0)), s.l.End())
-	s.fs.left = 0
+	s.fs.set(0, nil)
 	s.check()
 	if left != nil {
 		s.note("but the power had failed")
