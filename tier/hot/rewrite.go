@@ -149,7 +149,12 @@ func (r *Rewrite) Commit() (freed int64, err error) {
 		r.Abort()
 		return 0, l.writeFailed(err)
 	}
-	if err := r.disown(); err != nil {
+	err = r.disown()
+	if err == nil {
+		err = l.dir.fs.Rename(r.new.file.path(), r.swapName())
+	}
+	if err != nil {
+		r.settle()
 		r.Abort()
 		return 0, l.writeFailed(err)
 	}
@@ -239,27 +244,29 @@ func (r *Rewrite) disown() error {
 	l.mu.Lock()
 	l.replacing = r.old[0]
 	l.mu.Unlock()
-	err := l.dir.saveState()
-	if err != nil {
-		l.mu.Lock()
-		l.replacing = nil
-		l.mu.Unlock()
-	}
-	return err
+	return l.dir.saveState()
 }
 
-// swap renames the files in the order that Rewrite describes.
+// settle lets the state file vouch for all segments again.
+func (r *Rewrite) settle() {
+	r.l.mu.Lock()
+	r.l.replacing = nil
+	r.l.mu.Unlock()
+	r.l.dir.moved.Store(true) // what it says now is less
+}
+
+// swapName is what the new segment's file is called while it takes the place of the old ones.
+func (r *Rewrite) swapName() string {
+	return filepath.Join(r.l.folder(), fileName(r.new.base, logSuffix+swapSuffix))
+}
+
+// swap renames the files in the order that Rewrite describes; the first step is done.
 func (r *Rewrite) swap() error {
 	l, d, s := r.l, r.l.dir, r.new
-	cleaned := s.file.path()
-	swap := strings.TrimSuffix(cleaned, cleanedSuffix) + swapSuffix
-	if err := d.fs.Rename(cleaned, swap); err != nil {
-		return err
-	}
 	if err := d.fs.SyncDir(l.folder()); err != nil {
 		return err
 	}
-	from := [3]string{swap, s.idx.file.path(), s.tidx.file.path()}
+	from := [3]string{r.swapName(), s.idx.file.path(), s.tidx.file.path()}
 	for _, f := range s.files() {
 		h, err := f.acquire(false) // it is open already, and stays so: nothing else has that name yet
 		if err != nil {
@@ -291,10 +298,7 @@ func (r *Rewrite) swap() error {
 	for _, f := range s.files() {
 		f.dirty.Store(false)
 	}
-	l.mu.Lock()
-	l.replacing = nil
-	l.mu.Unlock()
-	d.moved.Store(true) // the state file says nothing of the new segment
+	r.settle()
 	return nil
 }
 

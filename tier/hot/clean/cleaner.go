@@ -149,15 +149,12 @@ func (c *Cleaner) Round(ctx context.Context) (cleaned bool, err error) {
 func (c *Cleaner) pick() *job {
 	now := c.o.Now().UnixMilli()
 	c.forget()
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var jobs []*job
 	var plans []Plan
-	c.ratio, c.delay = 0, 0
 	for _, l := range c.o.Dir.Logs() {
 		p := l.Partition()
 		policy, ok := c.o.Policy(p)
-		if !ok || !policy.Compact || c.busy[l] || c.aside[p] != nil {
+		if !ok || !policy.Compact || c.taken(l) {
 			continue
 		}
 		in := Input{Segments: l.Segments(), LogStart: l.LogStart(), End: l.End(), Clean: c.marks.get(p), Policy: policy, Now: now}
@@ -175,16 +172,38 @@ func (c *Cleaner) pick() *job {
 				"partition", p, "checkpoint", in.Clean, "start", in.LogStart, "end", in.End)
 			c.marks.set(p, plan.FirstDirty)
 		}
-		c.ratio, c.delay = max(c.ratio, plan.Ratio()), max(c.delay, plan.Overdue)
 		jobs = append(jobs, &job{log: l, plan: plan, policy: policy, now: now})
 		plans = append(plans, plan)
 	}
-	i := Dirtiest(plans)
-	if i < 0 {
-		return nil
+	return c.take(jobs, plans)
+}
+
+// taken reports whether the log is not to be picked: somebody cleans it, or it was set aside.
+func (c *Cleaner) taken(l *hot.Log) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.busy[l] || c.aside[l.Partition()] != nil
+}
+
+// take returns the dirtiest of the jobs that nobody took meanwhile.
+func (c *Cleaner) take(jobs []*job, plans []Plan) *job {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ratio, c.delay = 0, 0
+	for _, p := range plans {
+		c.ratio, c.delay = max(c.ratio, p.Ratio()), max(c.delay, p.Overdue)
 	}
-	c.busy[jobs[i].log] = true
-	return jobs[i]
+	for {
+		i := Dirtiest(plans)
+		if i < 0 {
+			return nil
+		}
+		if j := jobs[i]; !c.busy[j.log] {
+			c.busy[j.log] = true
+			return j
+		}
+		plans[i].Due = false
+	}
 }
 
 // firstTimestamps reads what the plan needs of segments that may be overdue.
@@ -208,15 +227,17 @@ func firstTimestamps(l *hot.Log, in *Input) error {
 // done notes how the cleaning of a log ended, and returns what is to be told of it.
 func (c *Cleaner) done(ctx context.Context, j *job, r *result, err error) error {
 	p := j.log.Partition()
+	defer func() {
+		c.mu.Lock()
+		delete(c.busy, j.log)
+		c.mu.Unlock()
+	}()
 	if err == nil {
 		c.marks.set(p, r.to)
 		if err = c.marks.save(); err == nil {
 			err = c.o.Dir.SaveState()
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.busy, j.log)
 	switch {
 	case err == nil:
 		if r.keyless > 0 {
@@ -233,9 +254,11 @@ func (c *Cleaner) done(ctx context.Context, j *job, r *result, err error) error 
 	return err
 }
 
-// fail sets a partition aside. The caller holds mu.
+// fail sets a partition aside.
 func (c *Cleaner) fail(p topic.Partition, err error) {
+	c.mu.Lock()
 	c.aside[p] = err
+	c.mu.Unlock()
 	c.o.Logger.Error("a log cannot be cleaned and is set aside until the next start: it will only grow", "partition", p, "error", err)
 }
 
