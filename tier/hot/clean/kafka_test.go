@@ -104,7 +104,7 @@ func traffic(t *testing.T, l *hot.Log, rng *rand.Rand, batches int) {
 // package comment says: the last batch of a segment stays, without records.
 func TestAsKafka(t *testing.T) {
 	libs := kafkaLibs(t)
-	seeds := uint64(6)
+	seeds := uint64(4)
 	if testing.Short() {
 		seeds = 1
 	}
@@ -156,14 +156,17 @@ func TestAsKafka(t *testing.T) {
 			for i := range int64(4) {
 				round(0, active, now+(i+1)*(retention+200))
 			}
-			args := append([]string{"-Xmx512m", "-cp", libs + "/*", "testdata/Clean.java", theirs, "4000",
-				fmt.Sprint(retention), fmt.Sprint(buffer)}, rounds...)
-			cmd := exec.Command("java", args...)
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			require.NoError(t, err, stderr.String())
-			parts := strings.Split(string(out), "round ")[1:]
+			kafka := func(folder string, rounds []string) []string {
+				args := append([]string{"-Xmx512m", "-cp", libs + "/*", "testdata/Clean.java", folder, "4000",
+					fmt.Sprint(retention), fmt.Sprint(buffer)}, rounds...)
+				cmd := exec.Command("java", args...)
+				var stderr strings.Builder
+				cmd.Stderr = &stderr
+				out, err := cmd.Output()
+				require.NoError(t, err, stderr.String())
+				return strings.Split(string(out), "round ")[1:]
+			}
+			parts := kafka(theirs, rounds)
 			require.Len(t, parts, len(rounds))
 			left := 0
 			for i, p := range parts {
@@ -172,6 +175,12 @@ func TestAsKafka(t *testing.T) {
 			}
 			require.Less(t, left, len(ours[0]), "nothing was cleaned")
 			require.NoError(t, d.Close())
+			if seed > 0 {
+				return
+			}
+			// Kafka can read what we left, and finds nothing to clean in it but the ends of segments.
+			again := kafka(l.Folder(), rounds[len(rounds)-1:])
+			require.Equal(t, strings.Split(parts[len(parts)-1], "\n")[1:], strings.Split(again[0], "\n")[1:])
 		})
 	}
 }
