@@ -13,7 +13,7 @@ type Thinning struct {
 	// KeepEmpty leaves the header of a batch that lost all its records: it still says where the batch ended, and its
 	// producer's last sequence.
 	KeepEmpty bool
-	// Anonymous makes such a header say nothing of a producer or a transaction: it only marks an end.
+	// Anonymous makes such a header say nothing of a producer, a transaction or a time: it only marks an end.
 	Anonymous bool
 	// Horizon, if not NoTimestamp, becomes the delete horizon (ms) of a batch that has none and in which a tombstone
 	// (a null value) stays, or in any case with Mark.
@@ -181,7 +181,8 @@ func appendEmpty(dst []byte, h Header, anonymous bool) []byte {
 	h.Attributes &^= attrCodec | attrDeleteHorizon
 	h.BaseTimestamp, h.Count = NoTimestamp, 0
 	if anonymous {
-		h.Attributes &^= attrTransactional | attrControl
+		h.Attributes &^= attrTransactional | attrControl | attrLogAppendTime
+		h.MaxTimestamp = NoTimestamp // or a lookup by time would find a batch without records
 		h.ProducerID, h.ProducerEpoch, h.BaseSequence = -1, -1, -1
 	}
 	seal(dst[at:], h)
