@@ -305,6 +305,7 @@ func (n *Node) startPartitions(context.Context) error {
 	}
 	n.onStop("partitions", func(context.Context) error { n.partitions.Close(); return nil })
 	n.onStop("uploads", func(ctx context.Context) error { return n.uploads.Close(ctx, false) })
+	n.startCleaner()
 	return nil
 }
 

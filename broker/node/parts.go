@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/clean"
+	"github.com/firnlog/firn/tier/topic"
 )
 
 // room tells the cache whether its disk may take so many bytes more without touching the reserve.
@@ -43,6 +46,26 @@ func (n *Node) startGroups() *coord.Groups {
 // TopicSettings says what a topic's configs mean on this broker.
 func (n *Node) TopicSettings() func(t *metadata.Topic) *partition.Settings {
 	return partition.SettingsOf(n.settings.topics, n.log)
+}
+
+// startCleaner begins to compact the logs of topics that ask for it, internal ones included.
+func (n *Node) startCleaner() {
+	c := clean.New(clean.Options{Dir: n.dir, Policy: n.cleanPolicy, Logger: n.log, Registerer: n.registry})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Run(ctx)
+	}()
+	n.onStop("cleaner", func(context.Context) error { cancel(); <-done; return nil })
+}
+
+func (n *Node) cleanPolicy(p topic.Partition) (clean.Policy, bool) {
+	hot, err := n.partitions.ByID(p.ID, p.Index)
+	if err != nil {
+		return clean.Policy{}, false
+	}
+	return hot.Settings().Clean, true
 }
 
 // drawID draws a random name for a data folder or one life of the process.

@@ -6,6 +6,7 @@ import (
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/hot/clean"
 	"github.com/firnlog/firn/tier/hot/epoch"
 	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/ledger"
@@ -113,6 +114,7 @@ type Uploads interface {
 type Settings struct {
 	Log       hot.Config
 	Upload    upload.Config
+	Clean     clean.Policy
 	Remote    bool // remote.storage.enable
 	MinISR    int
 	Compacted bool // cleanup.policy has compact: records need keys

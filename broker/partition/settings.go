@@ -6,6 +6,7 @@ import (
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/metadata/topicconfig"
 	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/hot/clean"
 	"github.com/firnlog/firn/tier/upload"
 )
 
@@ -48,6 +49,10 @@ func settingsFrom(v topicconfig.Values) *Settings {
 		SegmentBytes: int64(v.RemoteSegmentBytes),
 		MaxLagMs:     v.RemoteUploadMaxLagMs,
 		Compression:  v.RemoteCompression,
+	}
+	s.Clean = clean.Policy{
+		Compact: v.Compact && !v.RemoteStorage, MinDirtyRatio: v.MinCleanableDirtyRatio,
+		MinLagMs: v.MinCompactionLagMs, MaxLagMs: v.MaxCompactionLagMs, DeleteRetentionMs: v.DeleteRetentionMs,
 	}
 	return s
 }

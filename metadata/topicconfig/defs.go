@@ -47,25 +47,29 @@ func (t Type) String() string {
 
 // Config names that code refers to.
 const (
-	CleanupPolicy         = "cleanup.policy"
-	CompressionType       = "compression.type"
-	FlushMessages         = "flush.messages"
-	FlushMs               = "flush.ms"
-	LocalRetentionBytes   = "local.retention.bytes"
-	LocalRetentionMs      = "local.retention.ms"
-	MaxMessageBytes       = "max.message.bytes"
-	MinInsyncReplicas     = "min.insync.replicas"
-	RemoteStorageEnable   = "remote.storage.enable"
-	RemoteCopyDisable     = "remote.log.copy.disable"
-	RemoteDeleteOnDisable = "remote.log.delete.on.disable"
-	RetentionBytes        = "retention.bytes"
-	RetentionMs           = "retention.ms"
-	SegmentBytes          = "segment.bytes"
-	InternalSegmentBytes  = "internal.segment.bytes"
-	RemoteSegmentBytes    = "firn.remote.segment.bytes"
-	RemoteUploadMaxLagMs  = "firn.remote.upload.max.lag.ms"
-	RemoteCompression     = "firn.remote.compression"
-	ValidateRecords       = "firn.validate.records"
+	CleanupPolicy          = "cleanup.policy"
+	CompressionType        = "compression.type"
+	FlushMessages          = "flush.messages"
+	FlushMs                = "flush.ms"
+	LocalRetentionBytes    = "local.retention.bytes"
+	LocalRetentionMs       = "local.retention.ms"
+	MaxMessageBytes        = "max.message.bytes"
+	MinInsyncReplicas      = "min.insync.replicas"
+	RemoteStorageEnable    = "remote.storage.enable"
+	RemoteCopyDisable      = "remote.log.copy.disable"
+	RemoteDeleteOnDisable  = "remote.log.delete.on.disable"
+	RetentionBytes         = "retention.bytes"
+	RetentionMs            = "retention.ms"
+	SegmentBytes           = "segment.bytes"
+	InternalSegmentBytes   = "internal.segment.bytes"
+	DeleteRetentionMs      = "delete.retention.ms"
+	MinCompactionLagMs     = "min.compaction.lag.ms"
+	MaxCompactionLagMs     = "max.compaction.lag.ms"
+	MinCleanableDirtyRatio = "min.cleanable.dirty.ratio"
+	RemoteSegmentBytes     = "firn.remote.segment.bytes"
+	RemoteUploadMaxLagMs   = "firn.remote.upload.max.lag.ms"
+	RemoteCompression      = "firn.remote.compression"
+	ValidateRecords        = "firn.validate.records"
 )
 
 // Def describes one config.
@@ -168,7 +172,7 @@ func retentionDefs() []Def {
 	return []Def{
 		{Name: CleanupPolicy, Type: List, Default: "delete", BrokerKey: "log.cleanup.policy",
 			Allowed: "any of delete, compact, separated by commas, or nothing",
-			Doc:     "What happens to old records: delete drops them by retention.ms and retention.bytes, compact keeps the newest of each key. Empty keeps all. A compacted topic stays on local disk; compaction itself is not there yet.",
+			Doc:     "What happens to old records: delete drops them by retention.ms and retention.bytes, compact keeps the newest of each key. Empty keeps all. A compacted topic stays on local disk.",
 			check:   func(v value) bool { return subset(v.list, "delete", "compact") }},
 		kafka("604800000", integer(Long, RetentionMs, "-1", -1, math.MaxInt64, "log.retention.ms",
 			"Age in ms after which records may be dropped, wherever they lie; -1 keeps them for ever.")),
@@ -209,17 +213,16 @@ func messageDefs() []Def {
 }
 
 func compactionDefs() []Def {
-	const why = "compaction is not there yet."
 	return []Def{
-		noEffect(why, integer(Long, "delete.retention.ms", "86400000", 0, math.MaxInt64, "log.cleaner.delete.retention.ms",
-			"How long in ms a compacted topic keeps the marker of a deleted key.")),
-		noEffect(why, integer(Long, "min.compaction.lag.ms", "0", 0, math.MaxInt64, "log.cleaner.min.compaction.lag.ms",
-			"Age in ms below which a record is not compacted.")),
-		noEffect(why, integer(Long, "max.compaction.lag.ms", maxLong, 1, math.MaxInt64, "log.cleaner.max.compaction.lag.ms",
-			"Age in ms by which a record is compacted at the latest.")),
-		noEffect(why, Def{Name: "min.cleanable.dirty.ratio", Type: Double, Default: "0.5", BrokerKey: "log.cleaner.min.cleanable.ratio",
+		integer(Long, DeleteRetentionMs, "86400000", 0, math.MaxInt64, "log.cleaner.delete.retention.ms",
+			"How long in ms a compacted topic keeps the marker of a deleted key after the cleaner first met it."),
+		integer(Long, MinCompactionLagMs, "0", 0, math.MaxInt64, "log.cleaner.min.compaction.lag.ms",
+			"Age in ms below which a record is not compacted."),
+		integer(Long, MaxCompactionLagMs, maxLong, 1, math.MaxInt64, "log.cleaner.max.compaction.lag.ms",
+			"Age in ms by which a record is compacted at the latest; a compacted topic's segments are closed by then."),
+		{Name: MinCleanableDirtyRatio, Type: Double, Default: "0.5", BrokerKey: "log.cleaner.min.cleanable.ratio",
 			Allowed: "0 to 1", Doc: "Share of a log that must be uncompacted before it is compacted again.",
-			check: func(v value) bool { return v.real >= 0 && v.real <= 1 }}),
+			check: func(v value) bool { return v.real >= 0 && v.real <= 1 }},
 	}
 }
 

@@ -11,8 +11,14 @@ type Values struct {
 	Delete  bool // cleanup.policy has delete; with neither, nothing is ever dropped
 	Compact bool
 
+	// What the log cleaner goes by when Compact is set.
+	MinCleanableDirtyRatio float64
+	MinCompactionLagMs     int64
+	MaxCompactionLagMs     int64
+	DeleteRetentionMs      int64
+
 	SegmentBytes       int32
-	SegmentMs          int64
+	SegmentMs          int64 // with Compact no more than MaxCompactionLagMs: the active segment is not cleaned
 	SegmentJitterMs    int64
 	SegmentIndexBytes  int32
 	IndexIntervalBytes int32
@@ -107,6 +113,8 @@ func (r *resolver) all() Values {
 	policy := r.value(CleanupPolicy).list
 	return Values{
 		Delete: slices.Contains(policy, "delete"), Compact: slices.Contains(policy, "compact"),
+		MinCleanableDirtyRatio: r.value(MinCleanableDirtyRatio).real, MinCompactionLagMs: r.long(MinCompactionLagMs),
+		MaxCompactionLagMs: r.long(MaxCompactionLagMs), DeleteRetentionMs: r.long(DeleteRetentionMs),
 		SegmentBytes: r.int(SegmentBytes), SegmentMs: r.long("segment.ms"), SegmentJitterMs: r.long("segment.jitter.ms"),
 		SegmentIndexBytes: r.int("segment.index.bytes"), IndexIntervalBytes: r.int("index.interval.bytes"),
 		FlushMessages: r.long(FlushMessages), FlushMs: r.long(FlushMs),
@@ -126,9 +134,9 @@ func (r *resolver) all() Values {
 // check refuses values that rule each other out. Local retention is held against retention only where it was
 // set: the default of 24 hours simply gives way to a shorter retention.
 func (v Values) check(set map[string]string) error {
-	minLag, maxLag := longOf(set, "min.compaction.lag.ms"), longOf(set, "max.compaction.lag.ms")
+	minLag, maxLag := longOf(set, MinCompactionLagMs), longOf(set, MaxCompactionLagMs)
 	if minLag > maxLag {
-		return invalid("min.compaction.lag.ms", "min.compaction.lag.ms (%d) must not be greater than max.compaction.lag.ms (%d)", minLag, maxLag)
+		return invalid(MinCompactionLagMs, "min.compaction.lag.ms (%d) must not be greater than max.compaction.lag.ms (%d)", minLag, maxLag)
 	}
 	if !v.RemoteStorage {
 		return nil
@@ -158,6 +166,9 @@ func (v Values) check(set map[string]string) error {
 
 // settle works out what the retention configs mean together.
 func (v *Values) settle(set map[string]string) {
+	if v.Compact {
+		v.SegmentMs = min(v.SegmentMs, v.MaxCompactionLagMs)
+	}
 	v.RetentionBytes = max(v.RetentionBytes, -1)
 	if !v.Delete {
 		v.RetentionMs, v.RetentionBytes = -1, -1

@@ -85,6 +85,8 @@ func (d *Dir) closeLogs(logs []*Log) error {
 // rest makes everything of the log durable, so that it can be opened without a look at it. Nothing can be appended
 // any more.
 func (l *Log) rest() error {
+	l.trimMu.Lock() // a swap or trim that is under way ends before
+	defer l.trimMu.Unlock()
 	return l.exclusive(func() error {
 		s := l.active()
 		if err := s.finish(); err != nil {

@@ -390,6 +390,10 @@ var stories = []struct {
 			}
 		}
 	}},
+	{"I-01 I-17 a rewrite leaves the old segments or the new one", tellRewrite},
+	{"I-01 a rewrite that was cut off in its recovery", tellRewriteRecovery},
+	{"I-01 a rewrite before a clean stop", tellRewriteStop},
+	{"I-05 producers outlive the rewrite of their batches", tellRewriteProducers},
 }
 
 // begins cuts the power, with a disk that had written this or that, and looks at a log that begins at start and ends at

@@ -28,6 +28,8 @@ var (
 	ErrInvalidBatch = errors.New("record batch is invalid")
 	// ErrDuplicateSequence: of several batches in one append, one is stored already.
 	ErrDuplicateSequence = errors.New("sequence is a duplicate of a stored batch")
+	// ErrChanged: the segments that were to be replaced are not those of the log any more.
+	ErrChanged = errors.New("segments of the log changed meanwhile")
 	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
 	// position.
 	ErrCorruptLog = errors.New("log segment is corrupt")

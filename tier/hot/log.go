@@ -51,10 +51,11 @@ type Log struct {
 	next      int64     // offset of the next append: end plus what is queued
 	plan      plan      // what the active segment will look like once the queue is written
 	producers producer.State
-	loaded    bool  // producers holds the state
-	point     point // as of the last write
-	durable   point // as of the last flush
-	dirtyFrom int64 // ms: the oldest unflushed write, 0 if there is none
+	loaded    bool     // producers holds the state
+	point     point    // as of the last write
+	durable   point    // as of the last flush
+	dirtyFrom int64    // ms: the oldest unflushed write, 0 if there is none
+	replacing *segment // being replaced, with those after it: the state file does not vouch for them
 }
 
 // point is a place in the log up to which everything is known: recovery can begin there.
@@ -159,6 +160,7 @@ type SegmentInfo struct {
 	Base, Next   int64 // first offset, and the one after the last
 	Bytes        int64 // of the .log file
 	IndexBytes   int64 // of both index files
+	TimeIndex    int64 // of IndexBytes, those of the .timeindex
 	MaxTimestamp int64 // greatest record timestamp in ms, -1 if there is none
 	Modified     int64 // ms: when it was last appended to
 }
@@ -170,7 +172,7 @@ func (l *Log) Segments() []SegmentInfo {
 	for i, s := range segs {
 		t := s.now()
 		out[i] = SegmentInfo{Base: s.base, Next: t.next, Bytes: t.size, IndexBytes: s.idx.bytes() + s.tidx.bytes(),
-			MaxTimestamp: t.maxTime, Modified: t.modified}
+			TimeIndex: s.tidx.bytes(), MaxTimestamp: t.maxTime, Modified: t.modified}
 	}
 	return out
 }

@@ -260,6 +260,8 @@ func (d *Dir) Remove(p topic.Partition) error {
 
 // drop closes a log whose folder is about to go, without flushing it. Appends that wait fail with ErrClosed.
 func (d *Dir) drop(l *Log) {
+	l.trimMu.Lock() // a swap or trim that is under way ends before
+	defer l.trimMu.Unlock()
 	_ = l.exclusive(func() error { return nil }) // what is being written may finish
 	l.close(ErrClosed)
 	d.mu.Lock()

@@ -11,9 +11,13 @@ import (
 // also if they are trimmed meanwhile.
 type Data struct {
 	Regions []disk.Region
-	First   int64 // base offset of the first batch, which may be below the offset that was asked for
-	Next    int64 // offset after the last batch: where the next read begins; the asked offset if there is no batch
-	Bytes   int   // length of all regions
+	// First is the base offset of the first batch, which may be below the offset that was asked for. At the beginning of a
+	// segment that was cleaned it may lie in the gap before the first batch.
+	First int64
+	// Next is where the next read begins: what lies between the last batch and it, a cleaner removed. If there is no batch
+	// it is the asked offset, or the end of the gap that this lies in (I-17).
+	Next  int64
+	Bytes int // length of all regions
 
 	pins []*handle
 	one  [1]disk.Region // most reads stay in one segment
@@ -112,6 +116,9 @@ func (d *Data) add(s *segment, limit, room int64, atLeastOne bool) (more bool, e
 		}
 	}
 	if end <= from {
+		if d.Bytes == 0 { // the offset may lie in a gap
+			d.Next = max(d.Next, min(next, limit))
+		}
 		return whole, nil
 	}
 	h, err := s.file.acquire(false)
@@ -124,7 +131,7 @@ func (d *Data) add(s *segment, limit, room int64, atLeastOne bool) (more bool, e
 	d.pins = append(d.pins, h)
 	d.Regions = append(d.Regions, disk.Region{File: h.File, Position: from, Length: end - from})
 	d.Bytes += int(end - from)
-	d.Next = next
+	d.Next = min(next, limit) // a cleaned batch may be missing there
 	s.log.hints.put(s, next, end)
 	return whole, nil
 }

@@ -132,6 +132,13 @@ func (r *recovery) list() ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	if found, err := r.completeSwaps(entries); err != nil {
+		return nil, err
+	} else if found {
+		if entries, err = l.dir.fs.ReadDir(l.folder()); err != nil {
+			return nil, err
+		}
+	}
 	var bases []int64
 	for _, e := range entries {
 		name := e.Name()

@@ -76,6 +76,9 @@ func (l *Log) state() *logState {
 	if first := l.segments()[0]; at.base < first.base { // trimmed: what follows was flushed, too, but is read again
 		at = startOf(first)
 	}
+	if s := l.replacing; s != nil && at.base >= s.base {
+		at = startOf(s)
+	}
 	st := &logState{Topic: l.part.Topic, Index: l.part.Index, ID: l.part.ID, Epochs: l.epochs.Load().Entries(),
 		SinceIndex: at.sinceIndex, FirstTime: at.firstTime, TimeAdded: at.timeAdded, Start: l.logStart.Load()}
 	for _, s := range l.segments() {

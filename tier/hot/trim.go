@@ -192,6 +192,11 @@ func (l *Log) truncate(offset int64) error {
 	if err != nil {
 		return err
 	}
+	if end > offset { // a cleaner removed what was there: the log ends where a batch does
+		if end, err = s.endBefore(pos, offset); err != nil {
+			return err
+		}
+	}
 	// First the state file must not vouch for what will be replaced.
 	l.mu.Lock()
 	l.durable = startOf(s)
@@ -221,6 +226,16 @@ func (l *Log) truncate(offset int64) error {
 		return err
 	}
 	return l.loadProducersLocked()
+}
+
+// endBefore returns the offset after the last batch before position pos, where the first that ends above offset begins.
+func (s *segment) endBefore(pos, offset int64) (int64, error) {
+	end := s.base
+	err := s.scan(s.floorOffset(offset), pos, func(sc *scanner) bool {
+		end = sc.h.NextOffset()
+		return true
+	})
+	return end, err
 }
 
 // cutTo makes the segment end at a position where a batch does, durably, and builds its indexes again.
