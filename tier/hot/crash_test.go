@@ -372,7 +372,12 @@ var stories = []struct {
 		want := w.put(l, 3)
 		// The power is cut at each moment of the reset in turn.
 		var at []*disk.Crashable
-		hook := &hookFS{FS: w.spy.FS, before: func() { at = append(at, w.mem.Crash(), w.mem.CrashTorn()) }}
+		hook := &hookFS{FS: w.spy.FS, before: func() {
+			at = append(at, w.mem.Crash())
+			for range 5 {
+				at = append(at, w.mem.CrashTorn())
+			}
+		}}
 		w.spy.FS = hook
 		must(l.Reset(1000, nil, nil))
 		for i, mem := range at {
