@@ -470,8 +470,9 @@ func TestEverySyncIsNeeded(t *testing.T) {
 		t.Run(site, func(t *testing.T) {
 			var noticed []string
 			reached := false
-			for _, s := range stories {
-				for seed := range uint64(3) {
+			// What a torn disk keeps is chance: some seed shows it.
+			for seed := uint64(0); seed < 50 && len(noticed) == 0; seed++ {
+				for _, s := range stories {
 					var w *world
 					err := attempt(func() {
 						w = newWorld(seed, site)
@@ -480,7 +481,6 @@ func TestEverySyncIsNeeded(t *testing.T) {
 					reached = reached || w == nil || w.spy.seen[site] > 0
 					if err != nil {
 						noticed = append(noticed, s.name+": "+err.Error())
-						break
 					}
 				}
 			}
