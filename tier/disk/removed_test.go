@@ -241,7 +241,7 @@ func runWithout(t *testing.T, s *site, tests [2]string) (output string, failed b
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("it does not compile without %v: %v\n%s", s, err, out)
 	}
-	run := exec.Command(binary, "-test.run", "^("+tests[1]+")$", "-test.timeout", "1m")
+	run := exec.Command(binary, "-test.run", "^("+tests[1]+")$", "-test.timeout", "30s")
 	run.Dir = pkg
 	out, err := run.CombinedOutput()
 	return string(out), err != nil

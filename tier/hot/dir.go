@@ -211,7 +211,8 @@ func (d *Dir) start() error {
 		return err
 	}
 	// From here on a start that finds the clean marker would be wrong: it goes before anything is changed.
-	if err := disk.WriteFileSync(d.fs, filepath.Join(d.root, dirtyFile), []byte(boot+"\n")); err != nil {
+	// The marker's content need not survive a power cut: after one, no other content is the new boot's id either.
+	if err := writeFile(d.fs, filepath.Join(d.root, dirtyFile), []byte(boot+"\n")); err != nil {
 		return err
 	}
 	if err := d.fs.Remove(filepath.Join(d.root, cleanFile)); err == nil {
