@@ -24,7 +24,8 @@ func TestCompactedTopic(t *testing.T) {
 	b := harness.Start(t, harness.Options{})
 	b.MustRun("", "topic", "create", "latest", "-p", "1", "-c", "cleanup.policy=compact", "-c", "segment.bytes=1048576",
 		"-c", "min.cleanable.dirty.ratio=0.01")
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.DefaultProduceTopic("latest"), kgo.ProducerBatchMaxBytes(64<<10))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.DefaultProduceTopic("latest"), kgo.ProducerBatchMaxBytes(64<<10),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
 	require.NoError(t, err)
 	defer cl.Close()
 	want := map[string]string{}

@@ -22,6 +22,13 @@ func newLogs(to *slog.Logger) (*zap.Logger, *logs) {
 	return zap.New(l), l
 }
 
+// earlyNoise are complaints that a new member may make before its first snapshot of the raft term is in its database; it
+// finds the version at its next look.
+var earlyNoise = map[string]bool{
+	"Failed to detect schema version":  true,
+	"failed to update storage version": true,
+}
+
 // Enabled implements zapcore.Core.
 func (l *logs) Enabled(lv zapcore.Level) bool { return lv >= zapcore.WarnLevel }
 
@@ -46,6 +53,7 @@ func (l *logs) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	switch {
 	case e.Level >= zapcore.DPanicLevel:
 		lv = slog.LevelError // zap ends the process after this message
+	case earlyNoise[e.Message]: // told at debug level only
 	case l.ready.Load() && e.Level >= zapcore.ErrorLevel:
 		lv = slog.LevelError
 	case l.ready.Load():
