@@ -62,10 +62,10 @@ func javaHash(s string) int32 {
 	for _, r := range s {
 		if r > 0xffff {
 			hi, lo := utf16.EncodeRune(r)
-			h = 31*h + int32(hi)
+			h = 31*h + hi
 			r = lo
 		}
-		h = 31*h + int32(r)
+		h = 31*h + r
 	}
 	return h
 }

@@ -61,7 +61,7 @@ func parseSettings(given map[string]string) (settings, error) {
 func (s *settings) set(key, value string) error {
 	var err error
 	ok := true
-	allowed := ""
+	var allowed string
 	switch key {
 	case autoCreateTopics:
 		allowed = "true or false"

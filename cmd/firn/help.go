@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -93,8 +94,8 @@ var (
 
 // complaint says what is wrong with the arguments, and where help is.
 func complaint(err error) error {
-	wrong, ok := err.(*kong.ParseError)
-	if !ok {
+	var wrong *kong.ParseError
+	if !errors.As(err, &wrong) {
 		return err
 	}
 	at := "firn"

@@ -13,7 +13,7 @@ func ExplainRetention(in RetentionInput, offset int64) string {
 	below := ""
 	for i, s := range in.Segments {
 		due, not := segmentDue(&in, s, total, age, size)
-		stays := ""
+		var stays string
 		switch active := i == len(in.Segments)-1; {
 		case due == "":
 			stays = not

@@ -3,6 +3,7 @@ package clean
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -214,7 +215,7 @@ func TestEveryOperationMayFail(t *testing.T) {
 			c := r.cleaner(nil)
 			at := f.Count("")
 			f.SetHook(func(c disk.Call) disk.Fault {
-				if c.Total == at+n && (cause == syscall.EIO || c.Op == disk.OpWrite || c.Op == disk.OpOpen) {
+				if c.Total == at+n && (errors.Is(cause, syscall.EIO) || c.Op == disk.OpWrite || c.Op == disk.OpOpen) {
 					return disk.Fault{Err: cause, Short: 3}
 				}
 				return disk.Fault{}
@@ -233,7 +234,7 @@ func TestEveryOperationMayFail(t *testing.T) {
 			}
 			want := newest(l)
 			require.Len(t, want, 5)
-			if cause == syscall.ENOSPC && r.d.Offline() == nil && len(c.Uncleanable()) == 0 {
+			if errors.Is(cause, syscall.ENOSPC) && r.d.Offline() == nil && len(c.Uncleanable()) == 0 {
 				_, err = c.Round(context.Background())
 				require.NoError(t, err, "operation %d", n)
 				require.Equal(t, want, newest(l))
