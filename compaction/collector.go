@@ -208,6 +208,12 @@ func (c *Collector) round(ctx context.Context) error {
 		}
 	}
 	var errs []error
+	// The listing comes first: it may find that the bucket is ahead of the metadata, and then no log start may move.
+	if c.Distrust() == "" {
+		if err := c.list(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, t := range c.o.Meta.Image().Topics() {
 		for i := range t.Partitions {
 			if ctx.Err() != nil {
@@ -218,7 +224,7 @@ func (c *Collector) round(ctx context.Context) error {
 			}
 		}
 	}
-	for _, step := range []func(context.Context) error{c.deleteWaiting, c.dropTopics, c.list, c.mark} {
+	for _, step := range []func(context.Context) error{c.deleteWaiting, c.dropTopics, c.mark} {
 		if c.Distrust() != "" {
 			break
 		}
@@ -263,7 +269,7 @@ func (c *Collector) tend(ctx context.Context, t *metadata.Topic, p topic.Partiti
 	l := c.o.Meta.CachedLedger(p)
 	wrap := func(what string, err error) error { return fmt.Errorf("%s of %s: %w", what, p, err) }
 	var err error
-	if c.Distrust() == "" { // moving a log start deletes, too
+	if c.Distrust() == "" && !c.nextList.IsZero() { // moving a log start deletes, too: not before one look at the bucket
 		if l, err = c.retainHot(ctx, t, p, l); err != nil {
 			return wrap("retention", err)
 		}

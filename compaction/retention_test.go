@@ -98,3 +98,20 @@ func TestNotes(t *testing.T) {
 	require.Error(t, c.Round(ctx))
 	require.True(t, strings.HasPrefix(c.Notes(q)[0], "The last round of tending the archive failed: "))
 }
+
+// TestListingComesBeforeRetention (I-35): what only a listing shows is seen before the first log start moves.
+func TestListingComesBeforeRetention(t *testing.T) {
+	w := newWorld(t)
+	w.opts.Policy = func(*metadata.Topic) compaction.Policy {
+		return compaction.Policy{Remote: true, RetentionMs: 1, RetentionBytes: -1}
+	}
+	p := w.topic("ahead")
+	w.segment(p, 5)
+	w.owner(w.layout().Generation)
+	w.put(w.layout().SegmentKey(p.ID, 0, 6, 0), "x")
+	w.clock.advance(time.Hour)
+	c := w.collector()
+	w.round(c)
+	require.Contains(t, c.Distrust(), "begins at offset 6")
+	require.Zero(t, w.meta.CachedLedger(p).Start)
+}
