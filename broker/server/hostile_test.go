@@ -201,11 +201,16 @@ func TestWriteTimeout(t *testing.T) {
 // I-32: requests in memory are bounded over all connections: what does not fit waits, in order, and goes on when an
 // answer makes room. A frame beyond the whole budget passes alone.
 func TestMemoryBound(t *testing.T) {
-	p := parked{make(chan *wire.Reply, 10)}
+	type held struct {
+		id    int32
+		reply *wire.Reply
+	}
+	ch := make(chan held, 10)
+	p := HandlerFunc(func(_ context.Context, req *wire.Request, reply *wire.Reply) { ch <- held{req.CorrelationID, reply} })
 	const text = 20 << 10
 	simulated(t, p, Limits{MemoryBytes: 50 << 10}, func(t *testing.T, s *Server, l *pipeListener) {
 		big := string(make([]byte, text))
-		var replies []*wire.Reply
+		var replies []held // in the order in which the requests came to fit, which need not be that of the clients
 		var clients []client
 		for i := range int32(5) {
 			c := l.dial(t)
@@ -213,19 +218,20 @@ func TestMemoryBound(t *testing.T) {
 			clients = append(clients, c)
 			synctest.Wait()
 		}
-		for len(p.ch) > 0 {
-			replies = append(replies, <-p.ch)
+		for len(ch) > 0 {
+			replies = append(replies, <-ch)
 		}
 		// Two fit; the third may go beyond the limit, alone.
 		if len(replies) != 3 {
 			t.Fatalf("%d requests of 20 KiB are in memory, of 50 KiB allowed", len(replies))
 		}
 		for answered := 0; answered < 5; answered++ {
-			go replies[answered].Bytes(nil)
-			clients[answered].expect(int32(answered), "")
+			r := replies[answered]
+			go r.reply.Bytes(nil)
+			clients[r.id].expect(r.id, "")
 			synctest.Wait()
-			for len(p.ch) > 0 {
-				replies = append(replies, <-p.ch)
+			for len(ch) > 0 {
+				replies = append(replies, <-ch)
 			}
 			if inMemory := len(replies) - answered - 1; inMemory > 3 {
 				t.Errorf("%d requests in memory", inMemory)
