@@ -175,7 +175,7 @@ func (r *Rewrite) Commit() (freed int64, err error) {
 	return freed - r.t.size, nil
 }
 
-// ready says why the new segment cannot take the place of the old ones, and makes sure that these are durable.
+// ready says why the new segment cannot take the place of the old ones, now or ever.
 func (r *Rewrite) ready() error {
 	l := r.l
 	if err := l.changeable(); err != nil {
@@ -189,10 +189,8 @@ func (r *Rewrite) ready() error {
 	if r.t.next != r.end {
 		return fmt.Errorf("%s: the new segment ends at %d, the old ones at %d: %w", l.name, r.t.next, r.end, ErrCorruptLog)
 	}
-	if l.flushed.Load() < r.end {
-		if err := l.Sync(); err != nil {
-			return err
-		}
+	if l.flushed.Load() < r.end { // what is not durable yet is not replaced by what is: the flush that a roll begins comes first
+		return fmt.Errorf("%s: offsets up to %d are not flushed yet: %w", l.name, r.end, ErrChanged)
 	}
 	return nil
 }
