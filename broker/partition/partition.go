@@ -336,7 +336,11 @@ func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appende
 	if acksAll && len(n.state.ISR) < min(n.settings.MinISR, len(n.state.Replicas)) {
 		return Appended{}, kerr.NotEnoughReplicas
 	}
-	if !p.m.space.take(len(batch)) {
+	take := p.m.space.take
+	if metadata.IsInternal(p.id.Topic) {
+		take = p.m.space.takeInternal
+	}
+	if !take(len(batch)) {
 		return Appended{}, fmt.Errorf("%w: free space is below firn.local.disk.reserve", hot.ErrFull)
 	}
 	if err := p.assignEpoch(log, n.state.LeaderEpoch); err != nil {

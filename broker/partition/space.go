@@ -27,6 +27,9 @@ func StatSpace(path string) func() (SpaceInfo, error) {
 // reserveOf is the default of firn.local.disk.reserve: the larger of 512 MiB and 2% of the disk, at most a quarter.
 func reserveOf(total int64) int64 { return min(max(512<<20, total/50), total/4) }
 
+// roomAgain is how much must be free above the reserve, at most, until a disk that was full does not count as full.
+const roomAgain = 64 << 20
+
 // space guards the disk's reserve: produce stops before the disk is full, so that others on the same disk, an etcd in
 // the same process above all, do not meet ENOSPC. Appends take from what was free at the last look; only when
 // that is used up is the disk asked again, so that a busy broker asks seldom and a full one with each append.
@@ -44,25 +47,40 @@ func (s *space) take(n int) bool {
 	return s.look(int64(n))
 }
 
-// look asks the disk.
+// takeInternal is take for what the broker itself writes: it may go into the first half of the reserve, so that consumer
+// groups go on while produce is refused.
+func (s *space) takeInternal(n int) bool {
+	if s.o.Space == nil || s.room.Add(-int64(n)) >= 0 {
+		return true
+	}
+	s.room.Add(int64(n))
+	info, err := s.o.Space()
+	return err != nil || info.Free-s.reserve(info)/2-int64(n) >= 0
+}
+
+func (s *space) reserve(info SpaceInfo) int64 {
+	if s.o.Reserve != 0 {
+		return s.o.Reserve
+	}
+	return reserveOf(info.Total)
+}
+
+// look asks the disk. The disk counts as full from the first refusal until there is room for more than a few batches, so
+// that the state does not change with the size of each.
 func (s *space) look(n int64) bool {
 	info, err := s.o.Space()
 	if err != nil {
 		s.o.Logger.Error("cannot find out how full the disk is", "error", err)
 		return true // the write itself will tell
 	}
-	reserve := s.o.Reserve
-	if reserve == 0 {
-		reserve = reserveOf(info.Total)
-	}
+	reserve := s.reserve(info)
 	room := info.Free - reserve - n
 	s.room.Store(room)
-	if full := room < 0; s.full.Swap(full) != full {
-		if full {
-			s.o.Logger.Warn("the disk is at its reserve: produce is refused until space is free", "free", info.Free, "reserve", reserve)
-		} else {
-			s.o.Logger.Info("the disk has room again: produce is accepted", "free", info.Free, "reserve", reserve)
-		}
+	switch {
+	case room < 0 && !s.full.Swap(true):
+		s.o.Logger.Warn("the disk is at its reserve: produce is refused until space is free", "free", info.Free, "reserve", reserve)
+	case room >= min(reserve/8, roomAgain) && s.full.Swap(false):
+		s.o.Logger.Info("the disk has room again: produce is accepted", "free", info.Free, "reserve", reserve)
 	}
 	return room >= 0
 }

@@ -70,6 +70,7 @@ func diskFull(t *testing.T, size string, args ...string) {
 
 	// Everything acknowledged is there, other clients read on, and metadata can still be changed.
 	require.Equal(t, "before\n", b.MustRun("", "consume", "other", "--from", "earliest", "--to", "latest"))
+	require.Equal(t, "before", readInGroup(t, b.Kafka), "groups go on, too")
 	last, err := raw.Fetch(ctx, "filler", 0, accepted-1, 1)
 	require.NoError(t, err)
 	require.Zero(t, last.ErrorCode)
@@ -87,6 +88,21 @@ func diskFull(t *testing.T, size string, args ...string) {
 		t.Fatal("the broker ended")
 	default:
 	}
+}
+
+// readInGroup reads the first record of "other" as a new consumer group, and commits.
+func readInGroup(t *testing.T, addr string) string {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumerGroup("readers"), kgo.ConsumeTopics("other"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+	require.NoError(t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	fetches := cl.PollRecords(ctx, 1)
+	require.NoError(t, fetches.Err())
+	require.NoError(t, cl.CommitRecords(ctx, fetches.Records()...))
+	return string(fetches.Records()[0].Value)
 }
 
 // oneBatch makes the bytes of a one-record batch by way of the broker: produced and fetched back.

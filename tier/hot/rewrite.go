@@ -389,6 +389,9 @@ func endOfSegment(fsys disk.FS, name string, base int64) (int64, error) {
 	for sc.next() {
 		end = sc.h.NextOffset()
 	}
+	if sc.err == nil && end <= base {
+		return 0, fmt.Errorf("%s holds no batch: what it was to replace is kept: %w", name, ErrCorruptLog)
+	}
 	return end, sc.err
 }
 

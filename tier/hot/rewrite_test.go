@@ -403,3 +403,14 @@ func TestRewriteOfWhatChanged(t *testing.T) {
 	_, err = w.mem.Stat(filepath.Join(l.Folder(), fileName(segs[0].Base, logSuffix+cleanedSuffix)))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
+
+// TestEmptySwapIsNoSegment (I-01): a swap file without a batch replaces nothing.
+func TestEmptySwapIsNoSegment(t *testing.T) {
+	mem := disk.NewCrashable(1)
+	require.NoError(t, mem.MkdirAll("/d", 0o755))
+	f, err := mem.OpenFile("/d/0.log.swap", os.O_CREATE|os.O_RDWR, 0o644)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	_, err = endOfSegment(mem, "/d/0.log.swap", 0)
+	require.ErrorIs(t, err, ErrCorruptLog)
+}

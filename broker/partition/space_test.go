@@ -1,0 +1,31 @@
+package partition
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A full disk refuses clients and not the broker's own records, and does not flap with the size of each batch.
+func TestSpaceAtTheReserve(t *testing.T) {
+	const mib = 1 << 20
+	free := int64(200 * mib)
+	o := Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Reserve: 100 * mib,
+		Space: func() (SpaceInfo, error) { return SpaceInfo{Total: 1000 * mib, Free: free}, nil }}
+	s := space{o: &o}
+	require.True(t, s.take(mib))
+	free = 100*mib + 10
+	require.True(t, s.look(0))
+	require.False(t, s.take(mib))
+	require.True(t, s.full.Load())
+	require.True(t, s.look(0))
+	require.True(t, s.full.Load(), "ten bytes are no room")
+	require.True(t, s.takeInternal(mib), "the first half of the reserve is the broker's own")
+	free = 50*mib + 10
+	require.False(t, s.takeInternal(mib), "the second half is etcd's")
+	free = 100*mib + 100*mib/8
+	require.True(t, s.look(0))
+	require.False(t, s.full.Load())
+}
