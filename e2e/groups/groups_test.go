@@ -54,13 +54,17 @@ func (c *crew) join() {
 	go func() {
 		defer close(m.done)
 		for ctx.Err() == nil {
-			fetches := cl.PollRecords(ctx, 500)
+			pollCtx, polled := context.WithTimeout(ctx, time.Second)
+			fetches := cl.PollRecords(pollCtx, 500)
+			polled()
 			c.mu.Lock()
 			fetches.EachRecord(func(r *kgo.Record) { c.handled[string(r.Value)]++ })
 			c.mu.Unlock()
-			if ctx.Err() == nil && !fetches.Empty() {
+			if ctx.Err() == nil {
+				// Refused after a rebalance, when somebody else handles the records again, and while the coordinator is
+				// away: then the next round tries again, whether records came or not.
 				commitCtx, done := context.WithTimeout(ctx, 5*time.Second)
-				_ = cl.CommitUncommittedOffsets(commitCtx) // refused after a rebalance: then somebody else handles them again
+				_ = cl.CommitUncommittedOffsets(commitCtx)
 				done()
 			}
 			cl.AllowRebalance()
