@@ -195,15 +195,6 @@ func validFor(groupID string, body kmsg.Request) bool {
 	return false
 }
 
-// PartitionOf is the partition of the offsets topic that a group belongs to, -1 while there is none.
-func (g *Groups) PartitionOf(groupID string) int32 {
-	t := g.o.Cluster.Image().TopicByName(OffsetsTopic)
-	if t == nil {
-		return -1
-	}
-	return group.PartitionFor(groupID, int32(len(t.Partitions)))
-}
-
 // List asks every shard of this broker for its groups and joins the answers.
 func (g *Groups) List(req *kmsg.ListGroupsRequest, reply func(*kmsg.ListGroupsResponse)) {
 	g.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,13 +12,6 @@ import (
 
 	"github.com/firnlog/firn/broker/group"
 )
-
-// message is what a runner is told. Exactly one field is set.
-type message struct {
-	request *Request
-	deleted []group.DeletedTopic
-	options *group.Options
-}
 
 // ended is a write whose end is known.
 type ended struct {
@@ -35,7 +27,7 @@ type runner struct {
 	ctx       context.Context
 	stop      context.CancelFunc
 	done      chan struct{} // closed when the goroutine has ended
-	inbox     chan message
+	inbox     chan Request
 	news      chan struct{} // capacity 1: writes has something
 
 	shard   *group.Shard
@@ -46,20 +38,20 @@ type runner struct {
 	end     int64 // offset after the last append
 
 	mu     sync.Mutex
-	ended  bool      // guarded by mu; nobody reads the inbox any more
-	writes []ended   // guarded by mu; as many as there are writes under way at most
-	told   []message // guarded by mu; news from the metadata, few and never refused
+	ended  bool                 // guarded by mu; nobody reads the inbox any more
+	writes []ended              // guarded by mu; as many as there are writes under way at most
+	gone   []group.DeletedTopic // guarded by mu; news from the metadata, few and never refused
 }
 
 // offer puts a request into the queue; false when it is full or nobody will read it any more.
-func (s *runner) offer(m message) bool {
+func (s *runner) offer(q Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
 		return false
 	}
 	select {
-	case s.inbox <- m:
+	case s.inbox <- q:
 		return true
 	default:
 		return false
@@ -67,9 +59,9 @@ func (s *runner) offer(m message) bool {
 }
 
 // tell passes on news that must not be lost.
-func (s *runner) tell(m message) {
+func (s *runner) tell(gone []group.DeletedTopic) {
 	s.mu.Lock()
-	s.told = append(s.told, m)
+	s.gone = append(s.gone, gone...)
 	s.mu.Unlock()
 	s.poke()
 }
@@ -120,8 +112,8 @@ func (s *runner) run() {
 func (s *runner) refuseAll(code int16) {
 	for {
 		select {
-		case m := <-s.inbox:
-			m.request.Reply(Refuse(m.request.Body, code))
+		case q := <-s.inbox:
+			q.Reply(Refuse(q.Body, code))
 		default:
 			return
 		}
@@ -183,8 +175,8 @@ func (s *runner) serve() error {
 			return errStopped
 		case <-s.news:
 			s.hear()
-		case m := <-s.inbox:
-			s.request(*m.request)
+		case q := <-s.inbox:
+			s.request(q)
 		case <-alarm.C:
 		}
 	}
@@ -203,18 +195,14 @@ func (s *runner) fire() {
 // hear takes what others left: ends of writes, and news.
 func (s *runner) hear() {
 	s.mu.Lock()
-	writes, told := s.writes, s.told
-	s.writes, s.told = nil, nil
+	writes, gone := s.writes, s.gone
+	s.writes, s.gone = nil, nil
 	s.mu.Unlock()
 	for _, w := range writes {
 		s.act(s.shard.Done(s.now(), w.id, w.code))
 	}
-	for _, m := range told {
-		if m.options != nil {
-			s.shard.SetOptions(*m.options)
-			continue
-		}
-		s.act(s.shard.TopicsDeleted(s.now(), slices.Clone(m.deleted)))
+	if len(gone) > 0 {
+		s.act(s.shard.TopicsDeleted(s.now(), gone))
 	}
 }
 

@@ -45,7 +45,6 @@ type Runtime struct {
 
 	mu     sync.Mutex
 	shards map[int32]*runner // guarded by mu
-	group  group.Options     // guarded by mu
 	closed bool              // guarded by mu
 }
 
@@ -60,7 +59,7 @@ func New(o Options) *Runtime {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Runtime{o: o, shards: map[int32]*runner{}, group: o.Group}
+	r := &Runtime{o: o, shards: map[int32]*runner{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -72,7 +71,7 @@ func (r *Runtime) Submit(partition int32, q Request) {
 		q.Reply(Refuse(q.Body, codeOf(err)))
 		return
 	}
-	if !s.offer(message{request: &q}) {
+	if !s.offer(q) {
 		q.Reply(Refuse(q.Body, kerr.CoordinatorLoadInProgress.Code))
 	}
 }
@@ -84,31 +83,10 @@ func (r *Runtime) Load(partition int32) error {
 	return err
 }
 
-// Loaded lists the partitions whose shards are there, loading or loaded.
-func (r *Runtime) Loaded() []int32 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var ps []int32
-	for p := range r.shards {
-		ps = append(ps, p)
-	}
-	return ps
-}
-
 // TopicsDeleted makes every shard forget the offsets of topics that are gone.
 func (r *Runtime) TopicsDeleted(topics []group.DeletedTopic) {
 	for _, s := range r.all() {
-		s.tell(message{deleted: topics})
-	}
-}
-
-// SetOptions changes the settings of every shard.
-func (r *Runtime) SetOptions(o group.Options) {
-	r.mu.Lock()
-	r.group = o
-	r.mu.Unlock()
-	for _, s := range r.all() {
-		s.tell(message{options: &o})
+		s.tell(topics)
 	}
 }
 
@@ -156,8 +134,8 @@ func (r *Runtime) shard(partition int32) (*runner, error) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	s := &runner{
 		r: r, partition: partition, ctx: ctx, stop: cancel, done: make(chan struct{}),
-		inbox: make(chan message, r.o.Queue), news: make(chan struct{}, 1),
-		shard: group.New(r.group), timers: newTimers(), waiting: map[group.Token]Request{},
+		inbox: make(chan Request, r.o.Queue), news: make(chan struct{}, 1),
+		shard: group.New(r.o.Group), timers: newTimers(), waiting: map[group.Token]Request{},
 		log: r.o.Logger.With("coordinator", fmt.Sprintf("__consumer_offsets-%d", partition)),
 	}
 	r.shards[partition] = s
