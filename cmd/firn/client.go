@@ -45,6 +45,17 @@ func (c *cli) admin(ctx context.Context) (*kadm.Client, error) {
 	return adm, nil
 }
 
+// session is what an administrative command works with: a context that ends with Ctrl-C and a client that has found a
+// broker. done releases both.
+func (c *cli) session() (ctx context.Context, adm *kadm.Client, done func(), err error) {
+	ctx, cancel := interruptible()
+	if adm, err = c.admin(ctx); err != nil {
+		cancel()
+		return nil, nil, nil, err
+	}
+	return ctx, adm, func() { adm.Close(); cancel() }, nil
+}
+
 // getJSON asks the broker's HTTP side; answers other than 200 carry {"error": sentence}.
 func (c *cli) getJSON(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Admin+path, nil)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -18,13 +17,11 @@ type groupCmd struct {
 type groupListCmd struct{}
 
 func (groupListCmd) Run(c *cli) error {
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	groups, err := adm.ListGroups(ctx)
 	if err != nil {
 		return err
@@ -64,13 +61,11 @@ type groupOffsetRow struct {
 }
 
 func (g *groupDescribeCmd) Run(c *cli) error {
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	lags, err := adm.Lag(ctx, g.Group)
 	if err != nil {
 		return err
@@ -114,13 +109,11 @@ type groupDeleteCmd struct {
 }
 
 func (g *groupDeleteCmd) Run(c *cli) error {
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	answers, err := adm.DeleteGroups(ctx, g.Groups...)
 	if err != nil {
 		return err
@@ -134,14 +127,5 @@ func (g *groupDeleteCmd) Run(c *cli) error {
 		}
 		deleted = append(deleted, a.Group)
 	}
-	if c.Output == outputJSON {
-		if err := printJSON(os.Stdout, map[string]any{"deleted": deleted}); err != nil {
-			return err
-		}
-	} else {
-		for _, name := range deleted {
-			fmt.Printf("group %s deleted\n", name)
-		}
-	}
-	return errors.Join(failed...)
+	return c.reportDeleted("group ", deleted, failed)
 }

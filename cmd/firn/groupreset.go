@@ -33,13 +33,11 @@ func (g *groupResetCmd) Run(c *cli) error {
 	if g.To == nil && g.ShiftBy == nil && g.FromFile == "" {
 		return errors.New("say where to: one of --to, --shift-by and --from-file")
 	}
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	plan, err := g.plan(ctx, adm)
 	if err != nil {
 		return err

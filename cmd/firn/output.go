@@ -63,3 +63,17 @@ func humanBytes(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %s", value, suffix)
 }
+
+// reportDeleted says what a command deleted, kind before each name, and returns what it could not delete.
+func (c *cli) reportDeleted(kind string, deleted []string, failed []error) error {
+	if c.Output == outputJSON {
+		if err := printJSON(os.Stdout, map[string]any{"deleted": deleted}); err != nil {
+			return err
+		}
+	} else {
+		for _, name := range deleted {
+			fmt.Printf("%s%s deleted\n", kind, name)
+		}
+	}
+	return errors.Join(failed...)
+}

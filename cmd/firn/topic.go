@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -29,13 +28,11 @@ type topicCreateCmd struct {
 }
 
 func (t *topicCreateCmd) Run(c *cli) error {
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	configs := make(map[string]*string, len(t.Config))
 	for k, v := range t.Config {
 		configs[k] = &v
@@ -68,13 +65,11 @@ type topicListCmd struct {
 }
 
 func (t *topicListCmd) Run(c *cli) error {
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	list := adm.ListTopics
 	if t.Internal {
 		list = adm.ListTopicsWithInternal
@@ -125,13 +120,11 @@ type configRow struct {
 }
 
 func (t *topicDescribeCmd) Run(c *cli) error {
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	topics, err := adm.ListTopics(ctx, t.Topic)
 	if err != nil {
 		return err
@@ -214,13 +207,11 @@ type topicDeleteCmd struct {
 }
 
 func (t *topicDeleteCmd) Run(c *cli) error {
-	ctx, cancel := interruptible()
-	defer cancel()
-	adm, err := c.admin(ctx)
+	ctx, adm, done, err := c.session()
 	if err != nil {
 		return err
 	}
-	defer adm.Close()
+	defer done()
 	answers, err := adm.DeleteTopics(ctx, t.Topics...)
 	if err != nil {
 		return err
@@ -234,16 +225,7 @@ func (t *topicDeleteCmd) Run(c *cli) error {
 		}
 		deleted = append(deleted, a.Topic)
 	}
-	if c.Output == outputJSON {
-		if err := printJSON(os.Stdout, map[string]any{"deleted": deleted}); err != nil {
-			return err
-		}
-	} else {
-		for _, name := range deleted {
-			fmt.Printf("%s deleted\n", name)
-		}
-	}
-	return errors.Join(failed...)
+	return c.reportDeleted("", deleted, failed)
 }
 
 // topicID prints an id as Kafka's own tools do.
