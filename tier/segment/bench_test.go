@@ -3,18 +3,23 @@ package segment
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"testing"
 )
 
 func BenchmarkWriter(b *testing.B) {
-	data := batches(1000, 100_000, nil)
-	for name, c := range map[string]Compression{"none": CompressionNone, "zstd": CompressionZstd} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(data)))
+	text, noise := batches(1000, 100_000, nil), batches(1000, 10_000, rand.New(rand.NewPCG(1, 1)))
+	for _, c := range []struct {
+		name        string
+		data        []byte
+		compression Compression
+	}{{"none", text, CompressionNone}, {"zstd", text, CompressionZstd}, {"zstd/incompressible", noise, CompressionZstd}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(c.data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				w := NewWriter(io.Discard, WriterOptions{Meta: testMeta, Compression: c})
-				if err := w.Add(data); err != nil {
+				w := NewWriter(io.Discard, WriterOptions{Meta: testMeta, Compression: c.compression})
+				if err := w.Add(c.data); err != nil {
 					b.Fatal(err)
 				}
 				if _, err := w.Close(); err != nil {

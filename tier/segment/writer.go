@@ -74,6 +74,7 @@ type Writer struct {
 	maxTime int64
 	packed  []byte // scratch
 	encoder *zstd.Encoder
+	futile  bool // the chunk before was not worth compressing
 
 	// The first batch with the greatest timestamp so far: at maxAt in raw, or, once that chunk is written, a copy.
 	maxAt    int // -1 when it is in maxBatch
@@ -175,11 +176,8 @@ func (w *Writer) flush() {
 	}
 	stored := w.raw
 	if w.o.Compression == CompressionZstd {
-		if w.encoder == nil {
-			w.encoder = encoder(w.o.Level)
-		}
-		if w.packed = w.encoder.EncodeAll(w.raw, w.packed[:0]); worthIt(len(w.raw), len(w.packed)) {
-			stored, c.Compressed = w.packed, true
+		if c.Compressed = w.pack(); c.Compressed {
+			stored = w.packed
 		}
 	}
 	c.Length, c.CRC32C = len(stored), crc32.Checksum(stored, castagnoli)
@@ -197,6 +195,37 @@ func (w *Writer) flush() {
 		w.maxAt = -1
 	}
 	w.raw = w.raw[:0]
+}
+
+// pack compresses the chunk into w.packed where that is worth it. Data that does not compress (encrypted, or compressed by
+// its producer) mostly comes in long runs, and trying it all was most of the CPU of an upload: after one such chunk, the
+// next ones are tried by samples first.
+func (w *Writer) pack() bool {
+	if w.encoder == nil {
+		w.encoder = encoder(w.o.Level)
+	}
+	if w.futile && !w.sampleSaves() {
+		return false
+	}
+	w.packed = w.encoder.EncodeAll(w.raw, w.packed[:0])
+	w.futile = !worthIt(len(w.raw), len(w.packed))
+	return !w.futile
+}
+
+// sampleBytes of a chunk's beginning, and as much from its middle, tell whether the whole may be worth compressing.
+const sampleBytes = 32 << 10
+
+func (w *Writer) sampleSaves() bool {
+	if len(w.raw) < 4*sampleBytes {
+		return true
+	}
+	for _, from := range []int{0, len(w.raw) / 2} {
+		sample := w.raw[from : from+sampleBytes]
+		if w.packed = w.encoder.EncodeAll(sample, w.packed[:0]); worthIt(len(sample), len(w.packed)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *Writer) write(b []byte) {
