@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/e2e/measure"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 // produce writes size bytes in batches of 1 KiB records with acks=all, spread over the partitions, with five
 // requests in flight on one connection.
 func produce(addr, topic string, id [16]byte, partitions int, size int64) error {
-	c, err := dial(addr)
+	c, err := measure.Dial(addr)
 	if err != nil {
 		return err
 	}
@@ -31,7 +33,7 @@ func produce(addr, topic string, id [16]byte, partitions int, size int64) error 
 	rng := rand.NewChaCha8([32]byte{1})
 	batches := make([][]byte, variety)
 	for i := range batches {
-		batches[i] = batch(batchSize/recordSize, recordSize-70, rng)
+		batches[i] = measure.Batch(batchSize/recordSize, recordSize-70, rng)
 	}
 	requests := int(size / int64(batchSize))
 	slots := make(chan struct{}, inFlight)
@@ -39,7 +41,7 @@ func produce(addr, topic string, id [16]byte, partitions int, size int64) error 
 	go func() {
 		for i := range requests {
 			slots <- struct{}{}
-			if err := c.send(produceRequest(topic, id, int32(i%partitions), batches[i%variety])); err != nil {
+			if err := c.Send(produceRequest(topic, id, int32(i%partitions), batches[i%variety])); err != nil {
 				failed <- err
 				return
 			}
@@ -48,7 +50,7 @@ func produce(addr, topic string, id [16]byte, partitions int, size int64) error 
 	for range requests {
 		res := kmsg.NewPtrProduceResponse()
 		res.Version = produceVersion
-		if err := c.receive(res); err != nil {
+		if err := c.Receive(res); err != nil {
 			select {
 			case sendErr := <-failed:
 				return errors.Join(err, sendErr)
@@ -107,19 +109,19 @@ func fetchAll(addr, topic string, ends []int64) (int64, error) {
 }
 
 func fetchPartition(addr, topic string, partition int32, end int64) (int64, error) {
-	c, err := dial(addr)
+	c, err := measure.Dial(addr)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = c.Close() }()
 	var bytes int64
 	for next := int64(0); next < end; {
-		if err := c.send(fetchRequest(topic, partition, next)); err != nil {
+		if err := c.Send(fetchRequest(topic, partition, next)); err != nil {
 			return bytes, err
 		}
 		res := kmsg.NewPtrFetchResponse()
 		res.Version = fetchVersion
-		if err := c.receive(res); err != nil {
+		if err := c.Receive(res); err != nil {
 			return bytes, err
 		}
 		p := res.Topics[0].Partitions[0]
@@ -164,7 +166,7 @@ func fetchRequest(topic string, partition int32, offset int64) kmsg.Request {
 
 // measure runs fn and reports its figures for size bytes.
 func (b *bench) measure(name string, size int64, fn func(ctx context.Context) error) error {
-	before, err := processUsage(b.pid)
+	before, err := measure.ProcessUsage(b.pid)
 	if err != nil {
 		return err
 	}
@@ -173,7 +175,7 @@ func (b *bench) measure(name string, size int64, fn func(ctx context.Context) er
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	took := time.Since(start)
-	after, err := processUsage(b.pid)
+	after, err := measure.ProcessUsage(b.pid)
 	if err != nil {
 		return err
 	}
@@ -181,8 +183,8 @@ func (b *bench) measure(name string, size int64, fn func(ctx context.Context) er
 	b.results = append(b.results, result{
 		Case: name, Bytes: size, Seconds: took.Seconds(),
 		MBPerSecond:    float64(size) / 1e6 / took.Seconds(),
-		CPUPerGB:       (after.cpu - before.cpu).Seconds() / gb,
-		WrittenPerByte: float64(after.written-before.written) / float64(size),
+		CPUPerGB:       (after.CPU - before.CPU).Seconds() / gb,
+		WrittenPerByte: float64(after.Written-before.Written) / float64(size),
 	})
 	return nil
 }

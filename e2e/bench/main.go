@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firnlog/firn/e2e/measure"
 )
 
 type result struct {
@@ -55,7 +56,7 @@ func run(size int64, out string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	b := &bench{dir: dir, binary: filepath.Join(dir, "firn")}
 	for _, addr := range []*string{&b.kafka, &b.http} {
-		if *addr, err = freeAddr(); err != nil {
+		if *addr, err = measure.FreeAddr(); err != nil {
 			return err
 		}
 	}
@@ -84,15 +85,6 @@ func run(size int64, out string) error {
 		return err
 	}
 	return os.WriteFile(out, append(text, '\n'), 0o644)
-}
-
-// freeAddr finds a loopback address that nobody listens on right now.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func (b *bench) cases(size int64, archive *archive) error {
@@ -202,14 +194,14 @@ func (b *bench) stop() {
 	if b.cmd == nil {
 		return
 	}
-	b.peak = max(b.peak, peakMemory(b.pid))
+	b.peak = max(b.peak, measure.PeakMemory(b.pid))
 	_ = b.cmd.Process.Signal(syscall.SIGTERM)
 	_ = b.cmd.Wait()
 	b.cmd = nil
 }
 
 func (b *bench) print() {
-	b.peak = max(b.peak, peakMemory(b.pid))
+	b.peak = max(b.peak, measure.PeakMemory(b.pid))
 	t := table.NewWriter()
 	t.SetOutputMirror(os.Stdout)
 	t.SetStyle(table.StyleLight)

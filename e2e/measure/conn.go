@@ -1,4 +1,6 @@
-package main
+// Package measure is what the programs that measure a broker share: a Kafka connection that costs little, and what the
+// kernel says of a process.
+package measure
 
 import (
 	"bufio"
@@ -12,25 +14,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// conn is a Kafka connection that neither builds nor decodes records: client and broker share the cores of a
-// small machine, so the less the client does, the more the figures tell of the broker.
-type conn struct {
+// Conn is a Kafka connection that neither builds nor decodes records: client and broker share the cores of a
+// small machine, so the less the client does, the more the figures tell of the broker. One
+// goroutine may send while another receives.
+type Conn struct {
 	net.Conn
 	r   *bufio.Reader
 	buf []byte
 	id  int32
 }
 
-func dial(addr string) (*conn, error) {
+// Dial connects.
+func Dial(addr string) (*Conn, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &conn{Conn: c, r: bufio.NewReaderSize(c, 1<<20)}, nil
+	return &Conn{Conn: c, r: bufio.NewReaderSize(c, 1<<20)}, nil
 }
 
-// send writes a request; its answer comes in order.
-func (c *conn) send(req kmsg.Request) error {
+// Send writes a request; its answer comes in order.
+func (c *Conn) Send(req kmsg.Request) error {
 	c.id++
 	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID("firn-bench"))
 	c.buf = f.AppendRequest(c.buf[:0], req, c.id)
@@ -40,8 +44,8 @@ func (c *conn) send(req kmsg.Request) error {
 	return nil
 }
 
-// head reads an answer's length and correlation id, and leaves the rest to be read or skipped.
-func (c *conn) head() (left int, err error) {
+// Head reads an answer's length and correlation id, and leaves the rest to be read or skipped.
+func (c *Conn) Head() (left int, err error) {
 	var h [8]byte
 	if _, err := io.ReadFull(c.r, h[:]); err != nil {
 		return 0, fmt.Errorf("receive: %w", err)
@@ -49,9 +53,9 @@ func (c *conn) head() (left int, err error) {
 	return int(binary.BigEndian.Uint32(h[:4])) - 4, nil
 }
 
-// receive reads a whole answer into res.
-func (c *conn) receive(res kmsg.Response) error {
-	n, err := c.head()
+// Receive reads a whole answer into res.
+func (c *Conn) Receive(res kmsg.Response) error {
+	n, err := c.Head()
 	if err != nil {
 		return err
 	}
@@ -65,9 +69,9 @@ func (c *conn) receive(res kmsg.Response) error {
 	return res.ReadFrom(b)
 }
 
-// batch builds a record batch of n records with values of size random bytes, which no codec makes smaller: what is
+// Batch builds a record batch of n records with values of size random bytes, which no codec makes smaller: what is
 // measured then is moving bytes.
-func batch(n, size int, rng *rand.ChaCha8) []byte {
+func Batch(n, size int, rng *rand.ChaCha8) []byte {
 	var records []byte
 	for i := range n {
 		value := make([]byte, size)
