@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"context"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // budget bounds the bytes of requests in memory over all connections. Frames take it as their bytes arrive, first come
@@ -11,7 +13,10 @@ import (
 // when nothing is free the first that waits may go on beyond the limit: the elder. There is one at a time, until its
 // request is answered, so memory is bounded by the limit plus one frame of the largest size.
 type budget struct {
+	waits prometheus.Counter // of requests for others' memory; nil = not counted
+
 	mu      sync.Mutex
+	limit   int64
 	free    int64     // below 0 while an elder overdraws
 	elder   *lease    // may overdraw
 	waiting list.List // of *waiter
@@ -29,7 +34,16 @@ type waiter struct {
 	granted chan struct{} // closed when granted
 }
 
-func newBudget(limit int64) *budget { return &budget{free: limit} }
+func newBudget(limit int64) *budget { return &budget{limit: limit, free: limit} }
+
+// resize changes the limit. What is held beyond a lower one stays held.
+func (b *budget) resize(limit int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free += limit - b.limit
+	b.limit = limit
+	b.wake()
+}
 
 // grow takes n more bytes, waiting for them if need be. waited says whether it did.
 func (l *lease) grow(ctx context.Context, n int64) (waited bool, err error) {
@@ -43,6 +57,9 @@ func (l *lease) grow(ctx context.Context, n int64) (waited bool, err error) {
 	w := &waiter{lease: l, n: n, granted: make(chan struct{})}
 	at := b.waiting.PushBack(w)
 	b.mu.Unlock()
+	if b.waits != nil {
+		b.waits.Inc()
+	}
 	select {
 	case <-w.granted:
 		return true, nil
@@ -94,9 +111,9 @@ func (b *budget) wake() {
 	}
 }
 
-// used is the bytes held, for the metric; limit is what newBudget was given.
-func (b *budget) used(limit int64) int64 {
+// used is the bytes held.
+func (b *budget) used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return limit - b.free
+	return b.limit - b.free
 }

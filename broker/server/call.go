@@ -33,9 +33,13 @@ func (k *call) Complete(_ *wire.Request, resp *wire.Response, err error) {
 		k.finish(0)
 		return
 	}
+	over := c.took(resp.Memory())
 	// While Serve runs the reading goroutine will send it: it may wait for the socket.
 	pump := c.serving != k && c.startPump()
 	c.mu.Unlock()
+	if over {
+		c.srv.shed()
+	}
 	if pump {
 		c.pump(nil, 0, false)
 	}
@@ -86,8 +90,10 @@ func (c *conn) pump(k *call, from int64, wait bool) {
 		}
 		err := k.err
 		var sent int64
+		memory := k.resp.Memory()
 		if k.resp != nil {
 			sent = k.resp.Size()
+			c.sender.Timeout = c.srv.limits.Load().WriteTimeout
 			if !wait {
 				if from, err = c.sender.Try(k.resp); err == nil && from < sent {
 					go c.pump(k, from, true)
@@ -105,7 +111,7 @@ func (c *conn) pump(k *call, from int64, wait bool) {
 			sent = 0
 		}
 		k.finish(sent)
-		if !c.sent(err) {
+		if !c.sent(memory, err) {
 			return
 		}
 		k, from = nil, 0
@@ -128,11 +134,16 @@ func (c *conn) pop() *call {
 	return k
 }
 
-// sent notes that a call is over. It reports whether the pump goes on.
-func (c *conn) sent(err error) bool {
+// sent notes that a call is over, whose answer took memory. It reports whether the pump goes on.
+func (c *conn) sent(memory int64, err error) bool {
 	c.mu.Lock()
 	c.inFlight--
 	c.lastAnswer = time.Now()
+	if !c.closed { // else close counted it
+		c.untaken -= memory
+		c.since = c.lastAnswer
+		c.srv.answers.Add(-memory)
+	}
 	c.slot.Signal()
 	last := c.draining && c.inFlight == 0
 	c.mu.Unlock()

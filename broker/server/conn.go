@@ -21,6 +21,7 @@ import (
 const (
 	minFrame   = 8       // a request header without a client id
 	readBuffer = 4 << 10 // of a connection; larger frames are read straight into their own buffer
+	maxUntaken = 1 << 20 // bytes of answers in memory, of one connection; beyond, no further request is read
 )
 
 // Why a connection is closed. The text of a closeReason is the label of the metric.
@@ -42,6 +43,7 @@ var (
 	errPanic     = &closeReason{label: "panic"} // logged where it is caught
 	errSend      = &closeReason{label: "send failed", warn: true}
 	errSlowRead  = &closeReason{label: "slow reader", warn: true}
+	errUntaken   = &closeReason{label: "answer memory", warn: true}
 )
 
 // errDrained ends the reading of a connection that stays open for the answers that it owes.
@@ -62,9 +64,11 @@ type conn struct {
 	sender *wire.Sender // used by who set sending
 
 	// Of the reading goroutine alone.
-	next     *call     // whose frame is being read
-	frameEnd time.Time // when it must be complete; zero = not begun
-	biggest  int       // frame so far
+	next     *call         // whose frame is being read
+	frameEnd time.Time     // when it must be complete; zero = not begun
+	biggest  int           // frame so far
+	rate     bucket        // of requests
+	pause    time.Duration // before the next request is read
 
 	mu         sync.Mutex
 	slot       *sync.Cond // signalled when inFlight falls, on drain and on close
@@ -75,15 +79,19 @@ type conn struct {
 	sending    bool
 	draining   bool
 	closed     bool
-	lastAnswer time.Time
+	waiting    bool      // for a request to begin
+	lastAnswer time.Time // or when the connection was accepted
+	untaken    int64     // bytes of answers in memory that are not sent
+	since      time.Time // when untaken was 0, or fell, last
 	clientID   string
 }
 
 func newConn(s *Server, nc net.Conn, ip string) *conn {
 	c := &conn{
 		srv: s, nc: nc, ip: ip,
-		in:     bufio.NewReaderSize(nc, readBuffer),
-		sender: wire.NewSender(nc, s.limits.WriteTimeout),
+		in:         bufio.NewReaderSize(nc, readBuffer),
+		sender:     wire.NewSender(nc, 0),
+		lastAnswer: time.Now(),
 	}
 	c.slot = sync.NewCond(&c.mu)
 	c.base = make([]*call, 0, 4)
@@ -111,6 +119,9 @@ func (c *conn) readAll() error {
 		if err := c.waitSlot(); err != nil {
 			return err
 		}
+		if err := c.pace(); err != nil {
+			return err
+		}
 		size, err := c.nextFrame()
 		if err != nil {
 			return err
@@ -131,23 +142,52 @@ func (c *conn) readAll() error {
 func (c *conn) waitSlot() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.inFlight >= c.srv.limits.MaxInFlight && !c.draining && !c.closed {
+	counted := false
+	for !c.draining && !c.closed {
+		paused := c.srv.metrics.inFlightPauses
+		switch {
+		case c.inFlight >= c.srv.limits.Load().MaxInFlight:
+		case c.untaken > maxUntaken:
+			paused = c.srv.metrics.answerPauses
+		default:
+			return nil
+		}
+		if !counted {
+			paused.Inc()
+			counted = true
+		}
 		c.slot.Wait()
 	}
-	switch {
-	case c.closed:
+	if c.closed {
 		return errClient
-	case c.draining:
+	}
+	return errDrained
+}
+
+// pace waits until the rate of requests allows the next. What the client sends meanwhile waits in the kernel, and
+// then with the client.
+func (c *conn) pace() error {
+	if c.pause == 0 {
+		return nil
+	}
+	c.srv.metrics.requestPauses.Inc()
+	t := time.NewTimer(c.pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-c.ctx.Done():
+		return errClient
+	case <-c.srv.stop:
 		return errDrained
 	}
-	return nil
 }
 
 // nextFrame waits for the next request and returns the size of its frame; from its first byte on time runs.
 func (c *conn) nextFrame() (int, error) {
 	c.frameEnd = time.Time{}
 	for c.in.Buffered() == 0 {
-		if err := c.deadline(after(c.srv.limits.IdleTimeout)); err != nil {
+		if err := c.await(); err != nil {
 			return 0, err
 		}
 		_, err := c.in.Peek(1)
@@ -168,8 +208,8 @@ func (c *conn) nextFrame() (int, error) {
 		return 0, c.readError(err, errSlowFrame)
 	}
 	size := int32(binary.BigEndian.Uint32(head))
-	if size < minFrame || int(size) > c.srv.limits.MaxRequestBytes {
-		return 0, fmt.Errorf("%w: a frame of %d bytes, allowed are %d to %d", errBadFrame, size, minFrame, c.srv.limits.MaxRequestBytes)
+	if most := c.srv.limits.Load().MaxRequestBytes; size < minFrame || int(size) > most {
+		return 0, fmt.Errorf("%w: a frame of %d bytes, allowed are %d to %d", errBadFrame, size, minFrame, most)
 	}
 	_, _ = c.in.Discard(4)
 	if c.in.Buffered() < int(size) {
@@ -184,29 +224,46 @@ func (c *conn) nextFrame() (int, error) {
 func (c *conn) busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.inFlight > 0 || time.Since(c.lastAnswer) < c.srv.limits.IdleTimeout
+	idle := c.srv.limits.Load().IdleTimeout
+	return c.inFlight > 0 || idle <= 0 || time.Since(c.lastAnswer) < idle
 }
 
-// deadline sets the time in which the next bytes must arrive. It fails once the connection drains: drain sets a
-// deadline in the past, which must not be overwritten.
-func (c *conn) deadline(at time.Time) error {
-	if err := c.nc.SetReadDeadline(at); err != nil {
-		return fmt.Errorf("%w: %w", errClient, err)
-	}
+// await sets the time in which the next request must begin, until limitsChanged sets another.
+func (c *conn) await() error { return c.deadline(time.Time{}, true) }
+
+// deadline sets the time in which the next bytes must arrive; if a request is waited for, that is the idle time. It
+// fails once the connection drains: drain sets a deadline in the past, which must not be overwritten.
+func (c *conn) deadline(at time.Time, waiting bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.draining {
 		return errDrained
 	}
+	if c.waiting = waiting; waiting {
+		at = after(c.srv.limits.Load().IdleTimeout)
+	}
+	if err := c.nc.SetReadDeadline(at); err != nil {
+		return fmt.Errorf("%w: %w", errClient, err)
+	}
 	return nil
+}
+
+// limitsChanged wakes the reading goroutine, so that it waits for what it waits for by the new limits.
+func (c *conn) limitsChanged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slot.Broadcast()
+	if c.waiting && !c.closed {
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only if the connection is gone
+	}
 }
 
 // frameDeadline sets the time in which the frame that has begun must be complete.
 func (c *conn) frameDeadline() error {
 	if c.frameEnd.IsZero() {
-		c.frameEnd = after(c.srv.limits.FrameTimeout)
+		c.frameEnd = after(c.srv.limits.Load().FrameTimeout)
 	}
-	return c.deadline(c.frameEnd)
+	return c.deadline(c.frameEnd, false)
 }
 
 // after is the time in d; never if d is not positive.
@@ -272,6 +329,7 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 		Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID, Body: h.Body,
 		LocalAddr: c.nc.LocalAddr(), RemoteAddr: c.nc.RemoteAddr(), Received: time.Now(),
 	}
+	c.pause = c.rate.take(k.req.Received, c.srv.limits.Load().RequestRate)
 	k.req.Own(frame)
 	k.reply.Init(&k.req, k)
 
@@ -355,6 +413,8 @@ func (c *conn) close(err error) {
 		}
 	}
 	c.queue = nil
+	c.srv.answers.Add(-c.untaken)
+	c.untaken = 0
 	clientID := c.clientID
 	c.slot.Broadcast()
 	c.mu.Unlock()

@@ -84,7 +84,7 @@ func TestBadFrames(t *testing.T) {
 		}
 		check()
 	})
-	waitFor(t, "memory to be given back", func() bool { return s.memory.used(s.limits.MemoryBytes) == 0 })
+	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
 }
 
 // pipeListener gives out in-memory connections, so that time can be simulated.
@@ -237,7 +237,7 @@ func TestMemoryBound(t *testing.T) {
 				t.Errorf("%d requests in memory", inMemory)
 			}
 		}
-		if n := s.memory.used(s.limits.MemoryBytes); n != 0 {
+		if n := s.memory.used(); n != 0 {
 			t.Errorf("%d bytes remain", n)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,56 +34,14 @@ func (f HandlerFunc) Serve(ctx context.Context, req *wire.Request, reply *wire.R
 	f(ctx, req, reply)
 }
 
-// Limits bound what clients can take. A zero field has the default; a negative timeout means none.
-type Limits struct {
-	MaxRequestBytes     int           // socket.request.max.bytes; default 100 MiB
-	MaxInFlight         int           // requests of one connection that wait for their answer; reading pauses; default 64
-	MemoryBytes         int64         // request bytes in memory, all connections; default 512 MiB
-	MaxConnections      int           // default 10,000
-	MaxConnectionsPerIP int           // max.connections.per.ip; default: as MaxConnections
-	IdleTimeout         time.Duration // connections.max.idle.ms; default 10 min
-	FrameTimeout        time.Duration // from a frame's first byte to its last; default 30 s
-	WriteTimeout        time.Duration // for a client to take 1 MiB of an answer; default 60 s
-}
-
-func (l Limits) withDefaults() Limits {
-	set := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	setTime := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	set(&l.MaxRequestBytes, 100<<20)
-	set(&l.MaxInFlight, 64)
-	set(&l.MaxConnections, 10_000)
-	set(&l.MaxConnectionsPerIP, l.MaxConnections)
-	if l.MemoryBytes == 0 {
-		l.MemoryBytes = 512 << 20
-	}
-	setTime(&l.IdleTimeout, 10*time.Minute)
-	setTime(&l.FrameTimeout, 30*time.Second)
-	setTime(&l.WriteTimeout, time.Minute)
-	return l
-}
-
-func (l Limits) check() error {
-	if l.MaxRequestBytes < minFrame || l.MaxInFlight < 1 || l.MemoryBytes < 1 || l.MaxConnections < 1 || l.MaxConnectionsPerIP < 1 {
-		return fmt.Errorf("limits %+v: sizes and counts must be positive", l)
-	}
-	return nil
-}
-
 // Options of a Server.
 type Options struct {
 	Addr       string       // where to listen ("host:port"), unless Listener is set
 	Listener   net.Listener // taken over by the server
 	Handler    Handler
-	Versions   []wire.Range // what Handler serves; anything else does not reach it
-	Limits     Limits
+	Versions   []wire.Range          // what Handler serves; anything else does not reach it
+	Limits     Limits                // to begin with, see SetLimits
+	Ceiling    int                   // connections that there is room for, whatever Limits say; 0 = unknown
 	Logger     *slog.Logger          // nil = none
 	Registerer prometheus.Registerer // nil = no metrics
 }
@@ -91,12 +50,16 @@ type Options struct {
 type Server struct {
 	handler  Handler
 	versions *wire.Versions
-	limits   Limits
+	ceiling  int
+	limits   atomic.Pointer[Limits]
 	log      *slog.Logger
 	quiet    limiter
 	metrics  *metrics
 	memory   *budget
 	listener net.Listener
+	answers  atomic.Int64  // bytes of answers in memory that are not sent
+	shedding atomic.Bool   // somebody is in shedAnswers
+	stop     chan struct{} // closed when stopping
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{} // mu
@@ -117,26 +80,29 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		handler:  o.Handler,
 		versions: versions,
-		limits:   o.Limits.withDefaults(),
+		ceiling:  o.Ceiling,
 		log:      o.Logger,
 		listener: o.Listener,
 		conns:    map[*conn]struct{}{},
 		perIP:    map[string]int{},
 		empty:    make(chan struct{}),
-	}
-	if err := s.limits.check(); err != nil {
-		return nil, fmt.Errorf("server: %w", err)
+		stop:     make(chan struct{}),
+		memory:   newBudget(0),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.memory = newBudget(s.limits.MemoryBytes)
 	var keys []int16
 	for _, r := range o.Versions {
 		keys = append(keys, r.Key)
 	}
-	if s.metrics, err = newMetrics(o.Registerer, keys, func() float64 { return float64(s.memory.used(s.limits.MemoryBytes)) }); err != nil {
+	if s.metrics, err = newMetrics(o.Registerer, keys, func() float64 { return float64(s.memory.used()) },
+		func() float64 { return float64(s.answers.Load()) }); err != nil {
 		return nil, fmt.Errorf("server: metrics: %w", err)
+	}
+	s.memory.waits = s.metrics.memoryWaits
+	if err := s.setLimits(o.Limits); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	if s.listener == nil {
 		if s.listener, err = net.Listen("tcp", o.Addr); err != nil {
@@ -153,11 +119,17 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 func (s *Server) Serve() error {
 	const firstPause, lastPause = 5 * time.Millisecond, time.Second
 	pause := firstPause
+	var rate bucket
 	for {
 		nc, err := s.listener.Accept()
 		if err == nil {
 			pause = firstPause
+			s.metrics.accepted.Inc()
 			s.accept(nc)
+			if wait := rate.take(time.Now(), s.limits.Load().ConnectionRate); wait > 0 {
+				s.metrics.acceptPauses.Inc()
+				s.sleep(wait)
+			}
 			continue
 		}
 		if s.isStopping() {
@@ -168,8 +140,18 @@ func (s *Server) Serve() error {
 		}
 		// Out of descriptors, or a client that went away before it was accepted: others may still come.
 		s.warn("accept", "accepting a connection failed", "error", err)
-		time.Sleep(pause)
+		s.sleep(pause)
 		pause = min(2*pause, lastPause)
+	}
+}
+
+// sleep waits; the next connections wait in the kernel's queue, for which there is no goroutine or descriptor of ours.
+func (s *Server) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.stop:
 	}
 }
 
@@ -183,13 +165,14 @@ func (s *Server) isStopping() bool {
 func (s *Server) accept(nc net.Conn) {
 	ip := remoteIP(nc)
 	s.mu.Lock()
+	limits := s.limits.Load()
 	reason := ""
 	switch {
 	case s.stopping:
 		reason = "stopping"
-	case len(s.conns) >= s.limits.MaxConnections:
+	case len(s.conns) >= limits.MaxConnections:
 		reason = "max connections"
-	case s.perIP[ip] >= s.limits.MaxConnectionsPerIP:
+	case s.perIP[ip] >= limits.connectionsOf(ip):
 		reason = "max connections of the address"
 	}
 	if reason != "" {
@@ -230,6 +213,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return errors.New("server: already shut down")
 	}
 	s.stopping = true
+	close(s.stop)
 	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)

@@ -264,7 +264,7 @@ func TestSlowReaderIsClosed(t *testing.T) {
 	second.Fetch(&wire.FetchResponse{Release: func() { released <- struct{}{} }})
 	first.Bytes(make([]byte, 64<<20))
 	<-released
-	waitFor(t, "memory to be given back", func() bool { return s.memory.used(s.limits.MemoryBytes) == 0 })
+	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
 	if n := metricValue(t, s.metrics.closed.WithLabelValues(errSlowRead.label)); n != 1 {
 		t.Errorf("%v connections closed as slow readers", n)
 	}
@@ -363,7 +363,7 @@ func TestPanicIsContained(t *testing.T) {
 	if n := metricValue(t, s.metrics.panics); n != 1 {
 		t.Errorf("%v panics counted", n)
 	}
-	waitFor(t, "memory to be given back", func() bool { return s.memory.used(s.limits.MemoryBytes) == 0 })
+	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
 }
 
 type syncBuffer struct {
@@ -453,11 +453,11 @@ func TestShutdownCutsOff(t *testing.T) {
 		t.Errorf("Shutdown: %v", err)
 	}
 	c.expectClosed()
-	if s.memory.used(s.limits.MemoryBytes) == 0 {
+	if s.memory.used() == 0 {
 		t.Error("the parked request holds no memory")
 	}
 	late.Bytes([]byte("late"))
-	if n := s.memory.used(s.limits.MemoryBytes); n != 0 {
+	if n := s.memory.used(); n != 0 {
 		t.Errorf("%d bytes of requests remain", n)
 	}
 }
@@ -474,7 +474,7 @@ func TestContextEndsWithConnection(t *testing.T) {
 	ctx := <-ctxs
 	c.Close()
 	<-ctx.Done()
-	waitFor(t, "memory to be given back", func() bool { return s.memory.used(s.limits.MemoryBytes) == 0 })
+	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
 }
 
 // Metrics count what happened.

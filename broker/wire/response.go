@@ -49,6 +49,18 @@ func (r *Response) InMemory() bool {
 	return true
 }
 
+// Memory is the number of bytes that the answer keeps in memory until it is freed. Of nil it is 0.
+func (r *Response) Memory() int64 {
+	if r == nil {
+		return 0
+	}
+	n := int64(cap(r.buf.B))
+	for i := range r.parts {
+		n += int64(len(r.parts[i].region.Bytes))
+	}
+	return n
+}
+
 // Free gives the buffer back and calls the release function of a Fetch answer. The response must not be used any more.
 func (r *Response) Free() {
 	if r == nil {

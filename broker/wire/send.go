@@ -30,10 +30,13 @@ const (
 
 // Sender writes answers to one connection. Its methods must not be called concurrently.
 type Sender struct {
-	conn    net.Conn
-	raw     syscall.RawConn // nil: not a plain socket, so everything is copied
-	timeout time.Duration   // for each step of at most sendStep bytes; 0 = none
-	armed   bool            // a write deadline is set
+	// Timeout bounds how long each step of at most 1 MiB may wait for the client; not positive = for ever. It may be
+	// changed between two calls.
+	Timeout time.Duration
+
+	conn  net.Conn
+	raw   syscall.RawConn // nil: not a plain socket, so everything is copied
+	armed bool            // a write deadline is set
 
 	// The callbacks are made once, their arguments are fields: a closure for each call would be an allocation.
 	writeFn, tryFn, fileFn func(fd uintptr) bool
@@ -46,9 +49,9 @@ type Sender struct {
 	left                   int64
 }
 
-// NewSender makes the sender of a connection. timeout bounds how long a step of at most 1 MiB may wait for the client.
+// NewSender makes the sender of a connection, with its Timeout.
 func NewSender(conn net.Conn, timeout time.Duration) *Sender {
-	s := &Sender{conn: conn, timeout: timeout}
+	s := &Sender{conn: conn, Timeout: timeout}
 	if tc, ok := conn.(*net.TCPConn); ok {
 		if raw, err := tc.SyscallConn(); err == nil {
 			s.raw = raw
@@ -179,11 +182,11 @@ func readRegion(g *disk.Region, p []byte, off int64) error {
 }
 
 func (s *Sender) arm() error {
-	if s.timeout <= 0 {
+	if s.Timeout <= 0 {
 		return nil
 	}
 	s.armed = true
-	return s.conn.SetWriteDeadline(time.Now().Add(s.timeout))
+	return s.conn.SetWriteDeadline(time.Now().Add(s.Timeout))
 }
 
 // write sends b. more says that the answer goes on, so that the kernel need not send a short packet.
