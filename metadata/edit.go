@@ -56,6 +56,13 @@ type AlterBrokerConfigs struct {
 	Delete []string
 }
 
+// AlterGroupConfigs sets and deletes configs of a group, which need not exist. A group without configs is forgotten.
+type AlterGroupConfigs struct {
+	Group  string
+	Set    map[string]string
+	Delete []string
+}
+
 // Kind implements Edit.
 func (CreateTopic) Kind() string { return "create-topic" }
 
@@ -73,3 +80,6 @@ func (ChangePartition) Kind() string { return "change-partition" }
 
 // Kind implements Edit.
 func (AlterBrokerConfigs) Kind() string { return "alter-broker-configs" }
+
+// Kind implements Edit.
+func (AlterGroupConfigs) Kind() string { return "alter-group-configs" }

@@ -29,6 +29,7 @@ type Image struct {
 
 	Brokers       map[int32]*Broker
 	BrokerConfigs map[int32]*BrokerConfig // by broker id; ClusterDefaults for all brokers
+	GroupConfigs  map[string]*GroupConfig // by group id; only groups that have any
 
 	topics [shards]map[topic.ID]*Topic
 	names  [shards]map[string]*Topic // by canonical name: at most one topic of those that collide
@@ -60,6 +61,12 @@ type Listener struct {
 
 // BrokerConfig holds dynamic configs of one broker or of all.
 type BrokerConfig struct {
+	Configs map[string]string
+	Version int64
+}
+
+// GroupConfig holds the configs of one group.
+type GroupConfig struct {
 	Configs map[string]string
 	Version int64
 }
@@ -193,7 +200,7 @@ type Builder struct {
 // Edit begins a new image with i's content.
 func (i *Image) Edit() *Builder {
 	n := &Image{ClusterID: i.ClusterID, Generation: i.Generation, Revision: i.Revision, Controller: i.Controller,
-		Brokers: i.Brokers, BrokerConfigs: i.BrokerConfigs, topics: i.topics, names: i.names, tombs: i.tombs}
+		Brokers: i.Brokers, BrokerConfigs: i.BrokerConfigs, GroupConfigs: i.GroupConfigs, topics: i.topics, names: i.names, tombs: i.tombs}
 	n.sorted.Store(i.sorted.Load())
 	return &Builder{img: n, copied: make(map[any]bool)}
 }
@@ -257,6 +264,16 @@ func (b *Builder) PutBrokerConfig(id int32, c *BrokerConfig) {
 
 // DeleteBrokerConfig removes them.
 func (b *Builder) DeleteBrokerConfig(id int32) { delete(own(b, "configs", &b.img.BrokerConfigs), id) }
+
+// PutGroupConfig replaces the configs of a group.
+func (b *Builder) PutGroupConfig(group string, c *GroupConfig) {
+	own(b, "groups", &b.img.GroupConfigs)[group] = c
+}
+
+// DeleteGroupConfig removes them.
+func (b *Builder) DeleteGroupConfig(group string) {
+	delete(own(b, "groups", &b.img.GroupConfigs), group)
+}
 
 // PutTombstone remembers a deleted topic.
 func (b *Builder) PutTombstone(t *TopicTombstone) { own(b, "tombs", &b.img.tombs)[t.ID] = t }

@@ -26,6 +26,9 @@ type Changes struct {
 
 	Broker       int32 // whose BrokerConfig changes
 	BrokerConfig *BrokerConfig
+
+	Group       string // whose GroupConfig changes; without Configs it goes
+	GroupConfig *GroupConfig
 }
 
 // MaxPartitions is the most that one topic may have; more would make a topic's creation one very long edit.
@@ -74,6 +77,15 @@ func (c Changes) Apply(b *Builder, rev int64) {
 		bc := *c.BrokerConfig
 		bc.Version = rev
 		b.PutBrokerConfig(c.Broker, &bc)
+	}
+	if c.GroupConfig != nil {
+		gc := *c.GroupConfig
+		gc.Version = rev
+		if len(gc.Configs) == 0 {
+			b.DeleteGroupConfig(c.Group)
+		} else {
+			b.PutGroupConfig(c.Group, &gc)
+		}
 	}
 }
 
@@ -214,6 +226,26 @@ func (e AlterBrokerConfigs) plan(img *Image, _ int64) (Changes, error) {
 func (e AlterBrokerConfigs) holds(img *Image) bool {
 	c := img.BrokerConfigs[e.Broker]
 	return c != nil && altered(c.Configs, e.Set, e.Delete)
+}
+
+func (e AlterGroupConfigs) plan(img *Image, _ int64) (Changes, error) {
+	if e.Group == "" {
+		return Changes{}, fmt.Errorf("%w: a group without a name", ErrInvalid)
+	}
+	n := &GroupConfig{}
+	if old := img.GroupConfigs[e.Group]; old != nil {
+		*n = *old
+	}
+	n.Configs = alter(n.Configs, e.Set, e.Delete)
+	return Changes{Group: e.Group, GroupConfig: n}, nil
+}
+
+func (e AlterGroupConfigs) holds(img *Image) bool {
+	c := img.GroupConfigs[e.Group]
+	if c == nil {
+		c = &GroupConfig{}
+	}
+	return altered(c.Configs, e.Set, e.Delete)
 }
 
 // check refuses states that no broker could act on.

@@ -157,6 +157,13 @@ func (s *Store) write(ctx context.Context, c metadata.Changes) (int64, error) {
 	case c.BrokerConfig != nil:
 		key := s.keys.config(c.Broker)
 		return revision(s.txn(ctx, []clientv3.Cmp{same(key, c.BrokerConfig.Version)}, []clientv3.Op{clientv3.OpPut(key, encode(c.BrokerConfig.Configs))}, nil))
+	case c.GroupConfig != nil:
+		key := s.keys.group(c.Group)
+		op := clientv3.OpDelete(key)
+		if len(c.GroupConfig.Configs) > 0 {
+			op = clientv3.OpPut(key, encode(c.GroupConfig.Configs))
+		}
+		return revision(s.txn(ctx, []clientv3.Cmp{same(key, c.GroupConfig.Version)}, []clientv3.Op{op}, nil))
 	}
 	return 0, fmt.Errorf("%w: an edit without changes", metadata.ErrInvalid)
 }

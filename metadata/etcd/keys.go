@@ -18,6 +18,7 @@ import (
 //	controller                     the controller's broker id, in decimal (under its election lease, later)
 //	broker/<id>                    a live broker's registration, under its lease
 //	config/<broker id|default>     dynamic broker configs
+//	groupconfig/<group id>         configs of a group
 //	topic/<name, '.' as '_'>       id, real name, configs, partition count: what makes a topic visible
 //	part/<topic id>/<index>        partition state: leader epoch, 4 bytes big-endian, then JSON
 //	tomb/<topic id>                a deleted topic (or one whose creation is under way)
@@ -33,6 +34,7 @@ const (
 	kController = "controller"
 	kBroker     = "broker/"
 	kConfig     = "config/"
+	kGroup      = "groupconfig/"
 	kTopic      = "topic/"
 	kPart       = "part/"
 	kTomb       = "tomb/"
@@ -65,6 +67,8 @@ func (k keys) config(id int32) string {
 	}
 	return k.prefix + kConfig + strconv.Itoa(int(id))
 }
+
+func (k keys) group(id string) string { return k.prefix + kGroup + id }
 
 func pad10(n int32) string { return fmt.Sprintf("%010d", n) }
 

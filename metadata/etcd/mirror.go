@@ -88,6 +88,8 @@ func (m *mirror) apply(kv *mvccpb.KeyValue, deleted bool) bool {
 		err = m.broker(rest, kv, deleted)
 	case kConfig:
 		err = m.config(rest, kv, deleted)
+	case kGroup:
+		err = m.groupConfig(rest, kv, deleted)
 	case kCluster + "/":
 		var id identity
 		if err = json.Unmarshal(kv.Value, &id); err == nil && !deleted {
@@ -227,5 +229,18 @@ func (m *mirror) config(rest string, kv *mvccpb.KeyValue, deleted bool) error {
 		return err
 	}
 	m.builder().PutBrokerConfig(int32(id), &c)
+	return nil
+}
+
+func (m *mirror) groupConfig(group string, kv *mvccpb.KeyValue, deleted bool) error {
+	if deleted {
+		m.builder().DeleteGroupConfig(group)
+		return nil
+	}
+	c := metadata.GroupConfig{Version: kv.ModRevision}
+	if err := json.Unmarshal(kv.Value, &c.Configs); err != nil {
+		return err
+	}
+	m.builder().PutGroupConfig(group, &c)
 	return nil
 }

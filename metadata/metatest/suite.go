@@ -3,6 +3,7 @@ package metatest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ func Suite(t *testing.T, open func(t *testing.T) (store metadata.Store, again fu
 		"names":               testNames,
 		"many partitions":     testManyPartitions,
 		"configs":             testConfigs,
+		"group configs":       testGroupConfigs,
 		"partitions":          testPartitions,
 		"watch":               testWatch,
 		"brokers":             testBrokers,
@@ -214,6 +216,23 @@ func testConfigs(t *testing.T, e *env) {
 	e.commit(metadata.AlterBrokerConfigs{Broker: 1, Set: map[string]string{"l": "m"}, Delete: []string{"k"}})
 	require.Equal(t, map[string]string{"k": "v"}, e.s.Image().BrokerConfigs[metadata.ClusterDefaults].Configs)
 	require.Equal(t, map[string]string{"l": "m"}, e.second().Image().BrokerConfigs[1].Configs)
+}
+
+func testGroupConfigs(t *testing.T, e *env) {
+	require.Empty(t, e.s.Image().GroupConfigs)
+	require.ErrorIs(t, e.one(metadata.AlterGroupConfigs{Set: map[string]string{"k": "v"}}), metadata.ErrInvalid)
+	const odd = "a group/with everything: ä"
+	e.commit(metadata.AlterGroupConfigs{Group: odd, Set: map[string]string{"k": "v", "l": "m"}}, metadata.AlterGroupConfigs{Group: "h", Set: map[string]string{"k": "w"}})
+	e.commit(metadata.AlterGroupConfigs{Group: odd, Set: map[string]string{"k": "x"}, Delete: []string{"l", "never set"}})
+	was := e.s.Image()
+	require.Equal(t, map[string]string{"k": "x"}, was.GroupConfigs[odd].Configs)
+	require.Equal(t, map[string]string{"k": "w"}, e.second().Image().GroupConfigs["h"].Configs)
+	e.commit(metadata.AlterGroupConfigs{Group: odd, Delete: []string{"k"}})
+	e.commit(metadata.AlterGroupConfigs{Group: "never seen", Delete: []string{"k"}})
+	require.Equal(t, []string{"h"}, slices.Collect(maps.Keys(e.s.Image().GroupConfigs)), "a group without configs is forgotten")
+	require.Contains(t, was.GroupConfigs, odd, "an image that was given out has changed")
+	e.commit(metadata.AlterGroupConfigs{Group: odd, Set: map[string]string{"k": "again"}})
+	require.Equal(t, "again", e.second().Image().GroupConfigs[odd].Configs["k"])
 }
 
 func testPartitions(t *testing.T, e *env) {
