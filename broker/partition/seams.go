@@ -49,6 +49,8 @@ type Disk interface {
 	Remove(p topic.Partition) error
 	// UnopenedBytes tells what the folders of logs that are not open hold.
 	UnopenedBytes() (int64, error)
+	// LogBytes tells the size of a partition's segment files as the folder shows it, 0 without one.
+	LogBytes(p topic.Partition) (int64, error)
 	Offline() error
 }
 

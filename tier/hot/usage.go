@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
+
+	"github.com/firnlog/firn/tier/topic"
 )
 
 // UnopenedBytes tells what the folders of the log directory hold whose logs are not open: partitions that nobody has
@@ -22,7 +25,7 @@ func (d *Dir) UnopenedBytes() (int64, error) {
 		if open || !e.IsDir() {
 			continue
 		}
-		b, err := d.folderBytes(filepath.Join(d.root, e.Name()))
+		b, err := d.folderBytes(filepath.Join(d.root, e.Name()), "")
 		if err != nil {
 			return 0, fmt.Errorf("log directory: %w", err)
 		}
@@ -31,7 +34,18 @@ func (d *Dir) UnopenedBytes() (int64, error) {
 	return n, nil
 }
 
-func (d *Dir) folderBytes(path string) (int64, error) {
+// LogBytes tells the size of a partition's segment files as its folder shows it, whether the log is open or not; 0
+// without a folder.
+func (d *Dir) LogBytes(p topic.Partition) (int64, error) {
+	n, err := d.folderBytes(filepath.Join(d.root, p.String()), logSuffix)
+	if err != nil {
+		return 0, fmt.Errorf("log directory: %w", err)
+	}
+	return n, nil
+}
+
+// folderBytes adds up the files of a folder whose names end in suffix.
+func (d *Dir) folderBytes(path, suffix string) (int64, error) {
 	files, err := d.fs.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil // removed meanwhile
@@ -46,7 +60,7 @@ func (d *Dir) folderBytes(path string) (int64, error) {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return 0, err
-		case !f.IsDir():
+		case !f.IsDir() && strings.HasSuffix(f.Name(), suffix):
 			n += info.Size()
 		}
 	}

@@ -31,6 +31,28 @@ func TestUnopenedBytes(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// The size of a log is that of its segment files, whether it is open or not.
+func TestLogBytes(t *testing.T) {
+	fs := disk.NewCrashable(1)
+	d := openDir(t, fs, "/data")
+	l := d.open(0, nil)
+	appendTo(t, l, batch(10, 1000, startMs))
+	want, id := l.Bytes(), l.Partition()
+	require.Greater(t, want, int64(10_000))
+	for range 2 {
+		n, err := d.LogBytes(id)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+		require.NoError(t, d.Close())
+		d = openDir(t, fs, "/data")
+	}
+	id.Index = 7
+	n, err := d.LogBytes(id)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.NoError(t, d.Close())
+}
+
 func TestExplainRetention(t *testing.T) {
 	now := int64(1000 * hour)
 	for _, c := range []struct {
