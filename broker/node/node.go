@@ -43,6 +43,8 @@ type Node struct {
 	ready    atomic.Bool
 	closers  []closer // in the order in which they were opened
 
+	descriptors descriptors
+
 	kafkaListener, httpListener net.Listener
 
 	store      object.Store
@@ -51,6 +53,7 @@ type Node struct {
 	cold       *cold.Reader
 	uploads    *upload.Manager
 	partitions *partition.Manager
+	kafka      *server.Server
 
 	hearing atomic.Pointer[partition.Manager] // partitions for those that were there first: log folder and cache
 }
@@ -64,7 +67,8 @@ type closer struct {
 // Start opens everything and returns when the broker serves. Its errors are sentences for the person who
 // started it. ctx bounds the start only.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg.withDefaults(), fatal: make(chan error, 1), registry: prometheus.NewRegistry()}
+	n := &Node{cfg: cfg.withDefaults(), fatal: make(chan error, 1), registry: prometheus.NewRegistry(),
+		descriptors: raiseDescriptors()}
 	n.log = n.cfg.Logger
 	var err error
 	if n.settings, err = parseSettings(cfg.Settings); err != nil {
@@ -214,6 +218,7 @@ func (n *Node) openLog(context.Context) error {
 	}
 	n.dir, err = hot.OpenDir(hot.Options{
 		FS: fs, Path: n.cfg.logDir(), Logger: n.log, Registerer: n.registry, OnOffline: n.logOffline,
+		MaxOpenFiles: n.descriptors.idleFiles(),
 	})
 	if err != nil {
 		return fmt.Errorf("log folder: %w", err)
@@ -334,10 +339,12 @@ func (n *Node) serve(context.Context) error {
 	})
 	kafka, err := server.New(server.Options{
 		Listener: n.kafkaListener, Handler: handler, Versions: api.Versions(), Logger: n.log, Registerer: n.registry,
+		Ceiling: n.descriptors.connections(),
 	})
 	if err != nil {
 		return err
 	}
+	n.kafka = kafka
 	go func() {
 		if err := kafka.Serve(); err != nil && !errors.Is(err, net.ErrClosed) {
 			n.fail(fmt.Errorf("kafka listener: %w", err))

@@ -79,6 +79,9 @@ func (l *Limits) connectionsOf(ip string) int {
 	return l.MaxConnectionsPerIP
 }
 
+// Limits are those in force.
+func (s *Server) Limits() Limits { return *s.limits.Load() }
+
 // SetLimits changes the limits of a running server; as in Options, a zero field has the default. Connections that are
 // there stay, also those that are now too many, and keep the new limits from their next request on; an idle one from
 // now on. Limits that make no sense are logged and leave the old ones. It may be called from any goroutine.
@@ -92,6 +95,10 @@ func (s *Server) setLimits(l Limits) error {
 	l = l.withDefaults()
 	if err := l.check(); err != nil {
 		return err
+	}
+	if s.ceiling > 0 && l.MaxConnections > s.ceiling {
+		s.log.Warn("fewer connections are allowed than max.connections says, because files need descriptors, too; raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)",
+			"max.connections", l.MaxConnections, "allowed", s.ceiling)
 	}
 	l = l.normal(s.ceiling)
 	s.mu.Lock()

@@ -94,6 +94,7 @@ func (d *devCmd) greet(n *node.Node) {
   archive         %s
   data            %s
   metrics, health http://%s/metrics
+  room for        %s
 
 Try next, in another terminal:
 
@@ -102,7 +103,7 @@ Try next, in another terminal:
   %s tier status
 
 Ctrl-C stops it cleanly.
-`, n.KafkaAddr(), n.StoreURL(), d.Data, n.HTTPAddr(), firn, firn, firn)
+`, n.KafkaAddr(), n.StoreURL(), d.Data, n.HTTPAddr(), n.Capacity(), firn, firn, firn)
 }
 
 // ownName is how this program can be called again, from the folder where it was started.
