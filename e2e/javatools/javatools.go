@@ -1,10 +1,8 @@
-// Package javatools runs Apache Kafka's own command-line tools and small Java programs against its client
-// library, from the jars on Maven Central: no distribution archive is needed.
+// Package javatools runs Apache Kafka's own command-line tools, its client library, Connect, Streams and Spring from
+// the jars on Maven Central: no distribution archive is needed.
 package javatools
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/firnlog/firn/e2e/harness"
 )
@@ -20,26 +17,47 @@ import (
 // Version of Apache Kafka whose jars are used.
 const Version = "4.3.1"
 
-const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
-<modelVersion>4.0.0</modelVersion>
-<groupId>firn</groupId><artifactId>kafka-tools</artifactId><version>1</version>
-<dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>` + Version + `</version></dependency>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>` + Version + `</version></dependency>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-clients</artifactId><version>` + Version + `</version></dependency>
-</dependencies></project>
-`
+// Bundle is a folder of jars: artifacts of Maven Central ("group:artifact:version"; the version may be left out where
+// the bill of materials says it) with all that they need.
+type Bundle struct {
+	Name, BOM string
+	Artifacts []string
+}
 
-// Libs returns the folder that holds Kafka's jars, fetching them once per machine. Without Java or Maven the
-// test is skipped with a sentence.
+// The bundles that tests use.
+var (
+	// Kafka has the tools, the broker, the clients and Connect's runtime. Tests of single packages look for this folder.
+	Kafka = Bundle{Name: "kafka-" + Version, Artifacts: []string{
+		"org.apache.kafka:kafka_2.13:" + Version, "org.apache.kafka:kafka-tools:" + Version, "org.apache.kafka:kafka-clients:" + Version,
+	}}
+	// ConnectFile has Connect's file source and sink, which stand on the plugin path of a worker.
+	ConnectFile = Bundle{Name: "connect-file-" + Version, Artifacts: []string{"org.apache.kafka:connect-file:" + Version}}
+	// Streams has Kafka Streams with RocksDB.
+	Streams = Bundle{Name: "streams-" + Version, Artifacts: []string{"org.apache.kafka:kafka-streams:" + Version}}
+	// Spring has Spring for Apache Kafka in a Spring Boot application, with the older client that it brings.
+	Spring = Bundle{Name: "spring-boot-" + springBoot, BOM: "org.springframework.boot:spring-boot-dependencies:" + springBoot, Artifacts: []string{
+		"org.springframework.boot:spring-boot-starter", "org.springframework.kafka:spring-kafka",
+	}}
+)
+
+const springBoot = "3.5.16"
+
+// Libs returns the folder that holds Kafka's jars; see Bundle.Fetch.
 func Libs(t testing.TB) string {
+	t.Helper()
+	return Kafka.Fetch(t)
+}
+
+// Fetch returns the folder that holds the bundle's jars, fetching them once per machine. Without Java or Maven the
+// test is skipped with a sentence.
+func (b Bundle) Fetch(t testing.TB) string {
 	t.Helper()
 	harness.Need(t, "java")
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(cache, "firn-test", "kafka-"+Version)
+	dir := filepath.Join(cache, "firn-test", b.Name)
 	complete := filepath.Join(dir, ".complete")
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
@@ -60,13 +78,13 @@ func Libs(t testing.TB) string {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	pomFile := filepath.Join(dir, "pom.xml")
-	if err := os.WriteFile(pomFile, []byte(pom), 0o644); err != nil {
+	pom := filepath.Join(dir, "pom.xml")
+	if err := os.WriteFile(pom, []byte(b.pom()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(mvn, "-q", "-B", "-f", pomFile, "dependency:copy-dependencies", "-DoutputDirectory="+dir).CombinedOutput()
+	out, err := exec.Command(mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+dir).CombinedOutput()
 	if err != nil {
-		t.Fatalf("fetch Kafka's jars: %v\n%s", err, out)
+		t.Fatalf("fetch the jars of %s: %v\n%s", b.Name, err, out)
 	}
 	if err := os.WriteFile(complete, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -74,40 +92,38 @@ func Libs(t testing.TB) string {
 	return dir
 }
 
-// Tool runs a main class and returns what it printed to standard output; an exit code other than 0 is an error
-// that carries standard error too.
-func Tool(t testing.TB, stdin, class string, args ...string) (string, error) {
-	t.Helper()
-	return run(t, stdin, append([]string{"-Xmx512m", "-cp", filepath.Join(Libs(t), "*"), class}, args...))
-}
-
-// MustTool is Tool that fails the test on an error.
-func MustTool(t testing.TB, stdin, class string, args ...string) string {
-	t.Helper()
-	out, err := Tool(t, stdin, class, args...)
-	if err != nil {
-		t.Fatal(err)
+// pom is the smallest project file from which Maven resolves the bundle.
+func (b Bundle) pom() string {
+	var s strings.Builder
+	s.WriteString("<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n")
+	s.WriteString("<groupId>firn</groupId><artifactId>jars</artifactId><version>1</version>\n")
+	if b.BOM != "" {
+		fmt.Fprintf(&s, "<dependencyManagement><dependencies>%s</dependencies></dependencyManagement>\n", dependency(b.BOM, "<type>pom</type><scope>import</scope>"))
 	}
-	return out
-}
-
-// Source runs a single-file Java program with Kafka's client on its class path.
-func Source(t testing.TB, file string, args ...string) (string, error) {
-	t.Helper()
-	return run(t, "", append([]string{"-Xmx1g", "-cp", filepath.Join(Libs(t), "*"), file}, args...))
-}
-
-func run(t testing.TB, stdin string, args []string) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "java", args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Stdin = strings.NewReader(stdin)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("java %s: %w\n%s\n%s", strings.Join(args, " "), err, stdout.String(), stderr.String())
+	s.WriteString("<dependencies>\n")
+	for _, a := range b.Artifacts {
+		s.WriteString(dependency(a, "") + "\n")
 	}
-	return stdout.String(), nil
+	s.WriteString("</dependencies></project>\n")
+	return s.String()
+}
+
+func dependency(coordinates, more string) string {
+	parts := append(strings.Split(coordinates, ":"), "")
+	if parts[2] != "" {
+		more = "<version>" + parts[2] + "</version>" + more
+	}
+	return fmt.Sprintf("<dependency><groupId>%s</groupId><artifactId>%s</artifactId>%s</dependency>", parts[0], parts[1], more)
+}
+
+// ClassPath names all jars of the folders, the first folder's before the next one's.
+func ClassPath(folders ...string) string {
+	all := make([]string, len(folders))
+	for i, f := range folders {
+		all[i] = f
+		if jars, _ := filepath.Glob(filepath.Join(f, "*.jar")); len(jars) > 0 {
+			all[i] = filepath.Join(f, "*")
+		}
+	}
+	return strings.Join(all, string(filepath.ListSeparator))
 }
