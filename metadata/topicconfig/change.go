@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/firnlog/firn/metadata/configdef"
 )
 
 // AtCreation validates the configs of a new topic and gives those to store with it: remote.storage.enable is
@@ -28,23 +30,19 @@ func AtCreation(set, defaults map[string]string, internal bool) (map[string]stri
 	return stored, nil
 }
 
-// OpKind is what an Op does, with the codes of IncrementalAlterConfigs (AlterConfigOp.OpType).
-type OpKind int8
+// OpKind is what an Op does.
+type OpKind = configdef.OpKind
 
 // The kinds of operation.
 const (
-	Set      OpKind = 0
-	Delete   OpKind = 1
-	Append   OpKind = 2 // to a list
-	Subtract OpKind = 3 // from a list
+	Set      = configdef.Set
+	Delete   = configdef.Delete
+	Append   = configdef.Append
+	Subtract = configdef.Subtract
 )
 
 // Op is one operation of IncrementalAlterConfigs.
-type Op struct {
-	Key   string
-	Kind  OpKind
-	Value string
-}
+type Op = configdef.Op
 
 // Alter works ops into configs and gives the new map. It checks names and kinds, not what values say together:
 // Change does.
@@ -78,25 +76,12 @@ func Alter(current, defaults map[string]string, ops []Op) (map[string]string, er
 					now = d.Default
 				}
 			}
-			next[op.Key] = changeList(SplitList(now), SplitList(op.Value), op.Kind)
+			next[op.Key] = op.Kind.Change(now, op.Value)
 		default:
 			return nil, invalid(op.Key, "unknown operation %d on %s", op.Kind, op.Key)
 		}
 	}
 	return next, nil
-}
-
-func changeList(now, with []string, kind OpKind) string {
-	if kind == Subtract {
-		now = slices.DeleteFunc(now, func(s string) bool { return slices.Contains(with, s) })
-		return strings.Join(now, ",")
-	}
-	for _, s := range with {
-		if !slices.Contains(now, s) {
-			now = append(now, s)
-		}
-	}
-	return strings.Join(now, ",")
 }
 
 // Changed is the outcome of Change.
@@ -151,23 +136,6 @@ func Change(current, next, defaults map[string]string, internal, archived bool) 
 		c.DropsArchive = true
 	}
 	c.Values = v
-	c.Set, c.Delete = diff(current, next)
+	c.Set, c.Delete = configdef.Diff(current, next)
 	return c, nil
-}
-
-func diff(current, next map[string]string) (map[string]string, []string) {
-	set := make(map[string]string)
-	var del []string
-	for k, v := range next {
-		if old, ok := current[k]; !ok || old != v {
-			set[k] = v
-		}
-	}
-	for k := range current {
-		if _, ok := next[k]; !ok {
-			del = append(del, k)
-		}
-	}
-	slices.Sort(del)
-	return set, del
 }

@@ -10,40 +10,22 @@ package topicconfig
 import (
 	"math"
 	"slices"
-	"strconv"
+
+	"github.com/firnlog/firn/metadata/configdef"
 )
 
-// Type is a config's type with Kafka's code for DescribeConfigs (ConfigEntry.ConfigType).
-type Type int8
+// Type is a config's type with Kafka's code for DescribeConfigs.
+type Type = configdef.Type
 
 // The types in use.
 const (
-	Boolean Type = 1
-	String  Type = 2
-	Int     Type = 3
-	Long    Type = 5
-	Double  Type = 6
-	List    Type = 7
+	Boolean = configdef.Boolean
+	String  = configdef.String
+	Int     = configdef.Int
+	Long    = configdef.Long
+	Double  = configdef.Double
+	List    = configdef.List
 )
-
-// String names the type in lower case.
-func (t Type) String() string {
-	switch t {
-	case Boolean:
-		return "boolean"
-	case String:
-		return "string"
-	case Int:
-		return "int"
-	case Long:
-		return "long"
-	case Double:
-		return "double"
-	case List:
-		return "list"
-	}
-	return "type " + strconv.Itoa(int(t))
-}
 
 // Config names that code refers to.
 const (
@@ -170,10 +152,8 @@ func logDefs() []Def {
 
 func retentionDefs() []Def {
 	return []Def{
-		{Name: CleanupPolicy, Type: List, Default: "delete", BrokerKey: "log.cleanup.policy",
-			Allowed: "any of delete, compact, separated by commas, or nothing",
-			Doc:     "What happens to old records: delete drops them by retention.ms and retention.bytes, compact keeps the newest of each key. Empty keeps all. A compacted topic stays on local disk.",
-			check:   func(v value) bool { return subset(v.list, "delete", "compact") }},
+		ruled(Def{Name: CleanupPolicy, Type: List, Default: "delete", BrokerKey: "log.cleanup.policy",
+			Doc: "What happens to old records: delete drops them by retention.ms and retention.bytes, compact keeps the newest of each key. Empty keeps all. A compacted topic stays on local disk."}, configdef.SubsetOf("delete", "compact")),
 		kafka("604800000", integer(Long, RetentionMs, "-1", -1, math.MaxInt64, "log.retention.ms",
 			"Age in ms after which records may be dropped, wherever they lie; -1 keeps them for ever.")),
 		integer(Long, RetentionBytes, "-1", math.MinInt64, math.MaxInt64, "log.retention.bytes",
@@ -206,7 +186,7 @@ func messageDefs() []Def {
 			"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
 		noEffect("batches are kept as they were sent.", Def{Name: "compression.gzip.level", Type: Int, Default: "-1", BrokerKey: "compression.gzip.level",
 			Allowed: "1 to 9, or -1", Doc: "Level of gzip compression.",
-			check: func(v value) bool { return v.num == -1 || v.num >= 1 && v.num <= 9 }}),
+			check: func(v value) bool { return v.Num == -1 || v.Num >= 1 && v.Num <= 9 }}),
 		noEffect("batches are kept as they were sent.", integer(Int, "compression.lz4.level", "9", 1, 17, "compression.lz4.level", "Level of lz4 compression.")),
 		noEffect("batches are kept as they were sent.", integer(Int, "compression.zstd.level", "3", -131072, 22, "compression.zstd.level", "Level of zstd compression.")),
 	}
@@ -222,7 +202,7 @@ func compactionDefs() []Def {
 			"Age in ms by which a record is compacted at the latest; a compacted topic's segments are closed by then."),
 		{Name: MinCleanableDirtyRatio, Type: Double, Default: "0.5", BrokerKey: "log.cleaner.min.cleanable.ratio",
 			Allowed: "0 to 1", Doc: "Share of a log that must be uncompacted before it is compacted again.",
-			check: func(v value) bool { return v.real >= 0 && v.real <= 1 }},
+			check: func(v value) bool { return v.Real >= 0 && v.Real <= 1 }},
 	}
 }
 

@@ -184,15 +184,15 @@ func TestAtCreation(t *testing.T) {
 }
 
 func TestAlter(t *testing.T) {
-	got, err := Alter(conf{"a": "kept", "retention.ms": "5"}, nil, []Op{{"retention.ms", Delete, ""}, {"segment.ms", Set, "9"}, {"cleanup.policy", Append, "compact"}})
+	got, err := Alter(conf{"a": "kept", "retention.ms": "5"}, nil, []Op{op("retention.ms", Delete, ""), op("segment.ms", Set, "9"), op("cleanup.policy", Append, "compact")})
 	require.NoError(t, err)
 	require.Equal(t, conf{"a": "kept", "segment.ms": "9", "cleanup.policy": "delete,compact"}, got)
-	got, err = Alter(got, nil, []Op{{"cleanup.policy", Subtract, "delete"}})
+	got, err = Alter(got, nil, []Op{op("cleanup.policy", Subtract, "delete")})
 	require.NoError(t, err)
 	require.Equal(t, "compact", got["cleanup.policy"])
-	for _, op := range [][]Op{{{"nope", Set, "1"}}, {{"segment.ms", Append, "1"}}, {{"segment.ms", 9, "1"}}, {{"segment.ms", Set, "1"}, {"segment.ms", Delete, ""}}} {
-		_, err = Alter(nil, nil, op)
-		require.ErrorIs(t, err, ErrInvalid, op)
+	for _, ops := range [][]Op{{op("nope", Set, "1")}, {op("segment.ms", Append, "1")}, {op("segment.ms", 9, "1")}, {op("segment.ms", Set, "1"), op("segment.ms", Delete, "")}} {
+		_, err = Alter(nil, nil, ops)
+		require.ErrorIs(t, err, ErrInvalid, ops)
 	}
 }
 
@@ -203,31 +203,31 @@ func TestChange(t *testing.T) {
 		require.NoError(t, err)
 		return Change(current, next, nil, false, archived)
 	}
-	c, err := change(remote, false, Op{CleanupPolicy, Set, "compact"})
+	c, err := change(remote, false, op(CleanupPolicy, Set, "compact"))
 	require.NoError(t, err)
 	require.Equal(t, conf{"cleanup.policy": "compact", "remote.storage.enable": "false"}, c.Set, "the topic turns local in the same edit")
 	require.True(t, c.Unarchived && !c.DropsArchive)
 	require.False(t, c.Values.RemoteStorage)
-	_, err = change(remote, true, Op{CleanupPolicy, Set, "compact"})
+	_, err = change(remote, true, op(CleanupPolicy, Set, "compact"))
 	require.ErrorContains(t, err, "archived segments")
-	_, err = change(remote, true, Op{CleanupPolicy, Append, "compact"})
+	_, err = change(remote, true, op(CleanupPolicy, Append, "compact"))
 	require.ErrorIs(t, err, ErrInvalid)
 
-	_, err = change(remote, true, Op{RemoteStorageEnable, Set, "false"})
+	_, err = change(remote, true, op(RemoteStorageEnable, Set, "false"))
 	require.ErrorContains(t, err, "remote.log.delete.on.disable=true")
-	c, err = change(remote, true, Op{RemoteStorageEnable, Set, "false"}, Op{RemoteDeleteOnDisable, Set, "true"})
+	c, err = change(remote, true, op(RemoteStorageEnable, Set, "false"), op(RemoteDeleteOnDisable, Set, "true"))
 	require.NoError(t, err)
 	require.True(t, c.DropsArchive && !c.Unarchived)
-	_, err = change(conf{"remote.storage.enable": "false", "cleanup.policy": "compact"}, false, Op{RemoteStorageEnable, Set, "true"})
+	_, err = change(conf{"remote.storage.enable": "false", "cleanup.policy": "compact"}, false, op(RemoteStorageEnable, Set, "true"))
 	require.ErrorIs(t, err, ErrInvalid)
-	c, err = change(conf{"remote.storage.enable": "false"}, false, Op{RemoteStorageEnable, Set, "true"})
+	c, err = change(conf{"remote.storage.enable": "false"}, false, op(RemoteStorageEnable, Set, "true"))
 	require.NoError(t, err)
 	require.True(t, c.Values.RemoteStorage)
-	c, err = change(remote, true, Op{RemoteStorageEnable, Delete, ""}, Op{"retention.ms", Set, "5"})
+	c, err = change(remote, true, op(RemoteStorageEnable, Delete, ""), op("retention.ms", Set, "5"))
 	require.NoError(t, err)
 	require.Equal(t, conf{"retention.ms": "5"}, c.Set, "unset follows cleanup.policy, and stays stored")
 	require.Empty(t, c.Delete)
-	c, err = change(conf{"remote.storage.enable": "true", "retention.ms": "5"}, true, Op{"retention.ms", Delete, ""})
+	c, err = change(conf{"remote.storage.enable": "true", "retention.ms": "5"}, true, op("retention.ms", Delete, ""))
 	require.NoError(t, err)
 	require.Equal(t, []string{"retention.ms"}, c.Delete)
 	require.Empty(t, c.Set)
@@ -249,3 +249,5 @@ func FuzzValidate(f *testing.F) {
 		}
 	})
 }
+
+func op(key string, kind OpKind, value string) Op { return Op{Key: key, Kind: kind, Value: value} }

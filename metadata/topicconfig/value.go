@@ -1,42 +1,26 @@
 package topicconfig
 
 import (
-	"errors"
-	"fmt"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/firnlog/firn/metadata/configdef"
 )
 
 // ErrInvalid is wrapped by every error of this package: Kafka's INVALID_CONFIG. The error's text is a sentence
 // fit for a client.
-var ErrInvalid = errors.New("invalid config")
+var ErrInvalid = configdef.ErrInvalid
 
 // Error says what is wrong with a config, in a sentence.
-type Error struct {
-	Key    string // "" when several are involved
-	Reason string
-}
+type Error = configdef.Error
 
-// Error implements error.
-func (e *Error) Error() string { return e.Reason }
+// value is a parsed config value.
+type value = configdef.Value
 
-// Unwrap makes errors.Is(err, ErrInvalid) true.
-func (e *Error) Unwrap() error { return ErrInvalid }
-
-func invalid(key, format string, args ...any) error {
-	return &Error{Key: key, Reason: fmt.Sprintf(format, args...)}
-}
-
-// value is a parsed config value; which field counts depends on the type.
-type value struct {
-	num  int64
-	real float64
-	flag bool
-	text string
-	list []string
-}
+var (
+	invalid = configdef.Invalid
+	clip    = configdef.Clip
+)
 
 // Validate checks one config. The error names key, value and what is allowed.
 func Validate(name, text string) error {
@@ -49,76 +33,23 @@ func parse(name, text string) (Def, value, error) {
 	if !ok {
 		return d, value{}, invalid(name, "Unknown topic config name: %s", name)
 	}
-	v, ok := d.parse(text)
+	v, ok := d.Type.Parse(text)
 	if !ok || d.check != nil && !d.check(v) {
 		return d, value{}, invalid(name, "Invalid value %s for configuration %s: it is a %s, allowed is %s", clip(text), name, d.Type, d.Allowed)
 	}
 	return d, v, nil
 }
 
-func (d Def) parse(text string) (value, bool) {
-	t := strings.TrimSpace(text)
-	v := value{text: t}
-	var err error
-	switch d.Type {
-	case Boolean:
-		switch strings.ToLower(t) {
-		case "true":
-			v.flag = true
-		case "false":
-		default:
-			return v, false
-		}
-	case Int:
-		v.num, err = strconv.ParseInt(t, 10, 32)
-	case Long:
-		v.num, err = strconv.ParseInt(t, 10, 64)
-	case Double:
-		v.real, err = strconv.ParseFloat(t, 64)
-		if math.IsNaN(v.real) {
-			return v, false
-		}
-	case List:
-		v.list = SplitList(t)
-	}
-	return v, err == nil
-}
-
-// SplitList splits a value of type List as Kafka does: at commas, without surrounding space; "" is no element.
-func SplitList(s string) []string {
-	if strings.TrimSpace(s) == "" {
-		return nil
-	}
-	parts := strings.Split(s, ",")
-	for i := range parts {
-		parts[i] = strings.TrimSpace(parts[i])
-	}
-	return parts
-}
-
-// clip keeps a hostile value from filling logs and answers.
-func clip(s string) string {
-	const most = 200
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "?") + "…"
-	}
-	return strings.ToValidUTF8(s, "?")
-}
+// SplitList splits a value of type List.
+func SplitList(s string) []string { return configdef.SplitList(s) }
 
 func integer(t Type, name, def string, lo, hi int64, broker, doc string) Def {
-	allowed := fmt.Sprintf("%d to %d", lo, hi)
-	limit := int64(math.MaxInt64)
-	if t == Int {
-		limit = math.MaxInt32
-	}
-	switch {
-	case lo == math.MinInt64:
-		allowed = "any number"
-	case hi == limit:
-		allowed = fmt.Sprintf("at least %d", lo)
-	}
-	return Def{Name: name, Type: t, Default: def, BrokerKey: broker, Allowed: allowed, Doc: doc,
-		check: func(v value) bool { return v.num >= lo && v.num <= hi }}
+	return ruled(Def{Name: name, Type: t, Default: def, BrokerKey: broker, Doc: doc}, configdef.Range(t, lo, hi))
+}
+
+func ruled(d Def, r configdef.Rule) Def {
+	d.Allowed, d.check = r.Allowed, r.Check
+	return d
 }
 
 func boolean(name, def, broker, doc string) Def {
@@ -126,18 +57,17 @@ func boolean(name, def, broker, doc string) Def {
 }
 
 func oneOf(name, def, broker, doc string, allowed ...string) Def {
-	return Def{Name: name, Type: String, Default: def, BrokerKey: broker, Allowed: "one of " + strings.Join(allowed, ", "), Doc: doc,
-		check: func(v value) bool { return slices.Contains(allowed, v.text) }}
+	return ruled(Def{Name: name, Type: String, Default: def, BrokerKey: broker, Doc: doc}, configdef.OneOf(allowed...))
 }
 
 func throttled(name string) Def {
 	return noEffect("replication is not throttled.", Def{Name: name, Type: List, KafkaDefault: "",
 		Allowed: "partition:broker pairs separated by commas, or *", Doc: "Replicas whose replication traffic is throttled.",
 		check: func(v value) bool {
-			if len(v.list) == 1 && v.list[0] == "*" {
+			if len(v.List) == 1 && v.List[0] == "*" {
 				return true
 			}
-			for _, e := range v.list {
+			for _, e := range v.List {
 				p, b, ok := strings.Cut(e, ":")
 				if _, err := strconv.ParseUint(p, 10, 31); !ok || err != nil {
 					return false
@@ -164,13 +94,4 @@ func noEffect(why string, d Def) Def {
 	d.NoEffect = true
 	d.Doc += notYet + why
 	return d
-}
-
-func subset(list []string, allowed ...string) bool {
-	for i, s := range list {
-		if !slices.Contains(allowed, s) || slices.Contains(list[:i], s) {
-			return false
-		}
-	}
-	return true
 }

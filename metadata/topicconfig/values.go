@@ -79,7 +79,7 @@ func Resolve(set, defaults map[string]string) (Values, error) {
 	}
 	if s, ok := set[InternalSegmentBytes]; ok {
 		_, p, _ := parse(InternalSegmentBytes, s)
-		v.SegmentBytes = int32(p.num)
+		v.SegmentBytes = int32(p.Num)
 	}
 	if _, ok := set[RemoteStorageEnable]; !ok {
 		v.RemoteStorage = v.RemoteStorage && !v.Compact
@@ -105,29 +105,29 @@ func (r *resolver) value(name string) value {
 	return v
 }
 
-func (r *resolver) long(name string) int64 { return r.value(name).num }
-func (r *resolver) int(name string) int32  { return int32(r.value(name).num) }
-func (r *resolver) flag(name string) bool  { return r.value(name).flag }
+func (r *resolver) long(name string) int64 { return r.value(name).Num }
+func (r *resolver) int(name string) int32  { return int32(r.value(name).Num) }
+func (r *resolver) flag(name string) bool  { return r.value(name).Flag }
 
 func (r *resolver) all() Values {
-	policy := r.value(CleanupPolicy).list
+	policy := r.value(CleanupPolicy).List
 	return Values{
 		Delete: slices.Contains(policy, "delete"), Compact: slices.Contains(policy, "compact"),
-		MinCleanableDirtyRatio: r.value(MinCleanableDirtyRatio).real, MinCompactionLagMs: r.long(MinCompactionLagMs),
+		MinCleanableDirtyRatio: r.value(MinCleanableDirtyRatio).Real, MinCompactionLagMs: r.long(MinCompactionLagMs),
 		MaxCompactionLagMs: r.long(MaxCompactionLagMs), DeleteRetentionMs: r.long(DeleteRetentionMs),
 		SegmentBytes: r.int(SegmentBytes), SegmentMs: r.long("segment.ms"), SegmentJitterMs: r.long("segment.jitter.ms"),
 		SegmentIndexBytes: r.int("segment.index.bytes"), IndexIntervalBytes: r.int("index.interval.bytes"),
 		FlushMessages: r.long(FlushMessages), FlushMs: r.long(FlushMs),
 		Preallocate: r.flag("preallocate"), FileDeleteDelayMs: r.long("file.delete.delay.ms"),
-		MaxMessageBytes: r.int(MaxMessageBytes), LogAppendTime: r.value("message.timestamp.type").text == "LogAppendTime",
+		MaxMessageBytes: r.int(MaxMessageBytes), LogAppendTime: r.value("message.timestamp.type").Text == "LogAppendTime",
 		TimestampBeforeMaxMs: r.long("message.timestamp.before.max.ms"), TimestampAfterMaxMs: r.long("message.timestamp.after.max.ms"),
-		CompressionType: r.value(CompressionType).text, ValidateRecords: r.flag(ValidateRecords),
+		CompressionType: r.value(CompressionType).Text, ValidateRecords: r.flag(ValidateRecords),
 		MinInsyncReplicas: r.int(MinInsyncReplicas), UncleanLeaderElection: r.flag("unclean.leader.election.enable"),
 		RetentionMs: r.long(RetentionMs), RetentionBytes: r.long(RetentionBytes),
 		LocalRetentionMs: r.long(LocalRetentionMs), LocalRetentionBytes: r.long(LocalRetentionBytes),
 		RemoteStorage: r.flag(RemoteStorageEnable), RemoteCopyDisable: r.flag(RemoteCopyDisable),
 		RemoteDeleteOnDisable: r.flag(RemoteDeleteOnDisable), RemoteSegmentBytes: r.int(RemoteSegmentBytes),
-		RemoteUploadMaxLagMs: r.long(RemoteUploadMaxLagMs), RemoteCompression: r.value(RemoteCompression).text,
+		RemoteUploadMaxLagMs: r.long(RemoteUploadMaxLagMs), RemoteCompression: r.value(RemoteCompression).Text,
 	}
 }
 
@@ -192,8 +192,8 @@ func longOf(set map[string]string, name string) int64 {
 	if !ok {
 		text = d.Default
 	}
-	v, _ := d.parse(text)
-	return v.num
+	v, _ := d.Type.Parse(text)
+	return v.Num
 }
 
 func policyText(v Values) string {
