@@ -148,16 +148,24 @@ func (a *API) describeTopic(img *metadata.Image, t *metadata.Topic, req *kmsg.Me
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
 	for i, p := range t.Partitions {
 		n := kmsg.NewMetadataResponseTopicPartition()
-		n.Partition, n.Leader, n.LeaderEpoch, n.Replicas, n.ISR = int32(i), p.Leader, p.LeaderEpoch, p.Replicas, p.ISR
-		if img.Brokers[p.Leader] == nil {
-			n.Leader, n.ErrorCode = metadata.NoLeader, kerr.LeaderNotAvailable.Code
-		}
-		for _, r := range p.Replicas {
-			if img.Brokers[r] == nil {
-				n.OfflineReplicas = append(n.OfflineReplicas, r)
-			}
-		}
+		n.Partition, n.LeaderEpoch, n.Replicas, n.ISR = int32(i), p.LeaderEpoch, p.Replicas, p.ISR
+		n.Leader, n.OfflineReplicas, n.ErrorCode = whoServes(img, &p)
 		out.Partitions[i] = n
 	}
 	return out
+}
+
+// whoServes tells a partition's leader, which of its replicas are not there, and LEADER_NOT_AVAILABLE when the leader is
+// one of them.
+func whoServes(img *metadata.Image, p *metadata.Partition) (leader int32, offline []int32, errorCode int16) {
+	leader = p.Leader
+	if img.Brokers[leader] == nil {
+		leader, errorCode = metadata.NoLeader, kerr.LeaderNotAvailable.Code
+	}
+	for _, r := range p.Replicas {
+		if img.Brokers[r] == nil {
+			offline = append(offline, r)
+		}
+	}
+	return leader, offline, errorCode
 }

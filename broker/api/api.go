@@ -50,6 +50,7 @@ type Deps struct {
 	Sessions    *fetchsession.Cache // nil: one with Kafka's limits
 	ProducerIDs ProducerIDs
 	Groups      Groups
+	Places      Places
 	Logger      *slog.Logger     // nil: slog.Default()
 	Now         func() time.Time // nil: time.Now
 }
@@ -73,7 +74,9 @@ func handlers() []handler {
 		produceHandler, fetchHandler, listOffsetsHandler, metadataHandler, findCoordinatorHandler, apiVersionsHandler,
 		createTopicsHandler, deleteTopicsHandler, deleteRecordsHandler, initProducerIDHandler,
 		offsetForLeaderEpochHandler, describeConfigsHandler, createPartitionsHandler, incrementalAlterConfigsHandler,
-		describeClusterHandler,
+		describeClusterHandler, alterReplicaLogDirsHandler, describeLogDirsHandler, electLeadersHandler,
+		alterPartitionReassignmentsHandler, listPartitionReassignmentsHandler, describeProducersHandler,
+		listConfigResourcesHandler, describeTopicPartitionsHandler,
 		offsetCommitHandler, offsetFetchHandler, joinGroupHandler, heartbeatHandler, leaveGroupHandler, syncGroupHandler,
 		describeGroupsHandler, listGroupsHandler, deleteGroupsHandler, offsetDeleteHandler,
 	}

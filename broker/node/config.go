@@ -53,6 +53,16 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) logDir() string   { return filepath.Join(c.DataDir, "log") }
+
+// absoluteLogDir is the log directory as clients are told of it.
+func (c Config) absoluteLogDir() string {
+	abs, err := filepath.Abs(c.logDir())
+	if err != nil {
+		return c.logDir() // only without a working directory; opening the folder says so
+	}
+	return abs
+}
+
 func (c Config) cacheDir() string { return filepath.Join(c.DataDir, "cache") }
 func (c Config) spoolDir() string { return filepath.Join(c.DataDir, "spool") }
 

@@ -335,6 +335,8 @@ func (n *Node) serve(context.Context) error {
 			BrokerID: n.cfg.BrokerID, AutoCreateTopics: n.settings.autoCreate, NumPartitions: n.settings.numPartitions,
 			TopicDefaults: n.settings.topics, Broker: n.settings.described,
 		},
+		Places: api.Places{LogDir: n.cfg.absoluteLogDir(), Space: partition.StatSpace(n.cfg.logDir()), Offline: n.dir.Offline,
+			Archive: n.store.URL()},
 		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Logger: n.log,
 	})
 	kafka, err := server.New(server.Options{

@@ -1,0 +1,51 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// AlterReplicaLogDirs 1-2. A broker has one log directory: a move to it is done already, and any other does not exist.
+//
+// Deliberate gaps: several log directories.
+var alterReplicaLogDirsHandler = handler{34, 1, 2, quick((*API).alterReplicaLogDirs)}
+
+func (a *API) alterReplicaLogDirs(_ context.Context, req *kmsg.AlterReplicaLogDirsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.AlterReplicaLogDirsResponse)
+	at := map[string]int{} // topic → its place in the answer; several folders may name one
+	for _, d := range req.Dirs {
+		for _, t := range d.Topics {
+			n, ok := at[t.Topic]
+			if !ok {
+				n = len(resp.Topics)
+				at[t.Topic] = n
+				rt := kmsg.NewAlterReplicaLogDirsResponseTopic()
+				rt.Topic = t.Topic
+				resp.Topics = append(resp.Topics, rt)
+			}
+			for _, index := range t.Partitions {
+				p := kmsg.NewAlterReplicaLogDirsResponseTopicPartition()
+				p.Partition, p.ErrorCode = index, code(a.moveTo(d.Dir, t.Topic, index))
+				resp.Topics[n].Partitions = append(resp.Topics[n].Partitions, p)
+			}
+		}
+	}
+	return resp
+}
+
+func (a *API) moveTo(dir, name string, index int32) error {
+	if dir != a.Places.LogDir {
+		return kerr.LogDirNotFound
+	}
+	if a.Places.offline() != nil {
+		return kerr.KafkaStorageError
+	}
+	_, err := a.Partitions.ByName(name, index)
+	if errors.Is(err, kerr.NotLeaderForPartition) {
+		return kerr.ReplicaNotAvailable // deleted this moment
+	}
+	return err
+}
