@@ -52,7 +52,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) logDir() string   { return filepath.Join(c.DataDir, "log") }
+func (c Config) logDir() string { return filepath.Join(c.DataDir, "log") }
 
 // absoluteLogDir is the log directory as clients are told of it.
 func (c Config) absoluteLogDir() string {
