@@ -2,10 +2,29 @@
 // sends the answers of a connection in the order of its requests, whatever order they are given in.
 //
 // Invariants: nothing that a client sends or fails to send reaches another connection, ends the process or takes
-// memory beyond the limits (I-32): requests in memory are bounded over all connections and in number for each,
-// connections are bounded in number and for each address, a frame must be complete in time, an idle connection and one
-// that does not read its answers are closed. Every request's frame is kept until its answer is sent, and given back
-// exactly once; the release function of a Fetch answer is called exactly once.
+// memory beyond the limits (I-32). Every request's frame is kept until its answer is sent, and given back exactly
+// once; the release function of a Fetch answer is called exactly once.
+//
+// # Limits
+//
+// Each of [Limits] is met in one of three ways: the client waits (nothing is read from it, so that it meets its own
+// socket's limit), the connection is refused, or it is closed. Metrics, all firn_server_…, count how often:
+//
+//	limit                          what happens    how often                           in use
+//	requests in memory             wait            request_memory_waits_total          request_memory_bytes
+//	requests of one connection     wait            in_flight_pauses_total
+//	request rate of a connection   wait            request_rate_pauses_total           requests_total
+//	answers of one connection      wait            answer_pauses_total
+//	answers in memory              closed          closed_… reason "answer memory"     answer_memory_bytes
+//	connections in all             refused         refused_… "max connections"         connections, connections_limit
+//	connections of an address      refused         refused_… "max connections of the address"
+//	connection creation rate       wait            accept_pauses_total                 accepted_connections_total
+//	size of a frame                closed          closed_… "bad frame"
+//	slow writer (a frame's time)   closed          closed_… "slow frame"
+//	slow reader (1 MiB's time)     closed          closed_… "slow reader"
+//	idle                           closed          closed_… "idle"
+//
+// where refused_… is refused_connections_total and closed_… is closed_connections_total, both by reason.
 //
 // A connection costs one goroutine, which reads and calls the Handler. An answer that is given while Serve runs is
 // sent by that goroutine; one given later is offered to the socket by whoever gave it, without waiting, and what

@@ -154,6 +154,10 @@ func TestSlowFrame(t *testing.T) {
 		if took := time.Since(began); took < time.Hour || took > 2*time.Hour {
 			t.Errorf("an idle connection was closed after %v", took)
 		}
+		synctest.Wait()
+		if slow, idle := s.closedFor(t, errSlowFrame), s.closedFor(t, errIdle); slow != 1 || idle != 1 {
+			t.Errorf("%v counted as slow, %v as idle", slow, idle)
+		}
 	})
 }
 
@@ -224,6 +228,9 @@ func TestMemoryBound(t *testing.T) {
 		// Two fit; the third may go beyond the limit, alone.
 		if len(replies) != 3 {
 			t.Fatalf("%d requests of 20 KiB are in memory, of 50 KiB allowed", len(replies))
+		}
+		if n := metricValue(t, s.metrics.memoryWaits); n != 2 {
+			t.Errorf("%v counted as waiting", n)
 		}
 		for answered := 0; answered < 5; answered++ {
 			r := replies[answered]

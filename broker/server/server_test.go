@@ -224,6 +224,7 @@ func TestMaxInFlight(t *testing.T) {
 		t.Fatal("a third request is with the handler")
 	default:
 	}
+	waitFor(t, "the pause to be counted", func() bool { return metricValue(t, s.metrics.inFlightPauses) == 1 })
 	first.Bytes(nil)
 	third := <-p.ch
 	second.Bytes(nil)
@@ -381,28 +382,6 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
-}
-
-// A connection beyond the limits is closed at once; one that ends makes room.
-func TestConnectionLimits(t *testing.T) {
-	for name, l := range map[string]Limits{"total": {MaxConnections: 2}, "per address": {MaxConnectionsPerIP: 2}} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t, echo, l)
-			a, b := dial(t, s), dial(t, s)
-			a.send(frame(1, "a"))
-			a.expect(1, "a")
-			b.send(frame(1, "b"))
-			b.expect(1, "b")
-			dial(t, s).expectClosed()
-			a.send(frame(2, "a"))
-			a.expect(2, "a")
-			b.Close()
-			waitFor(t, "the connection to be forgotten", func() bool { return metricValue(t, s.metrics.connections) == 1 })
-			c := dial(t, s)
-			c.send(frame(1, "c"))
-			c.expect(1, "c")
-		})
-	}
 }
 
 // Shutdown answers what was read, reads nothing more, and closes.
