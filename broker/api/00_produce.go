@@ -102,7 +102,7 @@ func (a *API) produceOne(c *produceCall, req *wire.Request, p *wire.ProduceReque
 		return err
 	}
 	if pt.Settings().Compacted {
-		if err := checkKeys(part.Records); err != nil {
+		if err := a.checkKeys(h.Codec(), part.Records); err != nil {
 			return err
 		}
 	}
@@ -230,20 +230,19 @@ func unreadable(b []byte) bool {
 	return true
 }
 
-// maxDecoded bounds what one batch may decompress to when its records must be looked at.
-const maxDecoded = 256 << 20
-
 // keyless is a record without key on a topic with compaction.
 var errKeyless = errors.New("a compacted topic's record needs a key")
 
 // checkKeys refuses a batch with records that have no key, naming each (KIP-467).
-func checkKeys(batch []byte) error {
+func (a *API) checkKeys(c record.Codec, batch []byte) error {
 	var bad []wire.RecordError
-	err := record.Records(batch, maxDecoded, func(i int, r *record.Record) error {
-		if r.Key == nil {
-			bad = append(bad, wire.RecordError{BatchIndex: int32(i), Message: errKeyless.Error()})
-		}
-		return nil
+	err := a.Unpack.Do(c, func(most int) error {
+		return record.Records(batch, most, func(i int, r *record.Record) error {
+			if r.Key == nil {
+				bad = append(bad, wire.RecordError{BatchIndex: int32(i), Message: errKeyless.Error()})
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/ledger"
 	"github.com/firnlog/firn/tier/topic"
+	"github.com/firnlog/firn/tier/unpack"
 )
 
 // Cluster is what the handlers need of the metadata. metadata.Store implements it.
@@ -51,6 +52,7 @@ type Deps struct {
 	ProducerIDs ProducerIDs
 	Groups      Groups
 	Places      Places
+	Unpack      *unpack.Gate     // what decompressing a producer's batch may take; nil: the default size
 	Logger      *slog.Logger     // nil: slog.Default()
 	Now         func() time.Time // nil: time.Now
 }

@@ -43,6 +43,7 @@ var codes = []struct {
 	{hot.ErrRecordTooLarge, kerr.MessageTooLarge},
 	{hot.ErrBatchListTooLarge, kerr.RecordListTooLarge},
 	{hot.ErrTimestamp, kerr.InvalidTimestamp},
+	{record.ErrTooLarge, kerr.MessageTooLarge}, // before what wraps it: a client that splits its batch gets on
 	{hot.ErrInvalidBatch, kerr.InvalidRecord},
 	{hot.ErrOutOfRange, kerr.OffsetOutOfRange},
 	{hot.ErrFenced, kerr.NotLeaderForPartition},
@@ -54,7 +55,6 @@ var codes = []struct {
 	{record.ErrCodec, kerr.UnsupportedCompressionType},
 	{record.ErrMagic, kerr.InvalidRecord},
 	{record.ErrTruncated, kerr.InvalidRecord},
-	{record.ErrTooLarge, kerr.MessageTooLarge},
 	{record.ErrInvalid, kerr.InvalidRecord},
 	{topicconfig.ErrInvalid, kerr.InvalidConfig},
 	{metadata.ErrTopicExists, kerr.TopicAlreadyExists},

@@ -30,6 +30,7 @@ import (
 	"github.com/firnlog/firn/tier/layout"
 	"github.com/firnlog/firn/tier/object"
 	"github.com/firnlog/firn/tier/object/open"
+	"github.com/firnlog/firn/tier/unpack"
 	"github.com/firnlog/firn/tier/upload"
 )
 
@@ -49,6 +50,7 @@ type Node struct {
 
 	store      object.Store
 	meta       *etcd.Store
+	unpack     *unpack.Gate
 	dir        *hot.Dir
 	cold       *cold.Reader
 	uploads    *upload.Manager
@@ -74,6 +76,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if n.settings, err = parseSettings(cfg.Settings); err != nil {
 		return nil, err
 	}
+	n.unpack = unpack.New(unpack.Options{Registerer: n.registry})
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Ports and folder come first: whoever started firn twice should hear of it at once. Then the HTTP side, so that
 	// whoever watches the broker is told that it is starting.
@@ -218,7 +221,7 @@ func (n *Node) openLog(context.Context) error {
 	}
 	n.dir, err = hot.OpenDir(hot.Options{
 		FS: fs, Path: n.cfg.logDir(), Logger: n.log, Registerer: n.registry, OnOffline: n.logOffline,
-		MaxOpenFiles: n.descriptors.idleFiles(),
+		MaxOpenFiles: n.descriptors.idleFiles(), Unpack: n.unpack,
 	})
 	if err != nil {
 		return fmt.Errorf("log folder: %w", err)
@@ -244,7 +247,7 @@ func (n *Node) openArchive(ctx context.Context) error {
 		return err
 	}
 	n.store = store
-	n.cold, err = cold.New(cold.Options{Store: store, CacheDir: n.cfg.cacheDir(), Room: n.room, Logger: n.log, Registerer: n.registry})
+	n.cold, err = cold.New(cold.Options{Store: store, CacheDir: n.cfg.cacheDir(), Room: n.room, Unpack: n.unpack, Logger: n.log, Registerer: n.registry})
 	if err != nil {
 		return fmt.Errorf("cache folder: %w", err)
 	}
@@ -337,7 +340,7 @@ func (n *Node) serve(context.Context) error {
 		},
 		Places: api.Places{LogDir: n.cfg.absoluteLogDir(), Space: partition.StatSpace(n.cfg.logDir()), Offline: n.dir.Offline,
 			Archive: n.store.URL()},
-		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Logger: n.log,
+		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Unpack: n.unpack, Logger: n.log,
 	})
 	kafka, err := server.New(server.Options{
 		Listener: n.kafkaListener, Handler: handler, Versions: api.Versions(), Logger: n.log, Registerer: n.registry,

@@ -50,7 +50,7 @@ func (n *Node) TopicSettings() func(t *metadata.Topic) *partition.Settings {
 
 // startCleaner begins to compact the logs of topics that ask for it, internal ones included.
 func (n *Node) startCleaner() {
-	c := clean.New(clean.Options{Dir: n.dir, Policy: n.cleanPolicy, Logger: n.log, Registerer: n.registry})
+	c := clean.New(clean.Options{Dir: n.dir, Policy: n.cleanPolicy, Unpack: n.unpack, Logger: n.log, Registerer: n.registry})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

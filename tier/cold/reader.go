@@ -17,6 +17,7 @@ import (
 	"github.com/firnlog/firn/tier/object"
 	"github.com/firnlog/firn/tier/segment"
 	"github.com/firnlog/firn/tier/topic"
+	"github.com/firnlog/firn/tier/unpack"
 )
 
 // Errors of a Reader. Objects that are missing or damaged are archive.ErrMissing and archive.ErrDamaged, which name
@@ -49,6 +50,7 @@ type Options struct {
 	StallTimeout time.Duration // a GET that moves no byte for so long is given up and tried again; 0: 20 s
 	RetryPause   time.Duration // before a failed GET is tried again, growing; 0: 100 ms
 
+	Unpack     *unpack.Gate          // what decompressing a batch may take; nil: the default size
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
 }

@@ -53,17 +53,22 @@ func (r *Reader) OffsetForTime(ctx context.Context, p topic.Partition, l *ledger
 // timeIn is OffsetForTime for one segment, at or above offset from.
 func (r *Reader) timeIn(ctx context.Context, seg ledger.Segment, ts, from int64) (res TimeResult, ok bool, err error) {
 	err = r.eachBatch(ctx, seg, from, ts, func(h record.Header, batch []byte) bool {
-		res, ok = timeInBatch(h, batch, ts, from)
+		res, ok = r.timeInBatch(h, batch, ts, from)
 		return !ok
 	})
 	return res, ok, err
 }
 
 // timeInBatch finds the first record of a batch with a timestamp >= ts at or above offset from.
-func timeInBatch(h record.Header, batch []byte, ts, from int64) (TimeResult, bool) {
+func (r *Reader) timeInBatch(h record.Header, batch []byte, ts, from int64) (TimeResult, bool) {
 	res := TimeResult{Epoch: h.LeaderEpoch}
 	if h.BaseOffset >= from {
-		off, t, ok, err := record.FindTimestamp(batch, ts, record.DefaultMaxDecoded)
+		var off, t int64
+		var ok bool
+		err := r.o.Unpack.DoStored(h.Codec(), func(most int) (err error) {
+			off, t, ok, err = record.FindTimestamp(batch, ts, most)
+			return err
+		})
 		if err != nil { // it lies inside, and was stored as sent: the batch answers as a whole
 			off, t, ok = h.BaseOffset, h.MaxTimestamp, true
 		}
@@ -71,11 +76,13 @@ func timeInBatch(h record.Header, batch []byte, ts, from int64) (TimeResult, boo
 		return res, ok
 	}
 	found := false
-	err := record.Records(batch, record.DefaultMaxDecoded, func(_ int, rec *record.Record) error {
-		if off, t := h.Offset(rec), h.Timestamp(rec); !found && off >= from && t >= ts {
-			res.Offset, res.Timestamp, found = off, t, true
-		}
-		return nil
+	err := r.o.Unpack.DoStored(h.Codec(), func(most int) error {
+		return record.Records(batch, most, func(_ int, rec *record.Record) error {
+			if off, t := h.Offset(rec), h.Timestamp(rec); !found && off >= from && t >= ts {
+				res.Offset, res.Timestamp, found = off, t, true
+			}
+			return nil
+		})
 	})
 	if err != nil && !found {
 		res.Offset, res.Timestamp, found = from, h.MaxTimestamp, true
@@ -180,8 +187,12 @@ func (r *Reader) maxAbove(ctx context.Context, seg ledger.Segment, from int64) (
 			return true
 		}
 		if h.BaseOffset >= from {
-			best = TimeResult{record.MaxTimestampOffset(batch, record.DefaultMaxDecoded), h.MaxTimestamp, h.LeaderEpoch}
+			best = TimeResult{Timestamp: h.MaxTimestamp, Epoch: h.LeaderEpoch}
 			found = true
+			_ = r.o.Unpack.DoStored(h.Codec(), func(most int) error { // only what the function returns
+				best.Offset = record.MaxTimestampOffset(batch, most)
+				return nil
+			})
 			return true
 		}
 		ts := int64(-1)
@@ -189,7 +200,7 @@ func (r *Reader) maxAbove(ctx context.Context, seg ledger.Segment, from int64) (
 			ts = best.Timestamp
 		}
 		for { // the batch that straddles: climb from one greater timestamp to the next
-			res, ok := timeInBatch(h, batch, ts+1, from)
+			res, ok := r.timeInBatch(h, batch, ts+1, from)
 			if !ok || res.Timestamp <= ts {
 				return true
 			}

@@ -8,7 +8,7 @@ import (
 )
 
 // admit holds batches to the topic's rules before any lock is taken, and stamps LogAppendTime.
-func admit(cfg *Config, batches []byte, headers []record.Header, o *AppendOptions) error {
+func (d *Dir) admit(cfg *Config, batches []byte, headers []record.Header, o *AppendOptions) error {
 	var size int
 	for i := range headers {
 		n := headers[i].Size()
@@ -23,7 +23,7 @@ func admit(cfg *Config, batches []byte, headers []record.Header, o *AppendOption
 		if cfg.MaxMessageBytes > 0 && n > int(cfg.MaxMessageBytes) {
 			return fmt.Errorf("%w: %d bytes, at most %d", ErrRecordTooLarge, n, cfg.MaxMessageBytes)
 		}
-		if err := admitBatch(cfg, b, &headers[i], o.Now); err != nil {
+		if err := d.admitBatch(cfg, b, &headers[i], o.Now); err != nil {
 			return err
 		}
 	}
@@ -36,12 +36,12 @@ func admit(cfg *Config, batches []byte, headers []record.Header, o *AppendOption
 	return nil
 }
 
-func admitBatch(cfg *Config, b []byte, h *record.Header, now int64) error {
+func (d *Dir) admitBatch(cfg *Config, b []byte, h *record.Header, now int64) error {
 	if h.IsControl() {
 		return fmt.Errorf("%w: control batches are the broker's to write", ErrInvalidBatch)
 	}
 	if cfg.ValidateRecords {
-		if err := record.ValidateRecords(b, maxDecoded(cfg)); err != nil {
+		if err := d.o.Unpack.Do(h.Codec(), func(most int) error { return record.ValidateRecords(b, most) }); err != nil {
 			return fmt.Errorf("%w: %w", ErrInvalidBatch, err)
 		}
 	}
@@ -51,13 +51,13 @@ func admitBatch(cfg *Config, b []byte, h *record.Header, now int64) error {
 		*h = stamped
 		return err
 	}
-	return checkTimes(cfg, b, h, now)
+	return d.checkTimes(cfg, b, h, now)
 }
 
 // checkTimes refuses CreateTime records that are too far from the broker's time, and names them. The header tells
 // whether one can be too late, and only then are records looked at. That none is too early it cannot tell, because
 // its base is the first record's time and no lower bound; so topics that limit this pay for looking.
-func checkTimes(cfg *Config, b []byte, h *record.Header, now int64) error {
+func (d *Dir) checkTimes(cfg *Config, b []byte, h *record.Header, now int64) error {
 	if h.TimestampType() == record.LogAppendTime {
 		return fmt.Errorf("%w: the batch has LogAppendTime, which is the broker's to set", ErrTimestamp)
 	}
@@ -73,11 +73,13 @@ func checkTimes(cfg *Config, b []byte, h *record.Header, now int64) error {
 		return nil
 	}
 	var bad BadRecords
-	err := record.Records(b, maxDecoded(cfg), func(i int, r *record.Record) error {
-		if t := h.Timestamp(r); out(t) {
-			bad = append(bad, &record.RecordError{Index: i, Err: fmt.Errorf("%d is not between %d and %d", t, early, late)})
-		}
-		return nil
+	err := d.o.Unpack.Do(h.Codec(), func(most int) error {
+		return record.Records(b, most, func(i int, r *record.Record) error {
+			if t := h.Timestamp(r); out(t) {
+				bad = append(bad, &record.RecordError{Index: i, Err: fmt.Errorf("%d is not between %d and %d", t, early, late)})
+			}
+			return nil
+		})
 	})
 	switch {
 	case len(bad) > 0:
@@ -98,11 +100,4 @@ func (e BadRecords) Error() string {
 		return e[0].Error()
 	}
 	return fmt.Sprintf("%v, and %d records more", e[0], len(e)-1)
-}
-
-func maxDecoded(cfg *Config) int {
-	if cfg.MaxDecodedBatchBytes > 0 {
-		return cfg.MaxDecodedBatchBytes
-	}
-	return record.DefaultMaxDecoded
 }

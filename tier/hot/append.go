@@ -74,7 +74,7 @@ type plan struct {
 // ErrFull (may be repeated), ErrOffline, ErrClosed.
 func (l *Log) Append(batches []byte, headers []record.Header, o AppendOptions) (Appended, error) {
 	cfg := l.config()
-	if err := admit(cfg, batches, headers, &o); err != nil {
+	if err := l.dir.admit(cfg, batches, headers, &o); err != nil {
 		return Appended{}, err
 	}
 	p := ops.Get().(*op)

@@ -35,7 +35,6 @@ type Config struct {
 	RemoteStorage        bool  // the partition has an archive: nothing that it does not hold is trimmed
 	Preallocate          bool  // a new segment's file gets its full length at once
 	FileDeleteDelayMs    int64 // trimmed segments stay on disk for so long
-	MaxDecodedBatchBytes int   // bound for decompressing one batch; 0 means record.DefaultMaxDecoded
 }
 
 // DefaultConfig gives Kafka's defaults, but flush mode (FlushMessages 1), which is firn's.

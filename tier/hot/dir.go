@@ -22,6 +22,7 @@ import (
 	"github.com/firnlog/firn/tier/hot/checkpoint"
 	"github.com/firnlog/firn/tier/hot/flush"
 	"github.com/firnlog/firn/tier/topic"
+	"github.com/firnlog/firn/tier/unpack"
 )
 
 // Files of a log directory beside the partitions' folders.
@@ -52,6 +53,7 @@ type Options struct {
 	IdleClose      time.Duration         // files that were not used for so long are closed; 0: 1 min
 	SaveEvery      time.Duration         // how often the recovery points are saved; 0: 1 min
 	Housekeep      time.Duration         // how often the housekeeping looks; 0: 1 s; negative: never (tests call it)
+	Unpack         *unpack.Gate          // what decompressing a client's batch may take; nil: the default size
 	ProducerExpiry time.Duration         // producer.id.expiration.ms; 0: 24 h
 	OnOffline      func(error)           // called once, without locks, when the directory went offline
 }

@@ -94,18 +94,23 @@ func (s *segment) findRecord(f disk.File, sc *scanner, ts, start int64) (TimeRes
 	err := readFull(f, b, sc.at)
 	if err == nil && sc.h.BaseOffset >= start {
 		var ok bool
-		r.Offset, r.Timestamp, ok, err = record.FindTimestamp(b, ts, maxDecoded(s.log.config()))
+		err = s.log.dir.o.Unpack.DoStored(sc.h.Codec(), func(most int) error {
+			r.Offset, r.Timestamp, ok, err = record.FindTimestamp(b, ts, most)
+			return err
+		})
 		if err == nil {
 			return r, ok
 		}
 	}
 	if err == nil { // the start lies within the batch
 		found := false
-		err = record.Records(b, maxDecoded(s.log.config()), func(_ int, rec *record.Record) error {
-			if t, off := sc.h.Timestamp(rec), sc.h.Offset(rec); !found && t >= ts && off >= start {
-				r.Offset, r.Timestamp, found = off, t, true
-			}
-			return nil
+		err = s.log.dir.o.Unpack.DoStored(sc.h.Codec(), func(most int) error {
+			return record.Records(b, most, func(_ int, rec *record.Record) error {
+				if t, off := sc.h.Timestamp(rec), sc.h.Offset(rec); !found && t >= ts && off >= start {
+					r.Offset, r.Timestamp, found = off, t, true
+				}
+				return nil
+			})
 		})
 		if err == nil {
 			return r, found
@@ -206,6 +211,9 @@ func (s *segment) maxTimeRecord(offset int64) (TimeResult, error) {
 	if err := readFull(h.File, b, pos); err != nil {
 		return TimeResult{}, err
 	}
-	return TimeResult{Offset: record.MaxTimestampOffset(b, maxDecoded(s.log.config())),
-		Timestamp: sc.h.MaxTimestamp, Epoch: sc.h.LeaderEpoch}, nil
+	r := TimeResult{Timestamp: sc.h.MaxTimestamp, Epoch: sc.h.LeaderEpoch}
+	return r, s.log.dir.o.Unpack.DoStored(sc.h.Codec(), func(most int) error {
+		r.Offset = record.MaxTimestampOffset(b, most)
+		return nil
+	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/topic"
+	"github.com/firnlog/firn/tier/unpack"
 )
 
 // Options configure a Cleaner. Dir and Policy are needed. Names in the comments are Kafka's broker configs.
@@ -31,6 +32,7 @@ type Options struct {
 	IOBytesPerSecond float64       // log.cleaner.io.max.bytes.per.second, read and written; 0: no limit
 	Backoff          time.Duration // log.cleaner.backoff.ms: pause when nothing is due; 0: 15 s
 
+	Unpack     *unpack.Gate          // how far a batch may grow; nil: the default
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now

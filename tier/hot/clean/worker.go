@@ -54,7 +54,7 @@ func (w *worker) clean(ctx context.Context, j *job) (result, error) {
 		return r, err
 	}
 	f := newFilter()
-	f.keys, f.now, f.retention, f.maxDecoded = keys, j.now, j.policy.DeleteRetentionMs, w.maxDecoded(j.log)
+	f.keys, f.now, f.retention, f.maxDecoded = keys, j.now, j.policy.DeleteRetentionMs, w.c.o.Unpack.MaxCleaned()
 	f.roundEnd = j.plan.Uncleanable
 	f.txns.find = func() ([]aborted, error) { return w.aborted(ctx, j) }
 	for _, g := range groups {
@@ -76,13 +76,6 @@ func (w *worker) shrink() {
 	}
 }
 
-func (w *worker) maxDecoded(l *hot.Log) int {
-	if n := l.Config().MaxDecodedBatchBytes; n > 0 {
-		return n
-	}
-	return record.DefaultMaxDecoded
-}
-
 // errFull ends the reading of the dirty section: no more keys fit.
 var errFull = errors.New("the key map is full")
 
@@ -91,7 +84,7 @@ func (w *worker) index(ctx context.Context, j *job) (*keyMap, error) {
 	from, to := j.plan.FirstDirty, j.plan.Uncleanable
 	keys := newKeyMap(to-from, w.c.o.DedupeBuffer/int64(w.c.o.Threads), w.c.o.LoadFactor)
 	t := txns{find: func() ([]aborted, error) { return w.aborted(ctx, j) }}
-	maxDecoded := w.maxDecoded(j.log)
+	maxDecoded := w.c.o.Unpack.MaxCleaned()
 	full := false
 	var thinner record.Thinner
 	o := record.Thinning{MaxDecoded: maxDecoded, Horizon: record.NoTimestamp, Keep: func(offset int64, key, _ []byte) bool {
@@ -140,7 +133,7 @@ func (w *worker) index(ctx context.Context, j *job) (*keyMap, error) {
 // aborted finds the aborted transactions of the log's stable part.
 func (w *worker) aborted(ctx context.Context, j *job) ([]aborted, error) {
 	find := abortedFinder{open: map[int64]int64{}}
-	maxDecoded := w.maxDecoded(j.log)
+	maxDecoded := w.c.o.Unpack.MaxCleaned()
 	other := &worker{c: w.c} // it is called while w reads
 	for _, s := range j.log.Segments() {
 		err := other.batches(ctx, j.log, s.Base, s.Base, func(h *record.Header, b []byte) error {
