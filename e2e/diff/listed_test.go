@@ -1,0 +1,95 @@
+package diff
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+	"sync/atomic"
+)
+
+//go:embed differences.txt
+var differencesFile string
+
+// listed are the differences that are meant.
+type listed struct{ entries []*entry }
+
+// entry is a line of differences.txt.
+type entry struct {
+	path, kafka, firn, reason string
+	stops                     bool
+	matched                   atomic.Bool
+}
+
+// parseListed reads the file; see its head for the form.
+func parseListed(text string) (*listed, error) {
+	l := &listed{}
+	for i, line := range strings.Split(text, "\n") {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		parts := strings.Split(line, " | ")
+		if len(parts) != 4 {
+			return nil, fmt.Errorf("line %d: %d parts between bars, not 4", i+1, len(parts))
+		}
+		for j := range parts {
+			parts[j] = strings.TrimSpace(parts[j])
+		}
+		e := &entry{path: parts[0], kafka: parts[1], firn: parts[2], reason: parts[3]}
+		e.path, e.stops = strings.CutPrefix(e.path, "stop ")
+		if e.reason == "" {
+			return nil, fmt.Errorf("line %d has no reason", i+1)
+		}
+		l.entries = append(l.entries, e)
+	}
+	return l, nil
+}
+
+// find returns the entry that lists a difference, or nil.
+func (l *listed) find(d difference) *entry {
+	for _, e := range l.entries {
+		if matches(e.path, d.path) && matches(e.kafka, d.kafka) && matches(e.firn, d.firn) {
+			return e
+		}
+	}
+	return nil
+}
+
+// matches tells whether a text has the form of a pattern, in which * stands for anything and a|b for either.
+func matches(pattern, text string) bool {
+	for _, p := range strings.Split(pattern, "|") {
+		if glob(p, text) {
+			return true
+		}
+	}
+	return false
+}
+
+func glob(pattern, text string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == text
+	}
+	first, last := parts[0], parts[len(parts)-1]
+	if !strings.HasPrefix(text, first) || !strings.HasSuffix(text[len(first):], last) {
+		return false
+	}
+	text = text[len(first) : len(text)-len(last)]
+	for _, p := range parts[1 : len(parts)-1] {
+		i := strings.Index(text, p)
+		if i < 0 {
+			return false
+		}
+		text = text[i+len(p):]
+	}
+	return true
+}
+
+// stale are the entries that nothing matched.
+func (l *listed) stale() (out []string) {
+	for _, e := range l.entries {
+		if !e.matched.Load() {
+			out = append(out, fmt.Sprintf("%s | %s | %s", e.path, e.kafka, e.firn))
+		}
+	}
+	return out
+}

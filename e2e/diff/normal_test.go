@@ -1,0 +1,100 @@
+package diff
+
+import (
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// dropped are the fields that say nothing about what a broker does: they tell of the machine, or of this very broker.
+var dropped = map[string]bool{
+	"ThrottleMillis": true, "Port": true, "ClusterID": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
+}
+
+// normal is an answer as a tree that is the same whatever values the broker gave to ids.
+func (n *names) normal(s step, resp kmsg.Response) any {
+	t := n.normalTree(treeOf(resp)).(map[string]any)
+	switch q := s.req.(type) {
+	case *kmsg.ListGroupsRequest:
+		t["Groups"] = n.own(t["Groups"])
+	case *kmsg.MetadataRequest:
+		if len(q.Topics) == 0 {
+			t["Topics"] = n.own(t["Topics"])
+		}
+	case *kmsg.DescribeLogDirsRequest:
+		for _, d := range asList(t["Dirs"]) {
+			if q.Topics == nil {
+				d.(map[string]any)["Topics"] = n.own(d.(map[string]any)["Topics"])
+			}
+		}
+	case *kmsg.ListConfigResourcesRequest:
+		t["ConfigResources"] = n.own(t["ConfigResources"])
+	case *kmsg.ApiVersionsRequest: // what is served is tested elsewhere
+		t["ApiKeys"] = len(asList(t["ApiKeys"])) > 0
+		for _, f := range []string{"SupportedFeatures", "FinalizedFeatures", "FinalizedFeaturesEpoch"} {
+			delete(t, f)
+		}
+	}
+	return t
+}
+
+// own are the elements of a list that the program made; other programs run at the same time.
+func (n *names) own(list any) any {
+	out := []any{}
+	for _, e := range asList(list) {
+		if strings.Contains(nameOf(e), "~") {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (n *names) normalTree(t any) any {
+	switch t := t.(type) {
+	case map[string]any:
+		for k, v := range t {
+			switch {
+			case dropped[k], k == "ErrorMessage" && t["ErrorCode"] != int64(0):
+				delete(t, k)
+			case k == "ProducerID":
+				if back, ok := n.back[show(v)]; ok {
+					t[k] = back
+				}
+			case k == "Documentation" && v != nil:
+				t[k] = "text"
+			case k == "ConfigSynonyms": // in order of precedence
+				for _, e := range asList(v) {
+					n.normalTree(e)
+				}
+			default:
+				t[k] = n.normalTree(v)
+			}
+		}
+	case []any:
+		for i := range t {
+			t[i] = n.normalTree(t[i])
+		}
+		return sorted(t)
+	case string:
+		return n.normalString(t)
+	}
+	return t
+}
+
+func (n *names) normalString(s string) string {
+	if back, ok := n.back[s]; ok {
+		return back
+	}
+	s = uuid.ReplaceAllStringFunc(s, func(id string) string {
+		if back, ok := n.back[id]; ok {
+			return back
+		}
+		return "<uuid>"
+	})
+	return strings.ReplaceAll(s, n.prefix, "~")
+}
+
+func asList(t any) []any {
+	l, _ := t.([]any)
+	return l
+}

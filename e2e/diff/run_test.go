@@ -1,0 +1,250 @@
+package diff
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// pace is how long a run waits for what it cannot see: whether a request was taken in that is not answered yet.
+type pace struct {
+	settle time.Duration // after a request that may wait for others, before the next is sent
+	agree  time.Duration // for the other broker, once one has answered; and for readers that lag behind what was changed
+}
+
+var (
+	swift  = pace{8 * time.Millisecond, time.Second}
+	steady = pace{60 * time.Millisecond, 3 * time.Second}
+)
+
+// side is one broker in one run of a program.
+type side struct {
+	addr  string
+	names *names
+	conns map[int]*conn
+	out   map[int]*answer // what has not been collected, by actor
+}
+
+// answer is what comes back to one request.
+type answer struct {
+	step int
+	done chan struct{}
+	tree any // set before done is closed
+	resp kmsg.Response
+}
+
+func newSide(addr, prefix string) *side {
+	return &side{addr: addr, names: newNames(prefix), conns: map[int]*conn{}, out: map[int]*answer{}}
+}
+
+func (s *side) close() {
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+}
+
+// send begins a request. A broker that closes the connection has answered too.
+func (s *side) send(index int, st step) *answer {
+	a := &answer{step: index, done: make(chan struct{})}
+	s.out[st.actor] = a
+	req, err := s.names.fill(st)
+	if err != nil {
+		panic(err) // the generator made what kmsg cannot read back
+	}
+	c := s.conns[st.actor]
+	if c == nil {
+		if c, err = dial(s.addr); err != nil {
+			a.tree = "no connection"
+			close(a.done)
+			return a
+		}
+		s.conns[st.actor] = c
+	}
+	go func() {
+		defer close(a.done)
+		if a.resp, err = c.ask(req, patience); err != nil {
+			a.resp, a.tree = nil, "connection closed"
+			if ne, ok := err.(interface{ Timeout() bool }); ok && ne.Timeout() {
+				a.tree = "no answer"
+			}
+			_ = c.Close()
+		}
+	}()
+	return a
+}
+
+// take uses an answer that has come.
+func (s *side) take(st step) any {
+	a := s.out[st.actor]
+	delete(s.out, st.actor)
+	if a.resp == nil {
+		delete(s.conns, st.actor)
+		return a.tree
+	}
+	s.names.learn(st, a.resp)
+	return s.names.normal(st, a.resp)
+}
+
+// run is one run of a program against both brokers.
+type run struct {
+	program     program
+	kafka, firn *side
+	pace        pace
+	listed      *listed
+	stopped     bool // after a difference that what follows cannot be compared beyond
+	found       []found
+	trace       func(format string, args ...any)
+}
+
+// found is a difference that is not listed.
+type found struct {
+	step int
+	difference
+}
+
+// runs numbers the runs of this process, each with names of its own.
+var runs atomic.Int64
+
+// play runs a program and returns the differences that are not listed.
+func (b *brokers) play(p program, at pace, trace func(string, ...any)) []found {
+	prefix := fmt.Sprintf("r%06d-", runs.Add(1))
+	r := &run{program: p, pace: at, listed: b.listed, trace: trace, kafka: newSide(b.kafka, prefix), firn: newSide(b.firn, prefix)}
+	defer r.kafka.close()
+	defer r.firn.close()
+	for i, st := range p.steps {
+		if r.stopped {
+			break
+		}
+		r.step(i, st)
+	}
+	r.collectAll()
+	r.cleanUp()
+	return r.found
+}
+
+func (r *run) step(i int, st step) {
+	if st.req == nil {
+		r.collectAll()
+		return
+	}
+	r.collect(st.actor)
+	if r.stopped {
+		return
+	}
+	k, f := r.kafka.send(i, st), r.firn.send(i, st)
+	if st.parks() && !r.soon(k, f) {
+		return
+	}
+	r.collect(st.actor)
+	r.settle(st)
+}
+
+// soon waits a moment for answers that may take until other members have done their part, and tells whether they came.
+// Either broker's answer means that the other's must come too.
+func (r *run) soon(k, f *answer) bool {
+	wait := time.NewTimer(r.pace.settle)
+	defer wait.Stop()
+	select {
+	case <-k.done:
+	case <-f.done:
+	case <-wait.C:
+		return false
+	}
+	wait.Reset(r.pace.agree)
+	for _, a := range []*answer{k, f} {
+		select {
+		case <-a.done:
+		case <-wait.C:
+			r.add(a.step, difference{r.program.steps[a.step].call() + " ", answered(k), answered(f)})
+			return false
+		}
+	}
+	return true
+}
+
+func answered(a *answer) string {
+	select {
+	case <-a.done:
+		return "answers"
+	default:
+		return "waits"
+	}
+}
+
+// collect waits for an actor's answers and compares them.
+func (r *run) collect(actor int) {
+	k, f := r.kafka.out[actor], r.firn.out[actor]
+	if k == nil {
+		return
+	}
+	<-k.done
+	<-f.done
+	st := r.program.steps[k.step]
+	kt, ft := r.kafka.take(st), r.firn.take(st)
+	if r.trace != nil {
+		r.trace("%2d  %s\n      kafka %s\n      firn  %s", k.step, st, show(kt), show(ft))
+	}
+	diffs := compare(st.call()+" ", kt, ft)
+	if st.reads() && r.unlisted(diffs) {
+		diffs = r.again(st, diffs)
+	}
+	for _, d := range diffs {
+		r.add(k.step, d)
+	}
+}
+
+// again sends a request that changes nothing until the answers agree: both brokers, Kafka above all, take a moment
+// until readers see what was changed.
+func (r *run) again(st step, diffs []difference) []difference {
+	for end := time.Now().Add(r.pace.agree); r.unlisted(diffs) && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		<-r.kafka.send(0, st).done
+		<-r.firn.send(0, st).done
+		diffs = compare(st.call()+" ", r.kafka.take(st), r.firn.take(st))
+	}
+	return diffs
+}
+
+func (r *run) unlisted(diffs []difference) bool {
+	for _, d := range diffs {
+		if r.listed.find(d) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) add(i int, d difference) {
+	if r.stopped {
+		return
+	}
+	e := r.listed.find(d)
+	if e == nil {
+		r.found = append(r.found, found{i, d})
+		return
+	}
+	e.matched.Store(true)
+	r.stopped = r.stopped || e.stops
+}
+
+func (r *run) collectAll() {
+	for actor := range r.kafka.out {
+		r.collect(actor)
+	}
+}
+
+// cleanUp deletes the program's topics, so that the brokers do not grow.
+func (r *run) cleanUp() {
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TimeoutMillis = 10_000
+	for i := range 4 {
+		req.TopicNames = append(req.TopicNames, fmt.Sprintf("~t%d", i))
+	}
+	req.SetVersion(4)
+	st := step{-1, req}
+	k, f := r.kafka.send(0, st), r.firn.send(0, st)
+	<-k.done
+	<-f.done
+}
