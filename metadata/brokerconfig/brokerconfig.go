@@ -9,8 +9,6 @@
 package brokerconfig
 
 import (
-	"errors"
-
 	"github.com/firnlog/firn/metadata/configdef"
 	"github.com/firnlog/firn/metadata/topicconfig"
 )
@@ -58,6 +56,7 @@ type Def struct {
 	Default      *string // firn's; nil is Kafka's null
 	KafkaDefault *string // Kafka's; nil is null, and that of firn's own configs
 	Mode         Mode
+	KafkaMode    Mode   // Kafka's, where firn can change it while it runs and Kafka cannot: ReadOnly; else as Mode
 	Doc          string // one or two sentences
 	Allowed      string // what is allowed, for sentences: "at least 1", "one of a, b"; "" is anything of the type
 	NoEffect     string // "": it has effect; else why nothing in firn depends on it
@@ -72,35 +71,6 @@ type Def struct {
 	Flag string
 
 	check func(configdef.Value) bool
-}
-
-// Errors of Alter that are not about a value: Kafka's INVALID_REQUEST.
-var (
-	ErrReadOnly  = errors.New("config cannot be changed while the broker runs")
-	ErrPerBroker = errors.New("config can be changed for one broker only")
-)
-
-// Layers are the places where configs are given.
-type Layers struct {
-	Static  map[string]string // file, environment, flags, and what runs (listeners, node.id, log.dirs)
-	Cluster map[string]string // dynamic, of all brokers
-	Broker  map[string]string // dynamic, of this broker
-}
-
-// Setting is a config as DescribeConfigs tells it.
-type Setting struct {
-	Def    Def
-	Value  *string // under its own name, as Kafka gives it: null where only a synonym is set
-	Source Source  // of the first of Synonyms; Default if there is none
-	// Synonyms are all values that were given, in order of precedence: the first one counts.
-	Synonyms []Synonym
-}
-
-// Synonym is a value that was given somewhere, maybe under another name.
-type Synonym struct {
-	Name   string
-	Value  *string
-	Source Source
 }
 
 // Op is one operation of IncrementalAlterConfigs.

@@ -118,3 +118,43 @@ func Clip(s string) string {
 	}
 	return strings.ToValidUTF8(s, "?")
 }
+
+// Canonical writes a parsed value as Kafka's ConfigDef.convertToString does.
+func (t Type) Canonical(v Value) string {
+	switch t {
+	case Boolean:
+		return strconv.FormatBool(v.Flag)
+	case Int, Short, Long:
+		return strconv.FormatInt(v.Num, 10)
+	case Double:
+		return javaDouble(v.Real)
+	case List:
+		return strings.Join(v.List, ",")
+	}
+	return v.Text
+}
+
+// javaDouble writes a number as Java's Double.toString does: always with a fraction, and with an exponent below 1e-3 and
+// from 1e7 on.
+func javaDouble(f float64) string {
+	format := byte('f')
+	if a := math.Abs(f); a != 0 && (a < 1e-3 || a >= 1e7) {
+		format = 'E'
+	}
+	s := strconv.FormatFloat(f, format, -1, 64)
+	mantissa, exponent, scientific := strings.Cut(s, "E")
+	if math.IsInf(f, 0) {
+		return strings.Replace(strings.TrimPrefix(s, "+"), "Inf", "Infinity", 1)
+	}
+	if !strings.Contains(mantissa, ".") {
+		mantissa += ".0"
+	}
+	if !scientific {
+		return mantissa
+	}
+	sign, digits := "", strings.TrimPrefix(exponent, "+")
+	if strings.HasPrefix(digits, "-") {
+		sign, digits = "-", digits[1:]
+	}
+	return mantissa + "E" + sign + strings.TrimLeft(digits, "0")
+}

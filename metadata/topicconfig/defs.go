@@ -64,6 +64,7 @@ type Def struct {
 	Allowed      string // what is allowed, for sentences: "at least 1", "one of a, b"
 	Doc          string // one or two sentences
 	NoEffect     bool   // accepted, but nothing in firn depends on it yet
+	Why          string // why it has no effect
 	Internal     bool   // not listed by DescribeConfigs unless it was set
 	check        func(v value) bool
 }

@@ -91,7 +91,7 @@ func hidden(d Def) Def {
 }
 
 func noEffect(why string, d Def) Def {
-	d.NoEffect = true
+	d.NoEffect, d.Why = true, strings.TrimSuffix(why, ".")
 	d.Doc += notYet + why
 	return d
 }

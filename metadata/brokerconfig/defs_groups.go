@@ -1,0 +1,78 @@
+package brokerconfig
+
+func classicGroupDefs() []Def {
+	return []Def{
+		livelier(def(Int, "group.initial.rebalance.delay.ms", "3000", ReadOnly, from(0),
+			"How long the first rebalance of an empty group waits for more members.")),
+		livelier(def(Int, "group.min.session.timeout.ms", "6000", ReadOnly, from(1),
+			"The shortest session timeout that a member may ask for.")),
+		livelier(def(Int, "group.max.session.timeout.ms", "1800000", ReadOnly, from(1),
+			"The longest session timeout that a member may ask for.")),
+		livelier(def(Int, "group.max.size", "2147483647", ReadOnly, from(1),
+			"The most members of one group.")),
+		livelier(def(Int, "offset.metadata.max.bytes", "4096", ReadOnly, from(0),
+			"The longest note, in characters, that a client may store with an offset.")),
+		livelier(def(Int, "offsets.retention.minutes", "10080", ReadOnly, from(1),
+			"How long offsets outlive their group, or, without a group, their last commit.")),
+		livelier(def(Long, "offsets.retention.check.interval.ms", "600000", ReadOnly, from(1),
+			"Time between two looks for offsets that have expired.")),
+		def(Int, "offsets.topic.num.partitions", "50", ReadOnly, within(1, 10_000),
+			"Partitions of the topic of committed offsets. It counts when that topic is made, with the first group."),
+		def(Int, "offsets.topic.segment.bytes", "104857600", ReadOnly, from(1<<20),
+			"Segment size of the topic of committed offsets. It counts when that topic is made, with the first group."),
+		def(Int, "offsets.topic.compression.codec", "0", ReadOnly, within(0, 4),
+			"How batches of committed offsets are compressed: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."),
+	}
+}
+
+func coordinatorDefs() []Def {
+	return without("firn does this by itself",
+		def(Short, "offsets.topic.replication.factor", "3", ReadOnly, from(1),
+			"Replicas of the topic of committed offsets."),
+		def(Int, "offsets.load.buffer.size", "5242880", ReadOnly, from(1),
+			"Bytes read at a time while committed offsets are loaded."),
+		def(Int, "offsets.commit.timeout.ms", "5000", ReadOnly, from(1),
+			"How long a commit may wait for the replicas of the offsets topic."),
+		def(Int, "group.coordinator.threads", "4", ReadOnly, from(1),
+			"Threads that coordinate groups."),
+		def(Int, "group.coordinator.background.threads", "2", ReadOnly, from(1),
+			"Threads for the slow work of coordinating groups."),
+		def(Int, "group.coordinator.append.linger.ms", "-1", ReadOnly, from(-1),
+			"How long the coordinator gathers records into one batch."),
+		def(Int, "group.coordinator.cached.buffer.max.bytes", "1048588", ClusterWide, from(524288),
+			"The largest buffer that the coordinator keeps between batches."),
+	)
+}
+
+func consumerGroupDefs() []Def {
+	return without("the consumer group protocol of KIP-848 does not exist in firn yet",
+		def(List, "group.coordinator.rebalance.protocols", "classic,consumer,streams", ReadOnly, someOf("consumer", "classic", "share", "streams"),
+			"Which group protocols are on."),
+		def(Int, "group.consumer.session.timeout.ms", "45000", ReadOnly, from(1),
+			"Session timeout of members of consumer groups."),
+		def(Int, "group.consumer.min.session.timeout.ms", "45000", ReadOnly, from(1),
+			"The shortest session timeout that a consumer group may be given."),
+		def(Int, "group.consumer.max.session.timeout.ms", "60000", ReadOnly, from(1),
+			"The longest session timeout that a consumer group may be given."),
+		def(Int, "group.consumer.heartbeat.interval.ms", "5000", ReadOnly, from(1),
+			"Heartbeat interval of members of consumer groups."),
+		def(Int, "group.consumer.min.heartbeat.interval.ms", "5000", ReadOnly, from(1),
+			"The shortest heartbeat interval that a consumer group may be given."),
+		def(Int, "group.consumer.max.heartbeat.interval.ms", "15000", ReadOnly, from(1),
+			"The longest heartbeat interval that a consumer group may be given."),
+		def(Int, "group.consumer.max.size", "2147483647", ReadOnly, from(1),
+			"The most members of one consumer group."),
+		def(List, "group.consumer.assignors", "uniform,range", ReadOnly, anything,
+			"Server-side assignors in order of preference."),
+		def(String, "group.consumer.migration.policy", "bidirectional", ReadOnly, eitherCase("DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"),
+			"Which way groups may change between the classic and the consumer protocol."),
+		internal(def(Int, "group.consumer.regex.refresh.interval.ms", "600000", ReadOnly, from(10000),
+			"How often subscriptions by pattern are matched against the topics again.")),
+		def(Int, "group.consumer.assignment.interval.ms", "1000", ClusterWide, from(0),
+			"The least time between two assignments of a consumer group."),
+		def(Int, "group.consumer.min.assignment.interval.ms", "0", ReadOnly, from(0),
+			"The shortest assignment interval that a consumer group may be given."),
+		def(Int, "group.consumer.max.assignment.interval.ms", "15000", ReadOnly, from(0),
+			"The longest assignment interval that a consumer group may be given."),
+	)
+}
