@@ -303,7 +303,7 @@ func (n *Node) startPartitions(context.Context) error {
 		BrokerID: n.cfg.BrokerID,
 		Disk:     partition.OnDisk(n.dir), Metadata: n.meta, Archive: partition.OnArchive(n.cold), Uploads: n.uploads,
 		Settings: n.TopicSettings(), Space: partition.StatSpace(n.cfg.logDir()), Beside: n.beside,
-		TargetShare: n.settings.diskTarget, Reserve: n.settings.diskReserve,
+		Tuning: partition.Tuning{TargetShare: n.settings.diskTarget, Reserve: n.settings.diskReserve},
 		Logger: n.log, Registerer: n.registry,
 	})
 	n.partitions = m

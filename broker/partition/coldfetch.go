@@ -30,7 +30,7 @@ func (f *fetch) readCold() {
 	defer stop()
 
 	outcomes := f.startCold(ctx)
-	late := newTimer(max(f.req.MaxWait, f.m.o.ColdWait))
+	late := newTimer(max(f.req.MaxWait, f.m.tuning.Load().ColdWait))
 	defer late.Stop()
 	hotNews := make(chan struct{}, 1)
 	for _, t := range f.awaitHot(hotNews) {

@@ -21,6 +21,9 @@ func (m *Manager) SetArchiveNotes(fn func(p topic.Partition) (say []string)) { m
 // whole.
 func (p *Partition) Explain(ctx context.Context, offset int64) ([]string, error) {
 	f, err := p.gather(ctx, offset)
+	if err != nil && p.damaged() != nil {
+		return []string{err.Error() + ".", "Until then produce and fetch are answered with KAFKA_STORAGE_ERROR, and nothing of it is deleted from the archive or from local disk."}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +138,7 @@ func (m *Manager) shareOf(p topic.Partition) shareFacts {
 	if err != nil {
 		return shareFacts{}
 	}
-	f := shareFacts{known: true, share: m.o.TargetShare, local: s.local, budget: s.budget}
+	f := shareFacts{known: true, share: m.tuning.Load().TargetShare, local: s.local, budget: s.budget}
 	trims, over := hot.PlanDiskShare(s.logs, s.budget)
 	f.over = over
 	for _, t := range trims {

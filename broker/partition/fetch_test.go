@@ -167,7 +167,7 @@ func TestAnswersStayWithinMaxBytes(t *testing.T) {
 
 // Hot partitions of a fetch do not wait for a cold one whose store stalls, and the cold one goes on when it is back.
 func TestSlowArchiveHoldsUpNobody(t *testing.T) {
-	e := newEnv(t, func(o *Options) { o.ColdWait = time.Hour })
+	e := newEnv(t, func(o *Options) { o.Tuning.ColdWait = time.Hour })
 	e.create("t", 3)
 	slow, warm, idle := e.partition("t", 0), e.partition("t", 1), e.partition("t", 2)
 	for _, p := range []*Partition{slow, warm, idle} {

@@ -24,7 +24,7 @@ func TestDiskShareAcrossPartitions(t *testing.T) {
 	free.Store(1 << 40)
 	e := newEnv(t, func(o *Options) {
 		disk.Disk = o.Disk
-		o.Disk, o.TargetShare, o.Reserve = disk, 0.5, 1
+		o.Disk, o.Tuning.TargetShare, o.Tuning.Reserve = disk, 0.5, 1
 		o.Space = func() (SpaceInfo, error) { return SpaceInfo{Total: 1 << 41, Free: free.Load()}, nil }
 		o.Beside = beside.Load
 	})

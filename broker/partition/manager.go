@@ -30,13 +30,11 @@ type Options struct {
 	// Beside tells the bytes that firn uses on that disk besides the local logs, as far as it knows: the chunk cache.
 	// nil: none.
 	Beside       func() int64
-	TargetShare  float64       // firn.local.disk.target, 0: 0.70
-	Reserve      int64         // firn.local.disk.reserve in bytes, 0: see reserveOf
+	Tuning       Tuning        // what may change later, see SetTuning
 	Interval     time.Duration // between two rounds of housekeeping, 0: 10 s
 	OpenTimeout  time.Duration // for what opening a log asks of metadata and archive, 0: 10 s
 	ColdWorkers  int           // cold reads of fetches and lookups at once, 0: 16
 	ColdParts    int           // cold partitions read for one fetch, 0: 16
-	ColdWait     time.Duration // longest that a fetch with nothing else to answer waits for the archive, 0: 5 s
 	ColdGrace    time.Duration // how long the others wait once something can be answered, 0: 25 ms
 	OpenParallel int           // logs opened at once at the start, 0: 4
 
@@ -46,12 +44,10 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	def(&o.TargetShare, 0.70)
 	def(&o.Interval, 10*time.Second)
 	def(&o.OpenTimeout, 10*time.Second)
 	def(&o.ColdWorkers, 16)
 	def(&o.ColdParts, 16)
-	def(&o.ColdWait, 5*time.Second)
 	def(&o.ColdGrace, 25*time.Millisecond)
 	def(&o.OpenParallel, 4)
 	if o.Logger == nil {
@@ -80,6 +76,7 @@ type Manager struct {
 	running sync.WaitGroup
 	cold    chan struct{} // a place for each cold read
 	space   space
+	tuning  atomic.Pointer[Tuning]
 	metrics *metrics
 
 	applyMu  sync.Mutex // one image at a time
@@ -102,7 +99,8 @@ func New(o Options) *Manager {
 	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.waits, m.drain = context.WithCancel(context.Background())
-	m.space = space{o: &m.o}
+	m.SetTuning(o.Tuning)
+	m.space = space{o: &m.o, tuning: &m.tuning}
 	m.metrics = newMetrics(o.Registerer, m)
 	return m
 }

@@ -329,7 +329,7 @@ func TestDiskAtItsReserveRefusesProduce(t *testing.T) {
 	var free atomic.Int64
 	free.Store(1000)
 	e := newEnv(t, func(o *Options) {
-		o.Reserve = 500
+		o.Tuning.Reserve = 500
 		o.Space = func() (SpaceInfo, error) { return SpaceInfo{Total: 10000, Free: free.Load()}, nil }
 	})
 	e.create("t", 1)

@@ -50,7 +50,7 @@ func (m *Manager) sharing() (sharing, error) {
 	if m.o.Beside != nil {
 		used += m.o.Beside()
 	}
-	s.budget = int64(m.o.TargetShare * float64(used+info.Free))
+	s.budget = int64(m.tuning.Load().TargetShare * float64(used+info.Free))
 	return s, nil
 }
 

@@ -34,9 +34,10 @@ const roomAgain = 64 << 20
 // the same process above all, do not meet ENOSPC. Appends take from what was free at the last look; only when
 // that is used up is the disk asked again, so that a busy broker asks seldom and a full one with each append.
 type space struct {
-	o    *Options
-	room atomic.Int64 // bytes above the reserve, by the last look and what was taken since
-	full atomic.Bool
+	o      *Options
+	tuning *atomic.Pointer[Tuning]
+	room   atomic.Int64 // bytes above the reserve, by the last look and what was taken since
+	full   atomic.Bool
 }
 
 // take reserves n bytes for an append; false when they would go into the reserve.
@@ -59,8 +60,8 @@ func (s *space) takeInternal(n int) bool {
 }
 
 func (s *space) reserve(info SpaceInfo) int64 {
-	if s.o.Reserve != 0 {
-		return s.o.Reserve
+	if r := s.tuning.Load().Reserve; r != 0 {
+		return r
 	}
 	return reserveOf(info.Total)
 }

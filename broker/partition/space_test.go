@@ -3,6 +3,7 @@ package partition
 import (
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,9 +13,11 @@ import (
 func TestSpaceAtTheReserve(t *testing.T) {
 	const mib = 1 << 20
 	free := int64(200 * mib)
-	o := Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Reserve: 100 * mib,
+	o := Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Space: func() (SpaceInfo, error) { return SpaceInfo{Total: 1000 * mib, Free: free}, nil }}
-	s := space{o: &o}
+	var tuning atomic.Pointer[Tuning]
+	tuning.Store(&Tuning{Reserve: 100 * mib})
+	s := space{o: &o, tuning: &tuning}
 	require.True(t, s.take(mib))
 	free = 100*mib + 10
 	require.True(t, s.look(0))

@@ -41,6 +41,9 @@ func (p *Partition) Status() (Status, error) {
 	s.Leader, s.LeaderEpoch = p.Leader()
 	log, err := p.opened()
 	if err != nil {
+		if why := p.damaged(); why != nil {
+			return s, fmt.Errorf("the log of %s is offline: %w", p.id, why)
+		}
 		if why := p.openErr.Load(); why != nil {
 			return s, fmt.Errorf("the log of %s is not open, it is tried again: %w", p.id, *why)
 		}
@@ -66,7 +69,7 @@ func (p *Partition) tryArchive(ctx context.Context, offset int64) error {
 	if p.m.o.Archive == nil {
 		return errors.New("no archive is configured")
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.m.o.ColdWait)
+	ctx, cancel := context.WithTimeout(ctx, p.m.tuning.Load().ColdWait)
 	defer cancel()
 	data, err := p.m.o.Archive.Read(ctx, p.id, p.m.o.Metadata.CachedLedger(p.id), offset, 1)
 	if err != nil {

@@ -77,7 +77,7 @@ func all() []Def {
 	ds := slices.Concat(topicDefaultDefs(), creationDefs(), cleanerDefs(), logNoEffectDefs(),
 		classicGroupDefs(), coordinatorDefs(), consumerGroupDefs(), shareGroupDefs(), streamsGroupDefs(), transactionDefs(),
 		identityDefs(), limitDefs(), networkDefs(), listenerDefs(),
-		quorumDefs(), replicationDefs(), quotaDefs(), pluginDefs(), remoteDefs(),
+		quorumDefs(), replicationDefs(), quotaDefs(), pluginDefs(), remoteDefs(), archiveReadDefs(),
 		sslDefs(), saslDefs(), oauthDefs(), aclDefs(), firnDefs())
 	for i := range ds {
 		ds[i].Sensitive = ds[i].Type == Password
@@ -159,6 +159,8 @@ func firnDefs() []Def {
 			"How long a client may take to send one request, from its first byte to its last."),
 		def(Long, "firn.write.timeout.ms", "60000", ClusterWide, from(1),
 			"How long a client may take for each MiB of an answer."),
+		def(Int, "firn.decompress.max.bytes", "134217728", ClusterWide, from(1<<20),
+			"What one record batch of a producer may decompress to, where the broker has to look inside."),
 	}
 	for i := range ds {
 		ds[i].KafkaDefault = nil

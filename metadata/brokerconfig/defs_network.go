@@ -31,7 +31,7 @@ func limitDefs() []Def {
 			"The most connections from one address."),
 		def(String, "max.connections.per.ip.overrides", "", ClusterWide, perAddress,
 			"The most connections from certain addresses: pairs such as 10.0.0.7:200, separated by commas."),
-		def(Int, "max.connection.creation.rate", "2147483647", ClusterWide, from(0),
+		def(Int, "max.connection.creation.rate", "2147483647", ClusterWide, from(1),
 			"The most connections accepted a second; the others wait."),
 		livelier(def(Long, "connections.max.idle.ms", "600000", ReadOnly, anything,
 			"A connection without requests for so long is closed. A negative time closes none.")),

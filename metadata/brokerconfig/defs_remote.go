@@ -58,9 +58,14 @@ func remoteDefs() []Def {
 			"Threads that read the archive."),
 		def(Int, "remote.log.reader.max.pending.tasks", "100", ReadOnly, from(1),
 			"Reads of the archive that may wait."),
-		def(Int, "remote.fetch.max.wait.ms", "500", ClusterWide, from(1),
-			"How long a fetch waits for the archive."),
 		def(Long, "remote.list.offsets.request.timeout.ms", "30000", ClusterWide, from(1),
 			"How long a lookup of offsets waits for the archive."),
 	)
+}
+
+func archiveReadDefs() []Def {
+	return []Def{
+		kafka("500", def(Int, "remote.fetch.max.wait.ms", "5000", ClusterWide, from(1),
+			"How long a fetch that has nothing else to answer waits for the archive, if the client's own wait is not longer.")),
+	}
 }

@@ -43,6 +43,7 @@ var differs = map[string]string{
 	"queued.max.request.bytes":         "every queue is bounded",
 	"max.connections":                  "every queue is bounded",
 	"remote.log.storage.system.enable": "firn has an archive",
+	"remote.fetch.max.wait.ms":         "an object store may take longer than half a second",
 }
 
 // TestAgainstKafka holds the table against what Kafka says of itself: nothing is missing, nothing has another type,
@@ -86,9 +87,10 @@ func TestAgainstKafka(t *testing.T) {
 
 // stricter are ranges that firn has where Kafka takes more, and why.
 var stricter = map[string]string{
-	"socket.request.max.bytes":    "smaller requests are no requests",
-	"max.connections":             "nobody could connect to change it",
-	"offsets.topic.segment.bytes": "a topic may not have smaller segments",
+	"socket.request.max.bytes":     "smaller requests are no requests",
+	"max.connections":              "nobody could connect to change it",
+	"max.connection.creation.rate": "nobody could connect to change it",
+	"offsets.topic.segment.bytes":  "a topic may not have smaller segments",
 }
 
 // TestRangesAgainstKafka: what Kafka takes at the edges of its ranges is taken, and what is beyond them is not.

@@ -21,6 +21,7 @@ type Values struct {
 
 	RetentionCheckIntervalMs int64  // log.retention.check.interval.ms
 	ProducerIDExpirationMs   int64  // producer.id.expiration.ms
+	RemoteFetchWaitMs        int32  // remote.fetch.max.wait.ms
 	Rack                     string // broker.rack
 
 	Groups       Groups
@@ -73,6 +74,7 @@ type Limits struct {
 	IdleMs              int64            // connections.max.idle.ms; negative: never
 	FrameTimeoutMs      int64            // firn.frame.timeout.ms
 	WriteTimeoutMs      int64            // firn.write.timeout.ms
+	DecompressBytes     int32            // firn.decompress.max.bytes
 }
 
 // Disk is how much of the disk firn takes.
@@ -110,7 +112,7 @@ func (l Layers) read() *Values {
 		FetchMaxBytes: r.int("fetch.max.bytes"), FetchSessionSlots: r.int("max.incremental.fetch.session.cache.slots"),
 		MaxRequestPartitions:     r.int("max.request.partition.size.limit"),
 		RetentionCheckIntervalMs: r.long("log.retention.check.interval.ms"), ProducerIDExpirationMs: r.long("producer.id.expiration.ms"),
-		Rack: r.value("broker.rack").Text,
+		RemoteFetchWaitMs: r.int("remote.fetch.max.wait.ms"), Rack: r.value("broker.rack").Text,
 		Groups: Groups{
 			InitialRebalanceDelayMs: r.int("group.initial.rebalance.delay.ms"),
 			MinSessionTimeoutMs:     r.int("group.min.session.timeout.ms"), MaxSessionTimeoutMs: r.int("group.max.session.timeout.ms"),
@@ -138,6 +140,7 @@ func (r reader) limits() Limits {
 		ConnectionRate: r.int("max.connection.creation.rate"), RequestRate: r.real("firn.connection.request.rate"),
 		MaxInFlight: r.int("firn.connection.max.in.flight"), IdleMs: r.long("connections.max.idle.ms"),
 		FrameTimeoutMs: r.long("firn.frame.timeout.ms"), WriteTimeoutMs: r.long("firn.write.timeout.ms"),
+		DecompressBytes: r.int("firn.decompress.max.bytes"),
 	}
 	if v.MemoryBytes < 0 {
 		v.MemoryBytes = 512 << 20

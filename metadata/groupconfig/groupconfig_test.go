@@ -37,7 +37,9 @@ func TestAgainstKafka(t *testing.T) {
 }
 
 func TestAlter(t *testing.T) {
-	op := func(kind configdef.OpKind, key, value string) configdef.Op { return configdef.Op{Key: key, Kind: kind, Value: value} }
+	op := func(kind configdef.OpKind, key, value string) configdef.Op {
+		return configdef.Op{Key: key, Kind: kind, Value: value}
+	}
 	set, deleted, err := Alter(map[string]string{"share.isolation.level": "read_committed"}, []configdef.Op{
 		op(configdef.Set, "consumer.session.timeout.ms", "50000"), op(configdef.Delete, "share.isolation.level", "")}, brokerconfig.Layers{})
 	require.NoError(t, err)

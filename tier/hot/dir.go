@@ -80,7 +80,7 @@ type Dir struct {
 	root     string
 	logger   *slog.Logger
 	defaults *Config
-	expiry   int64 // ms
+	expiry   atomic.Int64 // ms
 	lock     disk.File
 	stop     Stop
 	rebooted bool // the kernel is not the one of the last start, so what was not synced may be lost
@@ -145,14 +145,18 @@ func newDir(o Options) *Dir {
 	setDefault(&o.Housekeep, time.Second)
 	setDefault(&o.ProducerExpiry, 24*time.Hour)
 	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
-		expiry: o.ProducerExpiry.Milliseconds(), logs: map[string]*Log{}, opening: map[string]bool{},
+		logs: map[string]*Log{}, opening: map[string]bool{},
 		unopened: map[string]*logState{}, onDisk: map[string]topic.Partition{},
 		forget: map[checkpoint.Key]struct{}{}}
+	d.SetProducerExpiry(o.ProducerExpiry)
 	d.cond.L = &d.mu
 	d.files.set = map[*file]struct{}{}
 	d.metrics = newMetrics(d)
 	return d
 }
+
+// SetProducerExpiry changes how long a producer is remembered after its last batch (producer.id.expiration.ms).
+func (d *Dir) SetProducerExpiry(after time.Duration) { d.expiry.Store(after.Milliseconds()) }
 
 func setDefault[T comparable](v *T, def T) {
 	var zero T

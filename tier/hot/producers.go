@@ -215,6 +215,6 @@ func (l *Log) expireProducers(now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.loaded && len(l.queue) == 0 && !l.writing { // a failed write would bring the forgotten back
-		l.producers.Expire(now, l.dir.expiry)
+		l.producers.Expire(now, l.dir.expiry.Load())
 	}
 }
