@@ -40,6 +40,10 @@ lint: vet ## gofmt, go vet and golangci-lint
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; else go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run ./...; fi
 
+.PHONY: docs
+docs: ## Renew the tables of README.md and docs/ that follow from the code
+	go run ./cmd/firn docs
+
 .PHONY: bench
 bench: ## Produce, hot fetch and cold read of one broker, with the figures that bound them
 	go run ./e2e/bench

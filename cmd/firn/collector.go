@@ -6,13 +6,14 @@ import (
 	"log/slog"
 
 	"github.com/firnlog/firn/broker/node"
+	"github.com/firnlog/firn/cmd/firn/config"
 	"github.com/firnlog/firn/compaction"
 	"github.com/firnlog/firn/metadata"
 )
 
 // startCollector runs what tends the archive beside the broker and returns what ends it. It is wired here because
 // broker and compaction do not know each other.
-func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(), err error) {
+func startCollector(n *node.Node, cfg config.Config, logger *slog.Logger) (stop func(), err error) {
 	settings := n.TopicSettings()
 	c, err := compaction.New(compaction.Options{
 		Store: n.Store(), Meta: n.Metadata(), HotBytes: n.HotBytesFrom, HotDue: n.HotDue,
@@ -20,8 +21,10 @@ func (d *devCmd) startCollector(n *node.Node, logger *slog.Logger) (stop func(),
 			s := settings(t)
 			return compaction.Policy{Remote: s.Remote, RetentionMs: s.Log.RetentionMs, RetentionBytes: s.Log.RetentionBytes}
 		},
-		DeleteDelay: d.Delay, Grace: d.Grace, Every: d.Interval, ListEvery: d.listEvery(),
-		Logger: logger, Registerer: n.Registerer(),
+		DeleteDelay: cfg.ArchiveDeleteDelay, Grace: cfg.ArchiveGrace, Every: cfg.ArchiveInterval,
+		// Seldom, because listing costs, and no more often than orphans can become due.
+		ListEvery: max(cfg.ArchiveGrace, cfg.ArchiveInterval),
+		Logger:    logger, Registerer: n.Registerer(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)

@@ -12,6 +12,9 @@ import (
 
 // newParser builds the parser of the command tree with firn's ways of giving help.
 func newParser(c *cli, more ...kong.Option) *kong.Kong {
+	for _, flags := range []*brokerFlags{&c.Dev.brokerFlags, &c.Broker.brokerFlags, &c.Config.Show.brokerFlags, &c.Config.Check.brokerFlags} {
+		flags.prepare()
+	}
 	parser := kong.Must(c, append([]kong.Option{
 		kong.Name("firn"),
 		kong.Description("A broker that speaks the Kafka protocol and never forgets: hot segments on local disk, all of history in object storage. " +
@@ -73,14 +76,24 @@ func usedFlags(n *kong.Node) (used []string) {
 }
 
 // misplaced refuses a general flag on the command line of the broker itself, where whoever gave it means something
-// that will not happen. The commands for clients take them all, so that scripts can give the same to each.
+// that will not happen, and an output that a command does not have. The commands for clients take the other general
+// flags all, so that scripts can give the same to each.
 func misplaced(ctx *kong.Context) error {
-	if ctx.Selected() == nil || ctx.Selected().Name != "dev" {
+	cmd := ctx.Selected()
+	if cmd == nil {
 		return nil
 	}
+	command := strings.Fields(cmd.FullPath())[1]
 	for _, p := range ctx.Path {
-		if f := p.Flag; f != nil && slices.Contains(ctx.Model.Flags, f) && f.Name != "help" {
-			return fmt.Errorf("--%s is for the commands that talk to a broker; firn dev is the broker (see firn dev --help)", f.Name)
+		f := p.Flag
+		if f == nil || !slices.Contains(ctx.Model.Flags, f) || f.Name == "help" {
+			continue
+		}
+		if command == "dev" || command == "broker" {
+			return fmt.Errorf("--%s is for the commands that talk to a broker; firn %s is the broker (see firn %s --help)", f.Name, command, command)
+		}
+		if f.Name == "output" && ctx.FlagValue(f) == outputYAML && (command != "config" || cmd.Name != "show") {
+			return fmt.Errorf("--output yaml is for firn config; %s has table and json", cmd.FullPath())
 		}
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/cmd/firn/config"
 )
 
 // parse gives what a command line prints, as help, and the error in it.
@@ -31,6 +33,11 @@ func TestHelp(t *testing.T) {
 	for command, general := range map[string][]string{
 		"":               {"--bootstrap", "--admin", "--output"},
 		"dev":            nil,
+		"broker":         nil,
+		"config":         {"--output"},
+		"config show":    {"--output"},
+		"config check":   {"--output"},
+		"config import":  {"--output"},
 		"topic":          {"--bootstrap", "--output"},
 		"topic create":   {"--bootstrap", "--output"},
 		"topic list":     {"--bootstrap", "--output"},
@@ -55,7 +62,13 @@ func TestHelp(t *testing.T) {
 		require.NoError(t, err)
 		return strings.Join(strings.Fields(help), " ")
 	}
-	require.Contains(t, words("dev"), "Where Kafka clients connect (default 127.0.0.1:9092")
+	for _, k := range config.Keys() { // the flags of a broker are those of the table, with all that it says
+		for _, command := range []string{"dev", "broker"} {
+			require.Contains(t, words(command), "--"+k.Flag+"="+k.Placeholder)
+			require.Contains(t, words(command), "or $"+k.Env+")")
+			require.Contains(t, words(command), k.Default+k.Unset)
+		}
+	}
 	require.Contains(t, words("dev"), "one of debug, info, warn, error; default warn")
 	require.Contains(t, words("produce"), "one of none, gzip, snappy, lz4, zstd; default none")
 	require.Contains(t, words("consume"), "or $FIRN_BOOTSTRAP")
@@ -69,6 +82,14 @@ func TestGeneralFlags(t *testing.T) {
 	}
 	_, err := parse(t, "--bootstrap", "x:1", "dev")
 	require.ErrorContains(t, err, "--bootstrap is for the commands that talk to a broker")
+	_, err = parse(t, "broker", "-o", "json")
+	require.ErrorContains(t, err, "--output is for the commands that talk to a broker; firn broker is the broker")
+	_, err = parse(t, "config", "-o", "yaml", "--kafka", ":9092")
+	require.NoError(t, err)
+	for _, command := range []string{"topic list", "config check", "version"} {
+		_, err = parse(t, append(strings.Fields(command), "-o", "yaml")...)
+		require.ErrorContains(t, err, "--output yaml is for firn config; firn "+command+" has table and json")
+	}
 }
 
 // A wrong value is answered with what would be right.

@@ -13,9 +13,11 @@ import (
 type cli struct {
 	Bootstrap []string `help:"Brokers to connect to (several: with commas)." default:"127.0.0.1:9092" env:"FIRN_BOOTSTRAP" placeholder:"HOST:PORT"`
 	Admin     string   `help:"The broker's HTTP address, for what Kafka's protocol has no call for." default:"127.0.0.1:9644" env:"FIRN_ADMIN" placeholder:"HOST:PORT"`
-	Output    string   `help:"How to print: for people or for scripts." enum:"table,json" default:"table" short:"o"`
+	Output    string   `help:"How to print: table for people, json for scripts; firn config knows yaml too." enum:"table,json,yaml" default:"table" short:"o"`
 
 	Dev     devCmd     `cmd:"" help:"Run one broker with everything it needs in this process (etcd included)."`
+	Broker  brokerCmd  `cmd:"" help:"Run a broker as its configuration says."`
+	Config  configCmd  `cmd:"" help:"Show and check a broker's configuration; take over one of Kafka's."`
 	Topic   topicCmd   `cmd:"" help:"Create, list, describe and delete topics."`
 	Produce produceCmd `cmd:"" help:"Write lines from standard input to a topic." uses:"bootstrap,output"`
 	Consume consumeCmd `cmd:"" help:"Read records of a topic, from any moment of its history." uses:"bootstrap,output"`
@@ -23,6 +25,7 @@ type cli struct {
 	Tier    tierCmd    `cmd:"" help:"See what of a topic is on local disk and what is in object storage."`
 	Segment segmentCmd `cmd:"" help:"Look inside a segment, local or archived."`
 	Version versionCmd `cmd:"" help:"Print version, commit and Go version." uses:"output"`
+	Docs    docsCmd    `cmd:"" hidden:"" help:"Renew the parts of the documentation that follow from the code."`
 }
 
 func main() {

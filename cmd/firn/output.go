@@ -34,14 +34,16 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // printTable writes rows for a person: plain columns, no frame, so that it can be cut and grepped too.
-func printTable(w io.Writer, header table.Row, rows []table.Row) {
+func printTable(w io.Writer, header table.Row, rows []table.Row) { newTable(w, header, rows).Render() }
+
+func newTable(w io.Writer, header table.Row, rows []table.Row) table.Writer {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
 	t.SetStyle(table.StyleLight)
 	t.Style().Options = table.OptionsNoBordersAndSeparators
 	t.AppendHeader(header)
 	t.AppendRows(rows)
-	t.Render()
+	return t
 }
 
 // onTerminal reports whether a person watches f: only then are progress bars and hints shown.
