@@ -42,7 +42,7 @@ func (a *API) fetch(ctx context.Context, req *wire.Request, reply *wire.Reply) {
 		return
 	}
 	c.session = session
-	maxBytes := min(int(r.MaxBytes), a.Config.FetchMaxBytes)
+	maxBytes := min(int(r.MaxBytes), int(a.Configs.Values().FetchMaxBytes))
 	q := partition.FetchRequest{
 		MaxWait:    time.Duration(max(r.MaxWaitMs, 0)) * time.Millisecond,
 		MinBytes:   min(int(r.MinBytes), maxBytes),

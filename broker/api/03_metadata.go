@@ -47,7 +47,8 @@ func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Resp
 func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse) *metadata.Image {
 	img := a.Cluster.Image()
 	refused := map[string]error{}
-	if missing := a.missing(img, req); len(missing) > 0 && (req.AllowAutoTopicCreation || req.Version < 4) && a.Config.AutoCreateTopics {
+	if missing := a.missing(img, req); len(missing) > 0 && (req.AllowAutoTopicCreation || req.Version < 4) &&
+		a.Configs.Values().AutoCreateTopics {
 		refused = a.autoCreate(ctx, missing)
 		img = a.Cluster.Image()
 	}

@@ -114,7 +114,7 @@ func (a *API) planTopic(img *metadata.Image, t *kmsg.CreateTopicsRequestTopic) (
 		set[c.Name] = *c.Value
 	}
 	internal := metadata.IsInternal(t.Topic)
-	stored, err := topicconfig.AtCreation(set, a.Config.TopicDefaults, internal)
+	stored, err := topicconfig.AtCreation(set, a.Configs.Values().TopicDefaults, internal)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,10 @@ func (a *API) replicasFor(img *metadata.Image, t *kmsg.CreateTopicsRequestTopic)
 	if len(t.ReplicaAssignment) > 0 {
 		return a.assigned(img, t)
 	}
-	n, rf := t.NumPartitions, t.ReplicationFactor
+	n, rf := t.NumPartitions, int32(t.ReplicationFactor)
+	if rf == -1 {
+		rf = a.Configs.Values().DefaultReplicationFactor
+	}
 	switch {
 	case rf == 0 || rf < -1:
 		return nil, refuse(kerr.InvalidReplicationFactor, "the replication factor must be larger than 0, or -1 for the default")
@@ -150,7 +153,7 @@ func (a *API) replicasFor(img *metadata.Image, t *kmsg.CreateTopicsRequestTopic)
 		return nil, refuse(kerr.PolicyViolation, fmt.Sprintf("%d partitions; at most %d may be made in one request", n, a.Config.MaxPartitionsCall))
 	}
 	if n == -1 {
-		n = a.Config.NumPartitions
+		n = a.Configs.Values().NumPartitions
 	}
 	return a.spread(img, int(n))
 }
@@ -212,7 +215,7 @@ func (a *API) createdConfigs(stored map[string]string) []kmsg.CreateTopicsRespon
 	out := []kmsg.CreateTopicsResponseTopicConfig{}
 	for _, v := range a.topicConfigs(stored) {
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
-		c.Name, c.Value, c.Source = v.def.Name, &v.value, int8(v.source)
+		c.Name, c.Value, c.Source = v.Name, v.Value, int8(v.Source)
 		out = append(out, c)
 	}
 	return out

@@ -26,6 +26,9 @@ func (a *API) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) k
 	resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
 	ctx, cancel := deadline(ctx, req.TimeoutMillis)
 	defer cancel()
+	if !a.Configs.Values().DeleteTopics {
+		return refuseDeletion(req, resp)
+	}
 	wanted, errs := deleteNames(req)
 	img := a.Cluster.Image()
 	times := map[topic.ID]int{}
@@ -92,4 +95,22 @@ func deleteNames(req *kmsg.DeleteTopicsRequest) (wanted []topicName, errs []erro
 		wanted, errs = append(wanted, w), append(errs, err)
 	}
 	return wanted, errs
+}
+
+// refuseDeletion answers while delete.topic.enable is false, in the words that the client's version knows.
+func refuseDeletion(req *kmsg.DeleteTopicsRequest, resp *kmsg.DeleteTopicsResponse) kmsg.Response {
+	err := refuse(kerr.TopicDeletionDisabled, "topics cannot be deleted while delete.topic.enable is false")
+	if req.Version < 3 {
+		err = refuse(kerr.InvalidRequest, err.Error())
+	}
+	wanted, _ := deleteNames(req)
+	for _, w := range wanted {
+		out := kmsg.NewDeleteTopicsResponseTopic()
+		out.TopicID, out.ErrorCode, out.ErrorMessage = w.id, code(err), message(err)
+		if w.name != "" || w.id.IsZero() {
+			out.Topic = &w.name
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
 }

@@ -9,23 +9,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/firnlog/firn/broker/loglevel"
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/brokerconfig"
+	"github.com/firnlog/firn/metadata/configdef"
+	"github.com/firnlog/firn/metadata/groupconfig"
 	"github.com/firnlog/firn/metadata/topicconfig"
 )
 
-// DescribeConfigs 1-4, for topics and brokers, with synonyms, types and documentation.
+// DescribeConfigs 1-4, for topics, brokers ("": what is set for all of them), broker loggers and groups, with types,
+// documentation and every value that was given, in order of precedence. A group need not exist.
 //
-// Deliberate gaps: loggers, client metrics and groups are refused with INVALID_REQUEST; broker configs are those of
-// the start and read-only.
+// Deliberate gaps: client metrics do not exist here; like resources of an unknown type they are refused with
+// INVALID_REQUEST, which leaves the answer to the other resources of the request as it is.
 var describeConfigsHandler = handler{32, 1, 4, quick((*API).describeConfigs)}
 
-// BrokerConfig is one of the broker's own configs, as it was started with.
-type BrokerConfig struct {
-	Name, Value, Default string
-	Type                 topicconfig.Type
-	Doc                  string
-	Sensitive            bool
-}
+type describedConfig = kmsg.DescribeConfigsResponseResourceConfig
 
 func (a *API) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
@@ -33,9 +32,9 @@ func (a *API) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsReques
 	for _, r := range req.Resources {
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
-		configs, err := a.configsOf(img, &r)
+		configs, err := a.configsOf(img, r.ResourceType, r.ResourceName)
 		out.ErrorCode, out.ErrorMessage = code(err), message(err)
-		out.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}
+		out.Configs = []describedConfig{}
 		for _, c := range configs {
 			if len(r.ConfigNames) > 0 && !slices.Contains(r.ConfigNames, c.Name) {
 				continue
@@ -53,138 +52,148 @@ func (a *API) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsReques
 	return resp
 }
 
-func (a *API) configsOf(img *metadata.Image, r *kmsg.DescribeConfigsRequestResource) ([]kmsg.DescribeConfigsResponseResourceConfig, error) {
-	switch r.ResourceType {
+func (a *API) configsOf(img *metadata.Image, kind kmsg.ConfigResourceType, name string) ([]describedConfig, error) {
+	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
-		if err := metadata.ValidateTopicName(r.ResourceName); err != nil {
+		return a.describeTopicConfigs(img, name)
+	case kmsg.ConfigResourceTypeBroker:
+		if name == "" {
+			return describeSettings(a.Configs.Layers().DescribeCluster()), nil
+		}
+		if err := a.thisBroker(name); err != nil {
 			return nil, err
 		}
-		t := img.TopicByName(r.ResourceName)
-		if t == nil {
-			return nil, kerr.UnknownTopicOrPartition
+		return describeSettings(a.Configs.Layers().Describe()), nil
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		if err := a.thisBroker(name); err != nil {
+			return nil, err
 		}
-		var out []kmsg.DescribeConfigsResponseResourceConfig
-		for _, v := range a.topicConfigs(t.Configs) {
-			out = append(out, v.describe())
+		return a.describeLoggers(), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if name == "" {
+			return nil, refuse(kerr.InvalidRequest, "a group's name must not be empty")
 		}
-		return out, nil
-	case kmsg.ConfigResourceTypeBroker:
-		if r.ResourceName == "" {
-			return nil, nil // dynamic defaults for all brokers: there are none
-		}
-		id, err := strconv.Atoi(r.ResourceName)
-		if err != nil {
-			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("broker id %q is not a number", r.ResourceName))
-		}
-		if int32(id) != a.Config.BrokerID {
-			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("this is broker %d, not %d", a.Config.BrokerID, id))
-		}
-		return a.brokerConfigs(), nil
+		return a.describeGroupConfigs(img, name), nil
 	}
-	return nil, refuse(kerr.InvalidRequest, "configs are described for topics and brokers")
+	return nil, unknownResource(kind)
 }
 
-// configValue is one config of a topic with where its value comes from.
-type configValue struct {
-	def      topicconfig.Def
-	value    string
-	source   kmsg.ConfigSource
-	synonyms []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym
+func unknownResource(kind kmsg.ConfigResourceType) error {
+	if kind == kmsg.ConfigResourceTypeClientMetrics {
+		return refuse(kerr.InvalidRequest, "client metrics are not collected here; there are configs of topics, brokers, broker loggers and groups")
+	}
+	return refuse(kerr.InvalidRequest, fmt.Sprintf("unknown resource type %d; there are configs of topics, brokers, broker loggers and groups", kind))
 }
 
-// topicConfigs gives all configs of a topic whose stored ones are given, with their sources in order of precedence.
-func (a *API) topicConfigs(stored map[string]string) []configValue {
-	var out []configValue
+// thisBroker checks that a resource's name is this broker's number.
+func (a *API) thisBroker(name string) error {
+	id, err := strconv.Atoi(name)
+	if err != nil {
+		return refuse(kerr.InvalidRequest, fmt.Sprintf("broker id %q is not a number", name))
+	}
+	if int32(id) != a.Config.BrokerID {
+		return refuse(kerr.InvalidRequest, fmt.Sprintf("this is broker %d, not %d", a.Config.BrokerID, id))
+	}
+	return nil
+}
+
+// described makes an entry of the answer. given are the values that were given, the one that counts first.
+func described(name string, value *string, t configdef.Type, doc string, given []brokerconfig.Synonym) describedConfig {
+	c := kmsg.NewDescribeConfigsResponseResourceConfig()
+	c.Name, c.Value, c.ConfigType, c.Documentation = name, value, kmsg.ConfigType(t), &doc
+	c.Source = kmsg.ConfigSourceDefaultConfig
+	for i, g := range given {
+		if i == 0 {
+			c.Source = kmsg.ConfigSource(g.Source)
+		}
+		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+		s.Name, s.Value, s.Source = g.Name, g.Value, kmsg.ConfigSource(g.Source)
+		c.ConfigSynonyms = append(c.ConfigSynonyms, s)
+	}
+	return c
+}
+
+// noEffect adds to a config's documentation why nothing depends on it, where nothing does.
+func noEffect(doc, why string) string {
+	if why == "" {
+		return doc
+	}
+	return doc + " No effect: " + why + "."
+}
+
+func describeSettings(settings []brokerconfig.Setting) []describedConfig {
+	out := make([]describedConfig, 0, len(settings))
+	for _, s := range settings {
+		c := described(s.Def.Name, s.Value, s.Def.Type, noEffect(s.Def.Doc, s.Def.NoEffect), s.Synonyms)
+		c.ReadOnly, c.IsSensitive = s.Def.Mode == brokerconfig.ReadOnly || s.Def.Flag != "", s.Def.Sensitive
+		out = append(out, c)
+	}
+	return out
+}
+
+func (a *API) describeTopicConfigs(img *metadata.Image, name string) ([]describedConfig, error) {
+	if err := metadata.ValidateTopicName(name); err != nil {
+		return nil, err
+	}
+	t := img.TopicByName(name)
+	if t == nil {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	return a.topicConfigs(t.Configs), nil
+}
+
+// topicConfigs gives all configs of a topic whose stored ones are given.
+func (a *API) topicConfigs(stored map[string]string) []describedConfig {
+	layers, defaults := a.Configs.Layers(), a.Configs.Values().TopicDefaults
+	var out []describedConfig
 	for _, d := range topicconfig.Defs() {
-		v := configValue{def: d}
-		synonym := func(name, value string, source kmsg.ConfigSource) {
-			if len(v.synonyms) == 0 {
-				v.value, v.source = value, source
-			}
-			s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-			s.Name, s.Value, s.Source = name, &value, source
-			v.synonyms = append(v.synonyms, s)
+		value, given := d.Default, layers.TopicSynonyms(d.Name)
+		if v, ok := defaults[d.Name]; ok {
+			value = v
 		}
-		broker := d.BrokerKey
-		if broker == "" {
-			broker = d.Name
-		}
-		if set, ok := stored[d.Name]; ok {
-			synonym(d.Name, set, kmsg.ConfigSourceDynamicTopicConfig)
+		if v, ok := stored[d.Name]; ok {
+			value = v
+			given = append([]brokerconfig.Synonym{{Name: d.Name, Value: &v, Source: brokerconfig.DynamicTopic}}, given...)
 		} else if d.Internal {
 			continue
 		}
-		if def, ok := a.Config.TopicDefaults[d.Name]; ok {
-			synonym(broker, def, kmsg.ConfigSourceStaticBrokerConfig)
-		}
-		synonym(broker, d.Default, kmsg.ConfigSourceDefaultConfig)
-		out = append(out, v)
+		out = append(out, described(d.Name, &value, d.Type, d.Doc, given))
 	}
 	return out
 }
 
-func (v configValue) describe() kmsg.DescribeConfigsResponseResourceConfig {
-	c := kmsg.NewDescribeConfigsResponseResourceConfig()
-	value, doc := v.value, v.def.Doc
-	c.Name, c.Value, c.Source = v.def.Name, &value, v.source
-	c.IsDefault = v.source == kmsg.ConfigSourceDefaultConfig
-	c.ConfigSynonyms = v.synonyms
-	c.ConfigType, c.Documentation = kmsg.ConfigType(v.def.Type), &doc
-	return c
+func (a *API) describeGroupConfigs(img *metadata.Image, group string) []describedConfig {
+	var out []describedConfig
+	for _, s := range groupconfig.Describe(storedForGroup(img, group), a.Configs.Layers()) {
+		out = append(out, described(s.Def.Name, &s.Value, s.Def.Type, noEffect(s.Def.Doc, s.Def.NoEffect), s.Synonyms))
+	}
+	return out
 }
 
-// brokerConfigs lists the broker's configs: its own, and the defaults that it gives to topics.
-func (a *API) brokerConfigs() []kmsg.DescribeConfigsResponseResourceConfig {
-	own := append([]BrokerConfig{
-		{Name: "broker.id", Value: strconv.Itoa(int(a.Config.BrokerID)), Default: "-1", Type: topicconfig.Int, Doc: "This broker's number."},
-		{Name: "auto.create.topics.enable", Value: strconv.FormatBool(a.Config.AutoCreateTopics), Default: "true", Type: topicconfig.Boolean,
-			Doc: "Make a topic when a client asks for one that does not exist."},
-		{Name: "num.partitions", Value: strconv.Itoa(int(a.Config.NumPartitions)), Default: "1", Type: topicconfig.Int,
-			Doc: "Partitions of a topic that is made without a number."},
-		{Name: "default.replication.factor", Value: "1", Default: "1", Type: topicconfig.Int, Doc: "Replicas of a topic that is made without a number."},
-		{Name: "fetch.max.bytes", Value: strconv.Itoa(a.Config.FetchMaxBytes), Default: strconv.Itoa(55 << 20), Type: topicconfig.Int,
-			Doc: "Most bytes that one fetch is answered with."},
-	}, a.Config.Broker...)
-	for _, d := range topicconfig.Defs() {
-		if d.BrokerKey == "" {
+func storedForGroup(img *metadata.Image, group string) map[string]string {
+	if c := img.GroupConfigs[group]; c != nil {
+		return c.Configs
+	}
+	return nil
+}
+
+func (a *API) describeLoggers() []describedConfig {
+	var out []describedConfig
+	for _, name := range a.Loggers.Names() {
+		level, set, known := a.Loggers.Level(name)
+		if !known {
 			continue
 		}
-		value, ok := a.Config.TopicDefaults[d.Name]
-		if !ok {
-			value = d.Default
+		doc := "The least level that this logger writes; set for it alone."
+		switch {
+		case name == loglevel.Root:
+			doc = "The least level that loggers write which have none of their own."
+		case !set:
+			doc = "The least level that this logger writes; it follows " + loglevel.Root + "."
 		}
-		own = append(own, BrokerConfig{Name: d.BrokerKey, Value: value, Default: d.Default, Type: d.Type, Doc: d.Doc})
-	}
-	slices.SortFunc(own, func(x, y BrokerConfig) int {
-		if x.Name < y.Name {
-			return -1
-		}
-		return 1
-	})
-	var out []kmsg.DescribeConfigsResponseResourceConfig
-	for _, b := range own {
-		out = append(out, b.describe())
+		c := described(name, &level, configdef.String, doc, nil)
+		c.Source = kmsg.ConfigSourceDynamicBrokerLoggerConfig
+		out = append(out, c)
 	}
 	return out
-}
-
-func (b BrokerConfig) describe() kmsg.DescribeConfigsResponseResourceConfig {
-	c := kmsg.NewDescribeConfigsResponseResourceConfig()
-	c.Name, c.ReadOnly, c.IsSensitive, c.ConfigType, c.Documentation = b.Name, true, b.Sensitive, kmsg.ConfigType(b.Type), &b.Doc
-	synonym := func(value string, source kmsg.ConfigSource) {
-		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-		s.Name, s.Source = b.Name, source
-		if !b.Sensitive {
-			s.Value = &value
-		}
-		if len(c.ConfigSynonyms) == 0 {
-			c.Value, c.Source, c.IsDefault = s.Value, source, source == kmsg.ConfigSourceDefaultConfig
-		}
-		c.ConfigSynonyms = append(c.ConfigSynonyms, s)
-	}
-	if b.Value != b.Default {
-		synonym(b.Value, kmsg.ConfigSourceStaticBrokerConfig)
-	}
-	synonym(b.Default, kmsg.ConfigSourceDefaultConfig)
-	return c
 }

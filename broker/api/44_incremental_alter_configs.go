@@ -7,40 +7,39 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/firnlog/firn/metadata"
-	"github.com/firnlog/firn/metadata/topicconfig"
+	"github.com/firnlog/firn/metadata/configdef"
 )
 
-// IncrementalAlterConfigs 0-1, for topics: SET, DELETE, APPEND, SUBTRACT, and validate only.
+// IncrementalAlterConfigs 0-1, for topics, brokers ("": all of them), broker loggers and groups: SET, DELETE, APPEND,
+// SUBTRACT, and validate only. What is answered without an error is in force.
 //
-// Deliberate gaps: broker configs cannot be changed while the broker runs; other resources do not exist. Both are refused with
-// INVALID_REQUEST.
+// Deliberate gaps: client metrics do not exist here (INVALID_REQUEST). A broker config that is not known is refused, and
+// a bad value of one is INVALID_CONFIG as that of a topic; Kafka keeps the one for plugins and answers INVALID_REQUEST to
+// the other.
 var incrementalAlterConfigsHandler = handler{44, 0, 1, blocking((*API).incrementalAlterConfigs)}
 
 func (a *API) incrementalAlterConfigs(ctx context.Context, req *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
 	ctx, cancel := deadline(ctx, 0)
 	defer cancel()
-	type resource struct {
-		kind kmsg.ConfigResourceType
-		name string
-	}
-	times := map[resource]int{}
+	times := map[configResource]int{}
 	for _, r := range req.Resources {
-		times[resource{r.ResourceType, r.ResourceName}]++
+		times[configResource{r.ResourceType, r.ResourceName}]++
 	}
 	for i := range req.Resources {
 		r := &req.Resources[i]
-		var err error
+		res := configResource{r.ResourceType, r.ResourceName}
+		err := once(times[res])
+		var ops []configdef.Op
+		if err == nil {
+			ops, err = alterOps(r)
+		}
 		switch {
-		case times[resource{r.ResourceType, r.ResourceName}] > 1:
-			err = refuse(kerr.InvalidRequest, "each resource may be named once")
-		case r.ResourceType == kmsg.ConfigResourceTypeTopic:
-			err = a.alterTopic(ctx, r, req.ValidateOnly)
-		case r.ResourceType == kmsg.ConfigResourceTypeBroker:
-			err = refuse(kerr.InvalidRequest, "broker configs cannot be changed while the broker runs")
+		case err != nil:
+		case res.kind == kmsg.ConfigResourceTypeBrokerLogger:
+			err = a.alterLoggers(res.name, ops, req.ValidateOnly)
 		default:
-			err = refuse(kerr.InvalidRequest, "only configs of topics can be changed")
+			err = a.alterResource(ctx, res, changing(ops), req.ValidateOnly)
 		}
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
@@ -50,43 +49,25 @@ func (a *API) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incremental
 	return resp
 }
 
-// alterTopic works the operations into a topic's configs, by the rules of topicconfig.Change.
-func (a *API) alterTopic(ctx context.Context, r *kmsg.IncrementalAlterConfigsRequestResource, validateOnly bool) error {
-	ops, err := alterOps(r)
-	if err != nil {
-		return err
+func once(times int) error {
+	if times > 1 {
+		return refuse(kerr.InvalidRequest, "each resource may be named once")
 	}
-	return a.retryConflicts(ctx, func(img *metadata.Image) (metadata.Edit, error) {
-		t := img.TopicByName(r.ResourceName)
-		if t == nil {
-			return nil, kerr.UnknownTopicOrPartition
-		}
-		next, err := topicconfig.Alter(t.Configs, a.Config.TopicDefaults, ops)
-		if err != nil {
-			return nil, err
-		}
-		ch, err := topicconfig.Change(t.Configs, next, a.Config.TopicDefaults, t.Internal, a.hasArchive(t))
-		if err != nil || validateOnly || len(ch.Set)+len(ch.Delete) == 0 {
-			return nil, err
-		}
-		if err := a.moveArchive(ctx, t, ch); err != nil {
-			return nil, err
-		}
-		return metadata.AlterTopicConfigs{ID: t.ID, Version: t.Version, Set: ch.Set, Delete: ch.Delete, Unarchived: ch.Unarchived}, nil
-	})
+	return nil
 }
 
-func alterOps(r *kmsg.IncrementalAlterConfigsRequestResource) ([]topicconfig.Op, error) {
-	var ops []topicconfig.Op
+// alterOps reads the operations on one resource.
+func alterOps(r *kmsg.IncrementalAlterConfigsRequestResource) ([]configdef.Op, error) {
+	var ops []configdef.Op
 	seen := map[string]bool{}
 	for _, c := range r.Configs {
-		op := topicconfig.Op{Key: c.Name, Kind: topicconfig.OpKind(c.Op)}
+		op := configdef.Op{Key: c.Name, Kind: configdef.OpKind(c.Op)}
 		switch {
 		case seen[c.Name]:
 			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("config %s is named more than once", c.Name))
 		case c.Op < 0 || c.Op > 3:
 			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("unknown operation %d on config %s", c.Op, c.Name))
-		case c.Value == nil && op.Kind != topicconfig.Delete:
+		case c.Value == nil && op.Kind != configdef.Delete:
 			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("config %s has no value", c.Name))
 		case c.Value != nil:
 			op.Value = *c.Value
@@ -95,36 +76,4 @@ func alterOps(r *kmsg.IncrementalAlterConfigsRequestResource) ([]topicconfig.Op,
 		ops = append(ops, op)
 	}
 	return ops, nil
-}
-
-func (a *API) hasArchive(t *metadata.Topic) bool {
-	for i := range t.Partitions {
-		if !a.Cluster.CachedLedger(t.Partition(int32(i))).Empty() {
-			return true
-		}
-	}
-	return false
-}
-
-// moveArchive settles, before the configs change, where each partition's log starts on the other side of the change:
-// turning remote storage off drops what is only archived, turning it on begins the archive where the log does.
-func (a *API) moveArchive(ctx context.Context, t *metadata.Topic, ch topicconfig.Changed) error {
-	was, err := topicconfig.Resolve(t.Configs, a.Config.TopicDefaults)
-	begins := err == nil && !was.RemoteStorage && ch.Values.RemoteStorage
-	if !begins && !ch.DropsArchive {
-		return nil
-	}
-	for i := range t.Partitions {
-		p, err := a.Partitions.ByID(t.ID, int32(i))
-		if err != nil {
-			return err
-		}
-		if ch.DropsArchive {
-			a.Logger.Warn("remote storage is being turned off: what is only archived is dropped", "partition", p.ID())
-		}
-		if err := p.StartAtLocal(ctx); err != nil {
-			return fmt.Errorf("partition %d: %w", i, err)
-		}
-	}
-	return nil
 }

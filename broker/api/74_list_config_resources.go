@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -52,6 +53,8 @@ func (a *API) configResources(kind kmsg.ConfigResourceType) (names []string) {
 		for _, t := range img.Topics() {
 			names = append(names, t.Name)
 		}
+	case kmsg.ConfigResourceTypeGroupConfig:
+		names = slices.Sorted(maps.Keys(img.GroupConfigs))
 	}
 	return names
 }

@@ -27,7 +27,7 @@ func (a *API) describeTopicPartitions(_ context.Context, req *kmsg.DescribeTopic
 		}
 		return resp
 	}
-	left := max(min(int(req.ResponsePartitionLimit), a.maxDescribed()), 1)
+	left := int(max(min(req.ResponsePartitionLimit, a.Configs.Values().MaxRequestPartitions), 1))
 	for _, name := range names {
 		if left == 0 {
 			resp.NextCursor = cursorAt(name, 0)
@@ -111,6 +111,3 @@ func describeRange(img *metadata.Image, t *metadata.Topic, from, to int) kmsg.De
 	}
 	return out
 }
-
-// maxDescribed is max.request.partition.size.limit.
-func (a *API) maxDescribed() int { return 2000 }

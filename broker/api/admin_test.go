@@ -17,7 +17,7 @@ import (
 func TestVersionsAreKafkas(t *testing.T) {
 	want := map[int16][2]int16{0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9},
 		12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6},
-		21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 34: {1, 2}, 35: {1, 5}, 37: {0, 3}, 42: {0, 2}, 43: {0, 2},
+		21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 33: {0, 2}, 34: {1, 2}, 35: {1, 5}, 37: {0, 3}, 42: {0, 2}, 43: {0, 2},
 		44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 47: {0, 0}, 60: {0, 2}, 61: {0, 0}, 74: {0, 1}, 75: {0, 0}}
 	e := newEnv(t)
 	for v := int16(0); v <= 4; v++ {
@@ -75,7 +75,7 @@ func manual(name string, replicas ...[]int32) kmsg.CreateTopicsRequestTopic {
 }
 
 func TestCreateTopics(t *testing.T) {
-	e := newEnv(t, func(c *Config) { c.NumPartitions = 4 })
+	e := newEnv(t, "num.partitions", "4")
 	e.create("a.b", 1)
 	gap := manual("x", []int32{1}, []int32{1})
 	gap.ReplicaAssignment[1].Partition = 2
@@ -248,7 +248,7 @@ func TestMetadata(t *testing.T) {
 	require.Len(t, made[0].Partitions, 1)
 	require.Zero(t, e.produce(produceRequest("x", 0, -1, batchOf(1)), 9).ErrorCode, "what is listed is servable")
 	require.Zero(t, ask(3, false, named("y")).Topics[0].ErrorCode, "versions 0 to 3 always create")
-	e.a.Config.AutoCreateTopics = false
+	e.a.Configs.(liveConfigs).static["auto.create.topics.enable"] = "false"
 	require.Equal(t, kerr.UnknownTopicOrPartition.Code, ask(12, true, named("z")).Topics[0].ErrorCode)
 }
 
@@ -260,7 +260,7 @@ func describe(e *env, kind kmsg.ConfigResourceType, name string, keys ...string)
 }
 
 func TestDescribeConfigs(t *testing.T) {
-	e := newEnv(t, func(c *Config) { c.TopicDefaults = map[string]string{"segment.bytes": "2000000"} })
+	e := newEnv(t, "log.segment.bytes", "2000000")
 	e.create("t", 1, "retention.ms", "777")
 	all := describe(e, kmsg.ConfigResourceTypeTopic, "t")
 	require.Greater(t, len(all.Configs), 20)

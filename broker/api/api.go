@@ -13,6 +13,7 @@ import (
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/brokerconfig"
 	"github.com/firnlog/firn/tier/ledger"
 	"github.com/firnlog/firn/tier/topic"
 	"github.com/firnlog/firn/tier/unpack"
@@ -31,21 +32,33 @@ type ProducerIDs interface {
 	NextProducerIDs(ctx context.Context, n int64) (first int64, err error)
 }
 
-// Config is what the broker's configuration says about requests. Zero values take Kafka's defaults.
-type Config struct {
-	BrokerID          int32
-	AutoCreateTopics  bool              // auto.create.topics.enable
-	NumPartitions     int32             // num.partitions, 1
-	FetchMaxBytes     int               // fetch.max.bytes of the broker, 57671680
-	TopicDefaults     map[string]string // the broker's defaults for topic configs, by topic config name
-	Listener          string            // name of the listener whose addresses clients are told; "": each broker's first
-	Broker            []BrokerConfig    // further broker configs for DescribeConfigs
-	MaxPartitionsCall int               // new partitions in one CreateTopics or CreatePartitions, 10000
+// Configs are the broker's configs as they are at this moment: dynamic ones change while it runs, and have changed
+// before the commit of what changes them returns.
+type Configs interface {
+	Layers() brokerconfig.Layers
+	Values() *brokerconfig.Values
 }
 
-// Deps are what the handlers work with. Cluster, Partitions, ProducerIDs and Groups are needed.
+// Loggers are the broker's named loggers. *loglevel.Levels implements it.
+type Loggers interface {
+	Names() []string
+	Level(name string) (level string, set, known bool)
+	Set(name, level string) error
+	Unset(name string) error
+}
+
+// Config is what does not change while the broker runs. Zero values take defaults.
+type Config struct {
+	BrokerID          int32
+	Listener          string // name of the listener whose addresses clients are told; "": each broker's first
+	MaxPartitionsCall int    // new partitions in one CreateTopics or CreatePartitions, 10000
+}
+
+// Deps are what the handlers work with. Configs, Loggers, Cluster, Partitions, ProducerIDs and Groups are needed.
 type Deps struct {
 	Config      Config
+	Configs     Configs
+	Loggers     Loggers
 	Cluster     Cluster
 	Partitions  *partition.Manager
 	Sessions    *fetchsession.Cache // nil: one with Kafka's limits
@@ -75,7 +88,8 @@ func handlers() []handler {
 	return []handler{
 		produceHandler, fetchHandler, listOffsetsHandler, metadataHandler, findCoordinatorHandler, apiVersionsHandler,
 		createTopicsHandler, deleteTopicsHandler, deleteRecordsHandler, initProducerIDHandler,
-		offsetForLeaderEpochHandler, describeConfigsHandler, createPartitionsHandler, incrementalAlterConfigsHandler,
+		offsetForLeaderEpochHandler, describeConfigsHandler, alterConfigsHandler, createPartitionsHandler,
+		incrementalAlterConfigsHandler,
 		describeClusterHandler, alterReplicaLogDirsHandler, describeLogDirsHandler, electLeadersHandler,
 		alterPartitionReassignmentsHandler, listPartitionReassignmentsHandler, describeProducersHandler,
 		listConfigResourcesHandler, describeTopicPartitionsHandler,
@@ -105,12 +119,6 @@ func New(d Deps) *API {
 		d.Now = time.Now
 	}
 	c := &d.Config
-	if c.NumPartitions == 0 {
-		c.NumPartitions = 1
-	}
-	if c.FetchMaxBytes == 0 {
-		c.FetchMaxBytes = 55 << 20
-	}
 	if c.MaxPartitionsCall == 0 {
 		c.MaxPartitionsCall = 10000
 	}

@@ -6,8 +6,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/firnlog/firn/broker/loglevel"
 	"github.com/firnlog/firn/metadata"
-	"github.com/firnlog/firn/metadata/topicconfig"
+	"github.com/firnlog/firn/metadata/brokerconfig"
+	"github.com/firnlog/firn/metadata/configdef"
 	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
@@ -56,7 +58,12 @@ var codes = []struct {
 	{record.ErrMagic, kerr.InvalidRecord},
 	{record.ErrTruncated, kerr.InvalidRecord},
 	{record.ErrInvalid, kerr.InvalidRecord},
-	{topicconfig.ErrInvalid, kerr.InvalidConfig},
+	{configdef.ErrInvalid, kerr.InvalidConfig},
+	{brokerconfig.ErrReadOnly, kerr.InvalidRequest},
+	{brokerconfig.ErrPerBroker, kerr.InvalidRequest},
+	{loglevel.ErrUnknownLogger, kerr.InvalidConfig},
+	{loglevel.ErrUnknownLevel, kerr.InvalidConfig},
+	{loglevel.ErrRoot, kerr.InvalidRequest},
 	{metadata.ErrTopicExists, kerr.TopicAlreadyExists},
 	{metadata.ErrUnknownTopic, kerr.UnknownTopicOrPartition},
 	{metadata.ErrInvalidTopic, kerr.InvalidTopicException},
@@ -90,5 +97,8 @@ func message(err error) *string {
 		return nil
 	}
 	s := err.Error()
+	if ke, ok := err.(*kerr.Error); ok { //nolint:errorlint // a bare code, not one that somebody wrapped in a sentence
+		s = ke.Description
+	}
 	return &s
 }

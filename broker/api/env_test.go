@@ -14,9 +14,11 @@ import (
 
 	"github.com/firnlog/firn/broker/coord"
 	"github.com/firnlog/firn/broker/group"
+	"github.com/firnlog/firn/broker/loglevel"
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/brokerconfig"
 	"github.com/firnlog/firn/metadata/metatest"
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot"
@@ -32,15 +34,42 @@ type env struct {
 	a     *API
 }
 
-func newEnv(t *testing.T, change ...func(*Config)) *env {
+// newEnv makes handlers of a broker that was started with the configs given, as name and value in turn.
+func newEnv(t *testing.T, static ...string) *env {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	store := metatest.NewMemory()
 	require.NoError(t, store.Register(context.Background(), metadata.Broker{ID: 1, Directory: "d", Incarnation: "i",
 		Listeners: []metadata.Listener{{Name: "PLAINTEXT", Host: "localhost", Port: 9092}}}))
-	return newEnvOn(t, store, disk.NewCrashable(1), quiet, change...)
+	return newEnvOn(t, store, disk.NewCrashable(1), quiet, static...)
 }
 
-func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logger, change ...func(*Config)) *env {
+// liveConfigs reads the dynamic configs from the store whenever it is asked.
+type liveConfigs struct {
+	static map[string]string
+	store  *metatest.Memory
+}
+
+func (c liveConfigs) Layers() brokerconfig.Layers {
+	l := brokerconfig.Layers{Static: c.static}
+	img := c.store.Image()
+	if b := img.BrokerConfigs[metadata.ClusterDefaults]; b != nil {
+		l.Cluster = b.Configs
+	}
+	if b := img.BrokerConfigs[1]; b != nil {
+		l.Broker = b.Configs
+	}
+	return l
+}
+
+func (c liveConfigs) Values() *brokerconfig.Values {
+	v, err := c.Layers().Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logger, static ...string) *env {
 	var m atomic.Pointer[partition.Manager]
 	dir, err := hot.OpenDir(hot.Options{FS: fs, Path: "/data", Logger: quiet, BootID: "boot", OnOffline: func(err error) { m.Load().Offline(err) }})
 	require.NoError(t, err)
@@ -50,10 +79,12 @@ func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logg
 	m.Store(e.parts)
 	require.NoError(t, e.parts.Start())
 	t.Cleanup(func() { e.parts.Close(); _ = dir.Close() })
-	c := Config{BrokerID: 1, AutoCreateTopics: true}
-	for _, f := range change {
-		f(&c)
+	configs := liveConfigs{map[string]string{"node.id": "1"}, store}
+	for i := 0; i < len(static); i += 2 {
+		configs.static[static[i]] = static[i+1]
 	}
+	loggers := loglevel.New(slog.DiscardHandler, slog.LevelInfo)
+	loggers.Logger("broker.api")
 	o := group.DefaultOptions()
 	o.NewMemberSuffix, o.InitialRebalanceDelay = topic.NewID().String, 0
 	groups := coord.NewGroups(coord.GroupsOptions{BrokerID: 1, Cluster: store, Group: o, Partitions: 3, Logger: quiet,
@@ -65,7 +96,8 @@ func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logg
 			return p.Committed()
 		}})
 	t.Cleanup(groups.Close)
-	e.a = New(Deps{Config: c, Cluster: store, Partitions: e.parts, ProducerIDs: store, Groups: groups, Logger: quiet})
+	e.a = New(Deps{Config: Config{BrokerID: 1}, Configs: configs, Loggers: loggers, Cluster: store, Partitions: e.parts, ProducerIDs: store,
+		Groups: groups, Logger: quiet})
 	return e
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/firnlog/firn/broker/api"
 	httpapi "github.com/firnlog/firn/broker/api/http"
+	"github.com/firnlog/firn/broker/loglevel"
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/server"
 	"github.com/firnlog/firn/metadata"
@@ -334,10 +335,7 @@ func (n *Node) register(ctx context.Context) error {
 func (n *Node) serve(context.Context) error {
 	groups := n.startGroups()
 	handler := api.New(api.Deps{
-		Config: api.Config{
-			BrokerID: n.cfg.BrokerID, AutoCreateTopics: n.settings.autoCreate, NumPartitions: n.settings.numPartitions,
-			TopicDefaults: n.settings.topics, Broker: n.settings.described,
-		},
+		Config: api.Config{BrokerID: n.cfg.BrokerID}, Configs: apiConfigs{n}, Loggers: loglevel.New(n.log.Handler(), slog.LevelInfo),
 		Places: api.Places{LogDir: n.cfg.absoluteLogDir(), Space: partition.StatSpace(n.cfg.logDir()), Offline: n.dir.Offline,
 			Archive: n.store.URL()},
 		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Unpack: n.unpack, Logger: n.log,

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/firnlog/firn/broker/api"
 	"github.com/firnlog/firn/metadata/topicconfig"
 )
 
@@ -26,7 +25,6 @@ type settings struct {
 	diskTarget    float64
 	diskReserve   int64             // bytes; 0: firn decides
 	topics        map[string]string // defaults of topic configs, by topic config name
-	described     []api.BrokerConfig
 }
 
 // parseSettings reads broker configs by Kafka's names, strictly: an unknown key or a bad value is a sentence that names
@@ -54,7 +52,6 @@ func parseSettings(given map[string]string) (settings, error) {
 	if _, err := topicconfig.Resolve(nil, s.topics); err != nil {
 		return s, fmt.Errorf("settings: %w", err)
 	}
-	s.describe()
 	return s, nil
 }
 
@@ -87,16 +84,4 @@ func (s *settings) set(key, value string) error {
 		return fmt.Errorf("setting %s: %q is not %s", key, value, allowed)
 	}
 	return nil
-}
-
-// describe tells DescribeConfigs of the settings that it does not know by itself.
-func (s *settings) describe() {
-	reserve := "the larger of 512 MiB and 2% of the disk, at most a quarter"
-	value := strconv.FormatInt(s.diskReserve, 10)
-	s.described = []api.BrokerConfig{
-		{Name: diskTarget, Value: strconv.FormatFloat(s.diskTarget, 'g', -1, 64), Default: "0.7", Type: topicconfig.Double,
-			Doc: "The share of the disk, of what firn uses and what is free together, that local logs may take. The oldest archived data goes first, across partitions."},
-		{Name: diskReserve, Value: value, Default: "0", Type: topicconfig.Long,
-			Doc: "Bytes that the local log and the cache leave free; produce is refused below. 0 means " + reserve + "."},
-	}
 }
