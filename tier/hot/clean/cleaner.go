@@ -246,7 +246,7 @@ func (c *Cleaner) done(ctx context.Context, j *job, r *result, err error) error 
 			c.o.Logger.Warn("a compacted topic held records without a key, which were dropped", "partition", p, "records", r.keyless)
 		}
 		return nil
-	case ctx.Err() != nil, errors.Is(err, hot.ErrClosed), errors.Is(err, hot.ErrChanged):
+	case ctx.Err() != nil, errors.Is(err, hot.ErrClosed), errors.Is(err, hot.ErrChanged), errors.Is(err, errPolicy):
 		c.o.Logger.Debug("the cleaning of a log was given up", "partition", p, "because", err)
 	case errors.Is(err, hot.ErrFull), errors.Is(err, hot.ErrOffline), c.o.Dir.Offline() != nil:
 		c.o.Logger.Warn("the cleaning of a log failed, and is tried again", "partition", p, "error", err)
@@ -281,6 +281,26 @@ func (c *Cleaner) Uncleanable() map[topic.Partition]error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.aside)
+}
+
+// uncleanableBytes is the size of what could not be cleaned of the partitions that were set aside.
+func (c *Cleaner) uncleanableBytes() (bytes int64) {
+	aside := c.Uncleanable()
+	if len(aside) == 0 {
+		return 0
+	}
+	for _, l := range c.o.Dir.Logs() {
+		if aside[l.Partition()] == nil {
+			continue
+		}
+		from := c.marks.get(l.Partition())
+		for _, s := range l.Segments() {
+			if s.Next > from {
+				bytes += s.Bytes
+			}
+		}
+	}
+	return bytes
 }
 
 // Clean returns the offset below which the partition's log is clean, -1 if it was never cleaned.

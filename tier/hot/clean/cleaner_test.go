@@ -171,6 +171,40 @@ func TestPolicyIsAsked(t *testing.T) {
 	require.NoError(t, r.d.Close())
 }
 
+// A topic's configs that change during a cleaning count before a segment is replaced: a topic that is no longer compacted
+// loses nothing, and tombstones that are to be kept for longer are.
+func TestPolicyThatChangesMeanwhile(t *testing.T) {
+	began := Policy{Compact: true, MaxLagMs: hot.Forever, DeleteRetentionMs: 5}
+	for name, later := range map[string]func() (Policy, bool){
+		"not compacted":    func() (Policy, bool) { return Policy{MaxLagMs: hot.Forever, DeleteRetentionMs: 5}, true },
+		"deleted":          func() (Policy, bool) { return began, false },
+		"longer retention": func() (Policy, bool) { return Policy{Compact: true, MaxLagMs: hot.Forever, DeleteRetentionMs: 6}, true },
+		"longer lag":       func() (Policy, bool) { return Policy{Compact: true, MaxLagMs: hot.Forever, DeleteRetentionMs: 5, MinLagMs: 9}, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, disk.NewCrashable(1))
+			l := openLog(t, r.d, 0, nil)
+			fill(t, l, 4, 5)
+			before, asked := read(t, l), 0
+			c := r.cleaner(func(o *Options) {
+				o.Policy = func(topic.Partition) (Policy, bool) {
+					if asked++; asked == 1 {
+						return began, true
+					}
+					return later()
+				}
+			})
+			_, err := c.Round(context.Background())
+			require.ErrorIs(t, err, errPolicy)
+			require.Equal(t, before, read(t, l))
+			require.Equal(t, int64(-1), c.Clean(part(0)))
+			require.Empty(t, c.Uncleanable())
+			require.Empty(t, r.log.String())
+			require.NoError(t, r.d.Close())
+		})
+	}
+}
+
 // TestSetAside breaks one log: it is reported and left alone, the other is cleaned.
 func TestSetAside(t *testing.T) {
 	mem := disk.NewCrashable(1)
@@ -195,6 +229,11 @@ func TestSetAside(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, more)
 	require.Equal(t, 1.0, r.metric("firn_clean_uncleanable_partitions"))
+	var bytes int64
+	for _, s := range bad.Segments() {
+		bytes += s.Bytes
+	}
+	require.Equal(t, float64(bytes), r.metric("firn_clean_uncleanable_bytes"))
 	require.NoError(t, r.d.Remove(part(0)))
 	_, err = c.Round(context.Background())
 	require.NoError(t, err)

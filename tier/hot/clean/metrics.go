@@ -25,6 +25,9 @@ func newMetrics(reg prometheus.Registerer, c *Cleaner) *metrics {
 		gauge("firn_clean_uncleanable_partitions", "Partitions that are set aside because their cleaning failed.", func() float64 {
 			return float64(len(c.Uncleanable()))
 		}),
+		gauge("firn_clean_uncleanable_bytes", "Bytes of those partitions that are not clean.", func() float64 {
+			return float64(c.uncleanableBytes())
+		}),
 		gauge("firn_clean_dirty_ratio", "Share of the dirtiest log that could be cleaned, at the last look.", func() float64 {
 			c.mu.Lock()
 			defer c.mu.Unlock()

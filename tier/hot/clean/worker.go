@@ -148,6 +148,18 @@ func (w *worker) aborted(ctx context.Context, j *job) ([]aborted, error) {
 	return find.all, nil
 }
 
+// errPolicy ends a cleaning whose topic has got other configs: what was found out under the old ones may not hold.
+var errPolicy = errors.New("the topic's configs have changed")
+
+// stands reports whether the job would still be done as it was begun.
+func (w *worker) stands(j *job) error {
+	now, ok := w.c.o.Policy(j.log.Partition())
+	if !ok || !now.Compact || now.DeleteRetentionMs != j.policy.DeleteRetentionMs || now.MinLagMs != j.policy.MinLagMs {
+		return errPolicy
+	}
+	return nil
+}
+
 // rewrite makes one segment of a group.
 func (w *worker) rewrite(ctx context.Context, j *job, g []hot.SegmentInfo, f *filter, r *result) error {
 	f.groupEnd, f.changed = g[len(g)-1].Next, len(g) > 1
@@ -183,6 +195,9 @@ func (w *worker) rewrite(ctx context.Context, j *job, g []hot.SegmentInfo, f *fi
 	}
 	if err == nil {
 		err = flush()
+	}
+	if err == nil {
+		err = w.stands(j) // the last look before records are gone for good
 	}
 	if err != nil || !f.changed { // else it is as clean as before
 		rw.Abort()
