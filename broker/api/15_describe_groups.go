@@ -30,7 +30,7 @@ func (a *API) describeGroups(_ context.Context, req *wire.Request, reply *wire.R
 		one.Groups = q.Groups[i : i+1]
 		a.Groups.Submit(q.Groups[i], &one, clientOf(req), func(r kmsg.Response) {
 			resp.Groups[i] = r.(*kmsg.DescribeGroupsResponse).Groups[0]
-			if resp.Groups[i].AuthorizedOperations = noOperations; q.IncludeAuthorizedOperations {
+			if resp.Groups[i].AuthorizedOperations = noOperations; q.IncludeAuthorizedOperations && resp.Groups[i].ErrorCode == 0 {
 				resp.Groups[i].AuthorizedOperations = groupOperations
 			}
 			got(r)

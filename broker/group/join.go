@@ -102,7 +102,7 @@ func (s *Shard) joinKnown(g *group, t Token, c Client, req *kmsg.JoinGroupReques
 		return
 	}
 	if code := g.validate(id, req.InstanceID); code != 0 {
-		s.reply(t, joinRefused(req.Version, id, code))
+		s.reply(t, joinError(req.Version, id, code))
 		return
 	}
 	m := g.members[id]
@@ -189,14 +189,6 @@ func joinError(version int16, memberID string, code int16) *kmsg.JoinGroupRespon
 	r := kmsg.NewPtrJoinGroupResponse()
 	r.Version, r.ErrorCode, r.MemberID = version, code, memberID
 	r.Generation = -1
-	r.Protocol = kmsg.StringPtr("") // as Kafka's answers have it, with exceptions that take it away again
-	return r
-}
-
-// joinRefused is the error of a member that is not the group's (any more): it names no protocol at all.
-func joinRefused(version int16, memberID string, code int16) *kmsg.JoinGroupResponse {
-	r := joinError(version, memberID, code)
-	r.Protocol = nil
 	return r
 }
 
@@ -233,7 +225,7 @@ func groupProtocol(g *group) (kind, name *string) {
 // whose protocol stays the same the others do not notice.
 func (s *Shard) replaceStatic(g *group, m *member, id string, t Token, c Client, req *kmsg.JoinGroupRequest) {
 	fenced := kerr.FencedInstanceID.Code
-	s.answerJoin(g, m, joinRefused(m.joinVersion, m.id, fenced))
+	s.answerJoin(g, m, joinError(m.joinVersion, m.id, fenced))
 	s.answerSync(m, syncError(m.syncVersion, fenced))
 	w := &writeStatic{group: g, generation: g.generation, token: t, version: req.Version, oldID: m.id, newID: id,
 		leader: g.leader, old: m.memberSettings}

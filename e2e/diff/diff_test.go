@@ -18,8 +18,10 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 var (
-	seedFlag  = flag.String("seeds", "", "seeds to run, as 17 or 1-2000")
-	traceFlag = flag.Bool("trace", false, "print every request and both answers")
+	seedFlag   = flag.String("seeds", "", "seeds to run, as 17 or 1-2000")
+	traceFlag  = flag.Bool("trace", false, "print every request and both answers")
+	topicsOnly = flag.Bool("topics-only", false, "only configs of topics")
+	shrinkFlag = flag.Int("shrink", 5, "how many failing programs to shrink and print")
 )
 
 // Programs of a full run, and of a short one.
@@ -48,7 +50,7 @@ func TestDifferential(t *testing.T) {
 	t.Logf("%d programs in %v: %.1f/s", n, time.Since(begun).Round(time.Second), float64(n)/time.Since(begun).Seconds())
 	summary(t, failures)
 	for i, f := range failures {
-		if i == 5 {
+		if i == *shrinkFlag {
 			t.Logf("… and %d more programs", len(failures)-i)
 			break
 		}
@@ -101,7 +103,7 @@ func (b *brokers) shrink(f failure) (program, []found) {
 	for size := len(p.steps) / 2; size > 0; size /= 2 {
 		for at := 0; at+size <= len(p.steps); {
 			less := program{p.seed, slices.Concat(p.steps[:at], p.steps[at+size:])}
-			all := b.play(less, steady, nil)
+			all := b.play(less, swift, nil)
 			if slices.ContainsFunc(all, func(d found) bool { return kind(d.difference) == want }) {
 				p, differs = less, all
 			} else {
@@ -120,11 +122,12 @@ func list(all []found) string {
 	return b.String()
 }
 
+var inBraces = regexp.MustCompile(`^\{.*`)
 var inBrackets = regexp.MustCompile(`\[[^\]]*\]|\.v[0-9]+`)
 
 // kind is what a difference is about, whatever the version and the names.
 func kind(d difference) string {
-	return fmt.Sprintf("%s | %s | %s", inBrackets.ReplaceAllString(d.path, ""), d.kafka, d.firn)
+	return fmt.Sprintf("%s | %s | %s", inBrackets.ReplaceAllString(d.path, ""), inBraces.ReplaceAllString(d.kafka, "{…}"), inBraces.ReplaceAllString(d.firn, "{…}"))
 }
 
 // summary fails the test for every kind of difference, with how many programs showed it.

@@ -36,13 +36,13 @@ func (g *generator) metadata() {
 	req.IncludeTopicAuthorizedOperations = g.chance(20)
 	req.IncludeClusterAuthorizedOperations = g.chance(20)
 	if g.chance(85) {
-		g.some(func() {
+		for _, name := range g.topics() {
 			t := kmsg.NewMetadataRequestTopic()
-			if t.Topic = ptr(g.topic()); g.chance(20) {
+			if t.Topic = ptr(name); g.chance(20) {
 				t.Topic, t.TopicID = nil, g.topicID()
 			}
 			req.Topics = append(req.Topics, t)
-		})
+		}
 	} else if g.chance(20) {
 		req.Topics = []kmsg.MetadataRequestTopic{}
 	}
@@ -58,9 +58,9 @@ func (g *generator) metadata() {
 func (g *generator) createTopics() {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis, req.ValidateOnly = 30_000, g.chance(25)
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic = g.topic()
+		t.Topic = name
 		t.NumPartitions = mostly(g, int32(1+g.r.IntN(2)), 0, -1, -2, 3)
 		t.ReplicationFactor = mostly(g, int16(1), 0, 2, -1, -2)
 		if g.chance(15) {
@@ -76,7 +76,7 @@ func (g *generator) createTopics() {
 			t.Configs = append(t.Configs, c)
 		}
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(0, req)
 }
 
@@ -144,9 +144,9 @@ func (g *generator) topicConfig() (name string, value *string) {
 func (g *generator) createPartitions() {
 	req := kmsg.NewPtrCreatePartitionsRequest()
 	req.TimeoutMillis, req.ValidateOnly = 30_000, g.chance(30)
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewCreatePartitionsRequestTopic()
-		t.Topic, t.Count = g.topic(), one(g, int32(2), 3, 3, 3, 1, 0, -1)
+		t.Topic, t.Count = name, one(g, int32(2), 3, 3, 3, 1, 0, -1)
 		if g.chance(25) {
 			for range 1 + g.r.IntN(2) {
 				a := kmsg.NewCreatePartitionsRequestTopicAssignment()
@@ -155,35 +155,34 @@ func (g *generator) createPartitions() {
 			}
 		}
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(0, req)
 }
 
 func (g *generator) deleteTopics() {
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = 30_000
-	g.some(func() {
-		name := mostly(g, "~t1", "~t2", "~t3", "~t0", g.topic())
+	for _, name := range distinct(g, func() string { return mostly(g, "~t1", "~t2", "~t3", "~t0", g.topic()) }) {
 		req.TopicNames = append(req.TopicNames, name)
 		t := kmsg.NewDeleteTopicsRequestTopic()
 		if t.Topic = &name; g.chance(35) {
-			t.Topic, t.TopicID = nil, g.topicID()
+			t.Topic, t.TopicID = nil, g.idOf(name)
 		} else if g.chance(5) {
-			t.TopicID = g.topicID()
+			t.TopicID = g.idOf(name)
 		}
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(0, req)
 }
 
 func (g *generator) describeTopicPartitions() {
 	req := kmsg.NewPtrDescribeTopicPartitionsRequest()
 	req.ResponsePartitionLimit = mostly(g, int32(2000), 1, 2, 0)
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewDescribeTopicPartitionsRequestTopic()
-		t.Topic = g.topic()
+		t.Topic = name
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	if g.chance(20) {
 		c := kmsg.NewDescribeTopicPartitionsRequestCursor()
 		c.Topic, c.Partition = g.topic(), g.partition()
@@ -192,27 +191,37 @@ func (g *generator) describeTopicPartitions() {
 	g.do(g.actor(), req)
 }
 
+// resource is what has configs.
+type resource struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
 // resource draws what has configs. What all programs share is only asked for, or given configs that nothing depends on.
-func (g *generator) resource() (kmsg.ConfigResourceType, string) {
-	switch n := g.r.IntN(100); {
-	case n < 60:
-		return kmsg.ConfigResourceTypeTopic, g.topic()
-	case n < 72:
-		return kmsg.ConfigResourceTypeBroker, mostly(g, "1", "", "2", "x", "-1")
-	case n < 82:
-		return kmsg.ConfigResourceTypeBrokerLogger, mostly(g, "1", "", "2", "x")
-	case n < 94:
-		return kmsg.ConfigResourceTypeGroupConfig, mostly(g, "~g0", "", "~g1")
+func (g *generator) resource() resource {
+	n := g.r.IntN(100)
+	if *topicsOnly {
+		n %= 60
 	}
-	return one(g, kmsg.ConfigResourceType(0), 3, 16, 99), one(g, "", "1", "~t0")
+	switch {
+	case n < 60:
+		return resource{kmsg.ConfigResourceTypeTopic, g.topic()}
+	case n < 72:
+		return resource{kmsg.ConfigResourceTypeBroker, mostly(g, "1", "", "2", "x", "-1")}
+	case n < 82:
+		return resource{kmsg.ConfigResourceTypeBrokerLogger, mostly(g, "1", "", "2", "x")}
+	case n < 94:
+		return resource{kmsg.ConfigResourceTypeGroupConfig, mostly(g, "~g0", "", "~g1")}
+	}
+	return resource{one(g, kmsg.ConfigResourceType(0), 3, 16, 99), one(g, "", "1", "~t0")}
 }
 
 func (g *generator) describeConfigs() {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.IncludeSynonyms, req.IncludeDocumentation = g.chance(50), g.chance(30)
-	g.some(func() {
+	for _, of := range distinct(g, g.resource) {
 		r := kmsg.NewDescribeConfigsRequestResource()
-		r.ResourceType, r.ResourceName = g.resource()
+		r.ResourceType, r.ResourceName = of.kind, of.name
 		for g.chance(30) {
 			name, _ := g.topicConfig()
 			r.ConfigNames = append(r.ConfigNames, name)
@@ -221,7 +230,7 @@ func (g *generator) describeConfigs() {
 			r.ConfigNames = []string{}
 		}
 		req.Resources = append(req.Resources, r)
-	})
+	}
 	g.do(g.actor(), req)
 }
 
@@ -255,9 +264,9 @@ func harmless(kind kmsg.ConfigResourceType) bool {
 func (g *generator) alterConfigs() {
 	req := kmsg.NewPtrAlterConfigsRequest()
 	req.ValidateOnly = g.chance(25)
-	g.some(func() {
+	for _, of := range distinct(g, g.resource) {
 		r := kmsg.NewAlterConfigsRequestResource()
-		r.ResourceType, r.ResourceName = g.resource()
+		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {
 			c := kmsg.NewAlterConfigsRequestResourceConfig()
 			c.Name, c.Value = g.config(r.ResourceType)
@@ -265,16 +274,16 @@ func (g *generator) alterConfigs() {
 		})
 		req.ValidateOnly = req.ValidateOnly || !harmless(r.ResourceType)
 		req.Resources = append(req.Resources, r)
-	})
+	}
 	g.do(0, req)
 }
 
 func (g *generator) incrementalAlterConfigs() {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.ValidateOnly = g.chance(25)
-	g.some(func() {
+	for _, of := range distinct(g, g.resource) {
 		r := kmsg.NewIncrementalAlterConfigsRequestResource()
-		r.ResourceType, r.ResourceName = g.resource()
+		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {
 			c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
 			c.Name, c.Value = g.config(r.ResourceType)
@@ -287,7 +296,7 @@ func (g *generator) incrementalAlterConfigs() {
 		})
 		req.ValidateOnly = req.ValidateOnly || !harmless(r.ResourceType)
 		req.Resources = append(req.Resources, r)
-	})
+	}
 	g.do(0, req)
 }
 
@@ -309,12 +318,12 @@ func (g *generator) describeCluster() {
 func (g *generator) describeLogDirs() {
 	req := kmsg.NewPtrDescribeLogDirsRequest()
 	if g.chance(80) {
-		g.some(func() {
+		for _, name := range g.topics() {
 			t := kmsg.NewDescribeLogDirsRequestTopic()
-			t.Topic = g.topic()
-			g.some(func() { t.Partitions = append(t.Partitions, g.partition()) })
+			t.Topic = name
+			t.Partitions = g.partitions()
 			req.Topics = append(req.Topics, t)
-		})
+		}
 	}
 	g.do(g.actor(), req)
 }

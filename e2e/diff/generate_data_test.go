@@ -25,7 +25,8 @@ func (g *generator) produceRequest(records string) *kmsg.ProduceRequest {
 	req.TimeoutMillis = 30_000
 	req.Acks = mostly(g, int16(-1), 1, 1, 2, -2)
 	t := kmsg.NewProduceRequestTopic()
-	t.Topic, t.TopicID = g.topic(), g.topicID()
+	t.Topic = g.topic()
+	t.TopicID = g.idOf(t.Topic)
 	p := kmsg.NewProduceRequestTopicPartition()
 	p.Partition, p.Records = g.partition(), []byte(records)
 	t.Partitions = append(t.Partitions, p)
@@ -84,56 +85,56 @@ func (g *generator) initProducerID() {
 func (g *generator) listOffsets() {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID, req.TimeoutMillis, req.IsolationLevel = mostly(g, int32(-1), -2, 1), 30_000, mostly(g, int8(0), 1)
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewListOffsetsRequestTopic()
-		t.Topic = g.topic()
-		g.some(func() {
+		t.Topic = name
+		for _, index := range g.partitions() {
 			p := kmsg.NewListOffsetsRequestTopicPartition()
-			p.Partition = g.partition()
+			p.Partition = index
 			p.Timestamp = one(g, int64(-1), -1, -2, -2, -3, -4, -5, -6, -7, 0, firstTime, firstTime+1, firstTime+100)
-			p.CurrentLeaderEpoch = mostly(g, int32(-1), 0, 5, -2)
+			p.CurrentLeaderEpoch = mostly(g, int32(-1), 0, 5)
 			t.Partitions = append(t.Partitions, p)
-		})
+		}
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(g.actor(), req)
 }
 
 func (g *generator) offsetForLeaderEpoch() {
 	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
 	req.ReplicaID = mostly(g, int32(-1), -2)
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewOffsetForLeaderEpochRequestTopic()
-		t.Topic = g.topic()
+		t.Topic = name
 		p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
 		p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = g.partition(), mostly(g, int32(-1), 0, 5), mostly(g, int32(0), -1, 1, 5)
 		t.Partitions = append(t.Partitions, p)
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(g.actor(), req)
 }
 
 func (g *generator) deleteRecords() {
 	req := kmsg.NewPtrDeleteRecordsRequest()
 	req.TimeoutMillis = 30_000
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewDeleteRecordsRequestTopic()
-		t.Topic = g.topic()
+		t.Topic = name
 		p := kmsg.NewDeleteRecordsRequestTopicPartition()
 		p.Partition, p.Offset = g.partition(), g.offset()
 		t.Partitions = append(t.Partitions, p)
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(g.actor(), req)
 }
 
 func (g *generator) describeProducers() {
 	req := kmsg.NewPtrDescribeProducersRequest()
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewDescribeProducersRequestTopic()
-		t.Topic = g.topic()
-		g.some(func() { t.Partitions = append(t.Partitions, g.partition()) })
+		t.Topic = name
+		t.Partitions = g.partitions()
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(g.actor(), req)
 }

@@ -108,7 +108,7 @@ func (g *generator) between() {
 func (g *generator) sync(group string, actor int) *kmsg.SyncGroupRequest {
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.Group, req.Generation, req.MemberID = group, lastGeneration, fmt.Sprintf("@m%d", actor)
-	req.ProtocolType = ptr("consumer")
+	req.ProtocolType, req.Protocol = ptr("consumer"), ptr("@p")
 	for a := range g.actors {
 		as := kmsg.NewSyncGroupRequestGroupAssignment()
 		as.MemberID, as.MemberAssignment = fmt.Sprintf("@m%d", a), fmt.Appendf(nil, "by %d for %d", actor, a)
@@ -139,7 +139,7 @@ func (g *generator) syncOdd() {
 	req := g.sync(g.group(), actor)
 	req.MemberID, req.InstanceID, req.Generation = g.memberID(actor), g.instance(actor), g.generation()
 	req.ProtocolType = mostly(g, ptr("consumer"), ptr("connect"), nil, ptr(""))
-	req.Protocol = mostly(g, nil, ptr("range"), ptr("nothing"))
+	req.Protocol = mostly(g, ptr("@p"), ptr("range"), ptr("nothing"), nil)
 	if g.chance(30) {
 		req.GroupAssignment = nil
 	}
@@ -175,9 +175,9 @@ func (g *generator) offsetCommit() {
 		req.MemberID, req.Generation, req.InstanceID = g.memberID(actor), g.generation(), g.instance(actor)
 	}
 	req.RetentionTimeMillis = -1
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewOffsetCommitRequestTopic()
-		t.Topic, t.TopicID = g.topic(), g.topicID()
+		t.Topic, t.TopicID = name, g.idOf(name)
 		g.some(func() {
 			p := kmsg.NewOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = g.partition(), g.offset(), mostly(g, int32(-1), 0, 3)
@@ -185,7 +185,7 @@ func (g *generator) offsetCommit() {
 			t.Partitions = append(t.Partitions, p)
 		})
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(actor, req)
 }
 
@@ -195,29 +195,29 @@ func (g *generator) offsetFetch() {
 	req.Group, req.RequireStable = g.group(), g.chance(20)
 	all := g.chance(30)
 	if !all {
-		g.some(func() {
+		for _, name := range g.topics() {
 			t := kmsg.NewOffsetFetchRequestTopic()
-			t.Topic = g.topic()
-			g.some(func() { t.Partitions = append(t.Partitions, g.partition()) })
+			t.Topic = name
+			t.Partitions = g.partitions()
 			req.Topics = append(req.Topics, t)
-		})
+		}
 	}
-	g.some(func() {
+	for _, group := range distinct(g, g.group) {
 		gr := kmsg.NewOffsetFetchRequestGroup()
-		gr.Group, gr.MemberEpoch = g.group(), -1
+		gr.Group, gr.MemberEpoch = group, -1
 		if g.chance(10) {
 			gr.MemberID, gr.MemberEpoch = ptr(g.memberID(actor)), one(g, int32(-1), 0, 1)
 		}
 		if !all {
-			g.some(func() {
+			for _, name := range g.topics() {
 				t := kmsg.NewOffsetFetchRequestGroupTopic()
-				t.Topic, t.TopicID = g.topic(), g.topicID()
-				g.some(func() { t.Partitions = append(t.Partitions, g.partition()) })
+				t.Topic, t.TopicID = name, g.idOf(name)
+				t.Partitions = g.partitions()
 				gr.Topics = append(gr.Topics, t)
-			})
+			}
 		}
 		req.Groups = append(req.Groups, gr)
-	})
+	}
 	req.SetVersion(g.version(req.Key()))
 	if req.Version < 2 && req.Topics == nil { // all topics can be asked for from version 2 on
 		req.SetVersion(2)
@@ -228,23 +228,23 @@ func (g *generator) offsetFetch() {
 func (g *generator) offsetDelete() {
 	req := kmsg.NewPtrOffsetDeleteRequest()
 	req.Group = g.group()
-	g.some(func() {
+	for _, name := range g.topics() {
 		t := kmsg.NewOffsetDeleteRequestTopic()
-		t.Topic = g.topic()
-		g.some(func() {
+		t.Topic = name
+		for _, index := range g.partitions() {
 			p := kmsg.NewOffsetDeleteRequestTopicPartition()
-			p.Partition = g.partition()
+			p.Partition = index
 			t.Partitions = append(t.Partitions, p)
-		})
+		}
 		req.Topics = append(req.Topics, t)
-	})
+	}
 	g.do(g.actor(), req)
 }
 
 func (g *generator) describeGroups() {
 	req := kmsg.NewPtrDescribeGroupsRequest()
 	req.IncludeAuthorizedOperations = g.chance(20)
-	g.some(func() { req.Groups = append(req.Groups, g.group()) })
+	req.Groups = distinct(g, g.group)
 	g.do(g.actor(), req)
 }
 
@@ -261,7 +261,7 @@ func (g *generator) listGroups() {
 
 func (g *generator) deleteGroups() {
 	req := kmsg.NewPtrDeleteGroupsRequest()
-	g.some(func() { req.Groups = append(req.Groups, g.group()) })
+	req.Groups = distinct(g, g.group)
 	g.do(g.actor(), req)
 }
 
@@ -269,6 +269,6 @@ func (g *generator) findCoordinator() {
 	req := kmsg.NewPtrFindCoordinatorRequest()
 	req.CoordinatorType = mostly(g, int8(0), 0, 3, -1)
 	req.CoordinatorKey = g.group()
-	g.some(func() { req.CoordinatorKeys = append(req.CoordinatorKeys, g.group()) })
+	req.CoordinatorKeys = distinct(g, g.group)
 	g.do(g.actor(), req)
 }

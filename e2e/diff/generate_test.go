@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -134,6 +135,14 @@ func (g *generator) topicID() [16]byte {
 	return topicID(one(g, "~t0", "~t0", "~t1", "~t2"))
 }
 
+// idOf is mostly the id of the topic with that name.
+func (g *generator) idOf(name string) [16]byte {
+	if g.chance(6) {
+		return one(g, unknownID, [16]byte{})
+	}
+	return topicID(name)
+}
+
 func (g *generator) partition() int32 { return mostly(g, int32(g.r.IntN(2)), 2, 7, -1) }
 
 // some repeats what adds an element one to three times.
@@ -143,5 +152,18 @@ func (g *generator) some(add func()) {
 		add()
 	}
 }
+
+// distinct draws one to three, seldom the same one twice.
+func distinct[T comparable](g *generator, draw func() T) (out []T) {
+	g.some(func() {
+		if v := draw(); g.chance(3) || !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	})
+	return out
+}
+
+func (g *generator) topics() []string    { return distinct(g, g.topic) }
+func (g *generator) partitions() []int32 { return distinct(g, g.partition) }
 
 func ptr[T any](v T) *T { return &v }

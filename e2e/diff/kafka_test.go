@@ -25,6 +25,7 @@ const rebalanceDelay = 300
 var footing = []string{
 	"log.retention.ms=-1",
 	"log.flush.interval.messages=1",
+	"log.local.retention.ms=-2",
 }
 
 // brokers are the two that are compared.
@@ -78,7 +79,8 @@ func startKafka(t *testing.T) string {
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	javatools.MustTool(t, "", "kafka.tools.StorageTool", "format", "-t", "bm90LWEtcmVhbC1pZC0xMg", "-c", config)
+	javatools.MustTool(t, "", "kafka.tools.StorageTool", "format", "-t", "bm90LWEtcmVhbC1pZC0xMg", "-c", config,
+		"--feature", "eligible.leader.replicas.version=0") // else it gives min.insync.replicas a value of its own
 	var log bytes.Buffer
 	cmd := exec.Command("java", "-Xmx512m", "-cp", filepath.Join(libs, "*"), "kafka.Kafka", config)
 	cmd.Stdout, cmd.Stderr = &log, &log

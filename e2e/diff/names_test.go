@@ -20,6 +20,7 @@ import (
 //	~t0          in any string: a name with the run's prefix
 //	@m2          as a member id: that of actor 2, or none while it has none
 //	topicID("~t0")  as a topic id: that of the topic last made under the name
+//	@p           as a protocol: that which the actor was told last
 //	lastGeneration  as a generation: the actor's own, lastGeneration-1 the one before
 //	lastProducer    as a producer id: the actor's own
 //	sub:~t0,~t1  as a member's metadata: a consumer's subscription
@@ -43,6 +44,7 @@ type names struct {
 	topicIDs   map[string][16]byte // by placeholder name
 	members    map[member]string
 	generation map[member]int32
+	protocol   map[member]string
 	producers  map[int]int64     // by actor
 	back       map[string]string // from what the broker gave to the placeholder shown instead
 }
@@ -54,7 +56,7 @@ type member struct {
 }
 
 func newNames(prefix string) *names {
-	return &names{prefix: prefix, topicIDs: map[string][16]byte{}, members: map[member]string{}, generation: map[member]int32{},
+	return &names{prefix: prefix, topicIDs: map[string][16]byte{}, members: map[member]string{}, generation: map[member]int32{}, protocol: map[member]string{},
 		producers: map[int]int64{}, back: map[string]string{}}
 }
 
@@ -103,6 +105,8 @@ func (n *names) fillValue(v reflect.Value, field string, who member) {
 		other := who
 		if _, err := fmt.Sscanf(s, "@m%d", &other.actor); err == nil {
 			s = n.members[other]
+		} else if s == "@p" {
+			s = n.protocol[who]
 		}
 		v.SetString(s)
 	case reflect.Array:
@@ -228,6 +232,9 @@ func (n *names) learn(s step, resp kmsg.Response) {
 		}
 		if r.ErrorCode == 0 {
 			n.generation[who] = r.Generation
+			if r.Protocol != nil {
+				n.protocol[who] = *r.Protocol
+			}
 		}
 	}
 }

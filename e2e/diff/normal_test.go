@@ -6,9 +6,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// dropped are the fields that say nothing about what a broker does: they tell of the machine, or of this very broker.
+// dropped are the fields that say nothing about what a broker does: they tell of the machine or of this very broker, or
+// are sentences for people (beside no error, Kafka's is null, empty or NONE, as it happens).
 var dropped = map[string]bool{
-	"ThrottleMillis": true, "Port": true, "ClusterID": true, "Dir": true, "TotalBytes": true, "UsableBytes": true,
+	"ThrottleMillis": true, "Port": true, "ClusterID": true, "Dir": true, "TotalBytes": true, "UsableBytes": true, "ErrorMessage": true,
 }
 
 // normal is an answer as a tree that is the same whatever values the broker gave to ids.
@@ -54,7 +55,7 @@ func (n *names) normalTree(t any) any {
 	case map[string]any:
 		for k, v := range t {
 			switch {
-			case dropped[k], k == "ErrorMessage" && t["ErrorCode"] != int64(0):
+			case dropped[k]:
 				delete(t, k)
 			case k == "ProducerID":
 				if back, ok := n.back[show(v)]; ok {

@@ -29,12 +29,11 @@ func (s step) parks() bool {
 	return false
 }
 
-// reads tells whether a request changes nothing, so that it may be sent again.
+// reads tells whether a request may be sent again without changing more.
 func (s step) reads() bool {
-	switch q := s.req.(type) {
-	case *kmsg.MetadataRequest:
-		return q.Version >= 4 && !q.AllowAutoTopicCreation
-	case *kmsg.ApiVersionsRequest, *kmsg.DescribeTopicPartitionsRequest, *kmsg.DescribeConfigsRequest, *kmsg.ListOffsetsRequest,
+	switch s.req.(type) {
+	case *kmsg.MetadataRequest, // also when it makes topics, of which Kafka's first answer does not tell
+		*kmsg.ApiVersionsRequest, *kmsg.DescribeTopicPartitionsRequest, *kmsg.DescribeConfigsRequest, *kmsg.ListOffsetsRequest,
 		*kmsg.OffsetForLeaderEpochRequest, *kmsg.DescribeLogDirsRequest, *kmsg.DescribeProducersRequest,
 		*kmsg.ListConfigResourcesRequest, *kmsg.DescribeClusterRequest, *kmsg.FindCoordinatorRequest,
 		*kmsg.OffsetFetchRequest, *kmsg.DescribeGroupsRequest, *kmsg.ListGroupsRequest:

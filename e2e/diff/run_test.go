@@ -15,8 +15,8 @@ type pace struct {
 }
 
 var (
-	swift  = pace{8 * time.Millisecond, time.Second}
-	steady = pace{60 * time.Millisecond, 3 * time.Second}
+	swift  = pace{8 * time.Millisecond, 500 * time.Millisecond}
+	steady = pace{60 * time.Millisecond, 2 * time.Second}
 )
 
 // side is one broker in one run of a program.
@@ -158,6 +158,7 @@ func (r *run) soon(k, f *answer) bool {
 		case <-a.done:
 		case <-wait.C:
 			r.add(a.step, difference{r.program.steps[a.step].call() + " ", answered(k), answered(f)})
+			r.stopped = true
 			return false
 		}
 	}
@@ -193,6 +194,7 @@ func (r *run) collect(actor int) {
 	for _, d := range diffs {
 		r.add(k.step, d)
 	}
+	r.stopped = r.stopped || len(r.found) > 0 // what follows from the first difference is not told
 }
 
 // again sends a request that changes nothing until the answers agree: both brokers, Kafka above all, take a moment
