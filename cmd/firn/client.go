@@ -101,6 +101,12 @@ func kafkaError(doing string, err error, message string) error {
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return fmt.Errorf("%s: no such topic or partition (firn topic list shows the topics)", doing)
 	}
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return fmt.Errorf("%s: the group does not exist (firn group list shows those that do)", doing)
+	}
+	if errors.Is(err, kerr.NonEmptyGroup) {
+		return fmt.Errorf("%s: it has members; stop them first (firn group describe --members shows them)", doing)
+	}
 	var ke *kerr.Error
 	if message == "" && errors.As(err, &ke) {
 		message = ke.Description

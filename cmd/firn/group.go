@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 type groupCmd struct {
@@ -47,7 +50,35 @@ func (groupListCmd) Run(c *cli) error {
 }
 
 type groupDescribeCmd struct {
-	Group string `arg:"" help:"Name of the group."`
+	Group   string `arg:"" help:"Name of the group."`
+	Members bool   `help:"Show the members and what each was assigned, instead of the offsets."`
+}
+
+type groupMemberRow struct {
+	Member     string   `json:"member"`
+	Instance   string   `json:"instance,omitempty"` // of a static member
+	Client     string   `json:"client"`
+	Host       string   `json:"host"`
+	Partitions []string `json:"partitions"` // topic-partition
+}
+
+func memberRows(members []kadm.DescribedGroupMember) []groupMemberRow {
+	rows := []groupMemberRow{}
+	for _, m := range members {
+		r := groupMemberRow{Member: m.MemberID, Client: m.ClientID, Host: m.ClientHost, Partitions: []string{}}
+		if m.InstanceID != nil {
+			r.Instance = *m.InstanceID
+		}
+		if assigned, ok := m.Assigned.AsConsumer(); ok {
+			for _, t := range assigned.Topics {
+				for _, p := range t.Partitions {
+					r.Partitions = append(r.Partitions, fmt.Sprintf("%s-%d", t.Topic, p))
+				}
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows
 }
 
 type groupOffsetRow struct {
@@ -74,8 +105,8 @@ func (g *groupDescribeCmd) Run(c *cli) error {
 	if err := l.Error(); err != nil {
 		return kafkaError("describe group "+g.Group, err, "")
 	}
-	if l.State == "Dead" {
-		return fmt.Errorf("group %s does not exist (firn group list shows those that do)", g.Group)
+	if l.State == "Dead" { // what versions before 6 of DescribeGroups say
+		return kafkaError("describe group "+g.Group, kerr.GroupIDNotFound, "")
 	}
 	rows := []groupOffsetRow{}
 	for _, p := range l.Lag.Sorted() {
@@ -86,12 +117,19 @@ func (g *groupDescribeCmd) Run(c *cli) error {
 		rows = append(rows, r)
 	}
 	if c.Output == outputJSON {
-		return printJSON(os.Stdout, map[string]any{"group": g.Group, "state": l.State, "protocol": l.Protocol, "members": len(l.Members), "offsets": rows})
+		return printJSON(os.Stdout, map[string]any{"group": g.Group, "state": l.State, "protocol": l.Protocol, "members": memberRows(l.Members), "offsets": rows})
 	}
 	fmt.Printf("%s  %s, %d member(s)\n", g.Group, l.State, len(l.Members))
 	out := make([]table.Row, 0, len(rows))
+	if g.Members {
+		for _, m := range memberRows(l.Members) {
+			out = append(out, table.Row{m.Member, m.Instance, m.Client, m.Host, strings.Join(m.Partitions, " ")})
+		}
+		printTable(os.Stdout, table.Row{"member", "instance", "client", "host", "partitions"}, out)
+		return nil
+	}
 	for _, r := range rows {
-		out = append(out, table.Row{r.Topic, r.Partition, orDash(r.Committed), r.End, orDash(r.Lag), r.Member, r.Host})
+		out = append(out, table.Row{r.Topic, r.Partition, orDash(r.Committed), orDash(r.End), orDash(r.Lag), r.Member, r.Host})
 	}
 	printTable(os.Stdout, table.Row{"topic", "partition", "committed", "end", "lag", "member", "host"}, out)
 	return nil

@@ -5,7 +5,9 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -66,29 +68,30 @@ func (g *groupResetCmd) plan(ctx context.Context, adm *kadm.Client) ([]resetRow,
 	if err != nil {
 		return nil, err
 	}
+	topics := slices.Sorted(maps.Keys(targets))
+	if len(topics) == 0 {
+		return nil, fmt.Errorf("group %s has no offsets to move: name the topics with --topic", g.Group)
+	}
+	starts, err := adm.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("look up where the logs begin: %w", err)
+	}
+	ends, err := adm.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("look up where the logs end: %w", err)
+	}
 	var rows []resetRow
 	for _, o := range targets.Sorted() {
-		starts, err := adm.ListStartOffsets(ctx, o.Topic)
-		if err != nil {
-			return nil, err
-		}
-		ends, err := adm.ListEndOffsets(ctx, o.Topic)
-		if err != nil {
-			return nil, err
-		}
 		start, ok1 := starts.Lookup(o.Topic, o.Partition)
 		end, ok2 := ends.Lookup(o.Topic, o.Partition)
 		if !ok1 || !ok2 || start.Err != nil || end.Err != nil {
-			return nil, fmt.Errorf("partition %s-%d does not exist", o.Topic, o.Partition)
+			return nil, fmt.Errorf("partition %s-%d does not exist, or nobody leads it (firn topic describe %s)", o.Topic, o.Partition, o.Topic)
 		}
 		row := resetRow{Topic: o.Topic, Partition: o.Partition, From: -1, To: min(max(o.At, start.Offset), end.Offset)}
 		if was, ok := committed.Lookup(o.Topic, o.Partition); ok {
 			row.From = was.At
 		}
 		rows = append(rows, row)
-	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("group %s has no offsets to move: name the topics with --topic", g.Group)
 	}
 	return rows, nil
 }
@@ -126,12 +129,7 @@ func (g *groupResetCmd) targets(ctx context.Context, adm *kadm.Client, committed
 }
 
 func (g *groupResetCmd) wants(topic string) bool {
-	for _, t := range g.Topic {
-		if t == topic {
-			return true
-		}
-	}
-	return len(g.Topic) == 0
+	return len(g.Topic) == 0 || slices.Contains(g.Topic, topic)
 }
 
 func (g *groupResetCmd) commit(ctx context.Context, adm *kadm.Client, plan []resetRow) error {
@@ -140,7 +138,7 @@ func (g *groupResetCmd) commit(ctx context.Context, adm *kadm.Client, plan []res
 		return kafkaError("describe group "+g.Group, err, "")
 	}
 	if n := len(described[g.Group].Members); n > 0 {
-		return fmt.Errorf("group %s has %d member(s): stop them first, or they go on where they are", g.Group, n)
+		return fmt.Errorf("group %s has %d member(s): stop them first, or they go on where they are (firn group describe %s --members)", g.Group, n, g.Group)
 	}
 	offsets := kadm.Offsets{}
 	for _, r := range plan {

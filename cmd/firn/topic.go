@@ -16,7 +16,7 @@ type topicCmd struct {
 	Create   topicCreateCmd   `cmd:"" help:"Create a topic." uses:"bootstrap,output"`
 	List     topicListCmd     `cmd:"" help:"List the topics." uses:"bootstrap,output"`
 	Describe topicDescribeCmd `cmd:"" help:"Show a topic's partitions, offsets and settings." uses:"bootstrap,output"`
-	Delete   topicDeleteCmd   `cmd:"" help:"Delete topics; their archive is kept for a while (firn dev --archive-delete-delay)." uses:"bootstrap,output"`
+	Delete   topicDeleteCmd   `cmd:"" help:"Delete topics; their archive is kept for a while (archive.delete-delay of the broker)." uses:"bootstrap,output"`
 }
 
 type topicCreateCmd struct {

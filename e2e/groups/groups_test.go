@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -223,6 +224,101 @@ func TestGroupCommands(t *testing.T) {
 	require.Contains(t, b.MustRun("", "group", "delete", "readers"), "deleted")
 	_, err = b.Run("", "group", "describe", "readers")
 	require.ErrorContains(t, err, "does not exist")
+}
+
+// TestGroupCommandsForScripts: what the group commands say as JSON, to an offset and from and to files of several
+// partitions, and what they refuse.
+func TestGroupCommandsForScripts(t *testing.T) {
+	t.Parallel()
+	b := harness.Start(t, harness.Options{})
+	b.MustRun("", "topic", "create", "events", "-p", "3")
+	b.MustRun(strings.Repeat("a\tx\nb\tx\nc\tx\nd\tx\ne\tx\nf\tx\n", 20), "produce", "events", "--format", "key-value")
+	type offset struct {
+		Topic     string
+		Partition int32
+		From, To  int64
+	}
+	type reset struct {
+		Executed bool
+		Offsets  []offset
+	}
+	run := func(into any, args ...string) {
+		t.Helper()
+		require.NoError(t, json.Unmarshal([]byte(b.MustRun("", append([]string{"group", "-o", "json"}, args...)...)), into))
+	}
+	refused := func(why string, args ...string) {
+		t.Helper()
+		_, err := b.Run("", append([]string{"group"}, args...)...)
+		require.ErrorContains(t, err, why)
+	}
+	refused("does not exist", "describe", "jobs")
+	refused("no offsets to move: name the topics", "reset", "jobs", "--to", "earliest")
+
+	var dry, done reset
+	run(&dry, "reset", "jobs", "--to", "5", "--topic", "events")
+	require.False(t, dry.Executed)
+	require.Equal(t, []offset{{"events", 0, -1, 5}, {"events", 1, -1, 5}, {"events", 2, -1, 5}}, dry.Offsets)
+	refused("does not exist", "describe", "jobs") // a dry run changes nothing
+	run(&done, "reset", "jobs", "--to", "5", "--topic", "events", "--execute")
+	require.True(t, done.Executed)
+	require.Equal(t, dry.Offsets, done.Offsets)
+
+	file := filepath.Join(t.TempDir(), "offsets.csv")
+	run(&done, "reset", "jobs", "--to", "1000000", "--export", file) // a plan for later, held to where the logs end
+	ends := done.Offsets
+	require.Less(t, ends[0].To, int64(1000))
+	run(&done, "reset", "jobs", "--shift-by=-3", "--execute")
+	require.Equal(t, []offset{{"events", 0, 5, 2}, {"events", 1, 5, 2}, {"events", 2, 5, 2}}, done.Offsets)
+	run(&done, "reset", "jobs", "--from-file", file, "--execute")
+	for i, o := range done.Offsets {
+		require.Equal(t, offset{"events", int32(i), 2, ends[i].To}, o)
+	}
+	run(&done, "reset", "jobs", "--to", "2001-01-01", "--execute")
+	require.Equal(t, int64(0), done.Offsets[1].To)
+	require.NoError(t, os.WriteFile(file, []byte("events,0,1\nevents,x,1\n"), 0o600))
+	refused("line 2: want topic,partition,offset", "reset", "jobs", "--from-file", file)
+	require.NoError(t, os.WriteFile(file, []byte("events,3,1\n"), 0o600))
+	refused("partition events-3 does not exist", "reset", "jobs", "--from-file", file)
+	refused("can't be used together", "reset", "jobs", "--from-file", file, "--to", "latest")
+
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.ConsumerGroup("jobs"), kgo.ConsumeTopics("events"), kgo.ClientID("worker"), kgo.InstanceID("w1"))
+	require.NoError(t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	require.NoError(t, cl.PollFetches(ctx).Err())
+	var described struct {
+		State   string
+		Members []struct {
+			Instance, Client string
+			Partitions       []string
+		}
+	}
+	run(&described, "describe", "jobs")
+	require.Equal(t, "Stable", described.State)
+	require.Len(t, described.Members, 1)
+	require.Equal(t, []string{"w1", "worker"}, []string{described.Members[0].Instance, described.Members[0].Client})
+	require.ElementsMatch(t, []string{"events-0", "events-1", "events-2"}, described.Members[0].Partitions)
+	require.Regexp(t, `w1 +worker +\S+ +events-0 events-1 events-2`, b.MustRun("", "group", "describe", "jobs", "--members"))
+	refused("has 1 member(s): stop them first", "reset", "jobs", "--to", "latest", "--execute")
+	refused("it has members; stop them first", "delete", "jobs")
+
+	// A static member stays when its process ends, so it is told to leave by name.
+	_, err = kadm.NewClient(cl).LeaveGroup(ctx, kadm.LeaveGroup("jobs").InstanceIDs("w1"))
+	require.NoError(t, err)
+	cl.Close()
+	harness.Eventually(t, time.Minute, "the group keeps its member", func() bool {
+		run(&described, "describe", "jobs")
+		return len(described.Members) == 0
+	})
+	var list []struct{ Group, State string }
+	run(&list, "list")
+	require.Len(t, list, 1)
+	require.Equal(t, "jobs", list[0].Group)
+	var deleted struct{ Deleted []string }
+	run(&deleted, "delete", "jobs")
+	require.Equal(t, []string{"jobs"}, deleted.Deleted)
+	refused("does not exist", "delete", "jobs")
 }
 
 // consume reads n records as the group "readers", commits just those and leaves.
