@@ -295,11 +295,11 @@ func TestBatches(t *testing.T) {
 	for i := range 100 {
 		records = append(records, group.Record{Key: fmt.Appendf(nil, "key %d", i), Value: make([]byte, 1000)})
 	}
-	whole := batches(records, 5, 10_000, false)
+	whole := batches(record.None, records, 5, 10_000, false)
 	require.Len(t, whole, 1)
 	require.Equal(t, 100, whole[0].records)
 	n := 0
-	for _, b := range batches(records, 5, 10_000, true) {
+	for _, b := range batches(record.None, records, 5, 10_000, true) {
 		h, err := record.Check(b.bytes)
 		require.NoError(t, err)
 		require.Equal(t, int32(b.records), h.Count)

@@ -13,6 +13,7 @@ import (
 	"github.com/firnlog/firn/broker/group"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/metadata/topicconfig"
+	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/topic"
 )
 
@@ -36,6 +37,7 @@ type GroupsOptions struct {
 	// it is made; 0: 50 and 100 MiB.
 	Partitions   int32
 	SegmentBytes int
+	Codec        record.Codec // offsets.topic.compression.codec: how batches are compressed that are written from now on
 	Group        group.Options
 	Logger       *slog.Logger // nil: slog.Default()
 }
@@ -65,7 +67,7 @@ func NewGroups(o GroupsOptions) *Groups {
 		o.Logger = slog.Default()
 	}
 	g := &Groups{o: o, known: map[topic.ID]string{}, led: map[int32]bool{}}
-	g.rt = New(Options{Open: o.Open, Group: o.Group, Logger: o.Logger})
+	g.rt = New(Options{Open: o.Open, Group: o.Group, Codec: o.Codec, Logger: o.Logger})
 	g.unwatch = o.Cluster.Watch(g.follow)
 	return g
 }
@@ -75,6 +77,9 @@ func (g *Groups) Close() {
 	g.unwatch()
 	g.rt.Close()
 }
+
+// SetOptions changes the settings of every group.
+func (g *Groups) SetOptions(o group.Options) { g.rt.SetOptions(o) }
 
 // follow takes a new image: shards of partitions that this broker does not lead any more end, those that it leads are
 // loaded, and the offsets of topics that are gone are forgotten.

@@ -82,15 +82,15 @@ type packed struct {
 	records int
 }
 
-// batches packs records into as few batches of at most max bytes as may be: one, unless split allows more.
-func batches(records []group.Record, now int64, max int, split bool) []packed {
+// batches packs records into as few batches of at most max bytes, uncompressed, as may be: one, unless split allows more.
+func batches(codec record.Codec, records []group.Record, now int64, max int, split bool) []packed {
 	var out []packed
-	b, n, total := record.NewBuilder(record.None), 0, record.HeaderSize
+	b, n, total := record.NewBuilder(codec), 0, record.HeaderSize
 	for i := range records {
 		size := len(records[i].Key) + len(records[i].Value) + recordOverhead
 		if split && n > 0 && total+size > max {
 			out = append(out, packed{records: n, bytes: b.Build(0)})
-			b, n, total = record.NewBuilder(record.None), 0, record.HeaderSize
+			b, n, total = record.NewBuilder(codec), 0, record.HeaderSize
 		}
 		b.Append(now, records[i].Key, records[i].Value, nil)
 		n, total = n+1, total+size

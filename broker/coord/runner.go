@@ -41,6 +41,7 @@ type runner struct {
 	ended  bool                 // guarded by mu; nobody reads the inbox any more
 	writes []ended              // guarded by mu; as many as there are writes under way at most
 	gone   []group.DeletedTopic // guarded by mu; news from the metadata, few and never refused
+	tuned  *group.Options       // guarded by mu; the newest settings, if they are news
 }
 
 // offer puts a request into the queue; false when it is full or nobody will read it any more.
@@ -62,6 +63,14 @@ func (s *runner) offer(q Request) bool {
 func (s *runner) tell(gone []group.DeletedTopic) {
 	s.mu.Lock()
 	s.gone = append(s.gone, gone...)
+	s.mu.Unlock()
+	s.poke()
+}
+
+// retune passes on new settings.
+func (s *runner) retune(o group.Options) {
+	s.mu.Lock()
+	s.tuned = &o
 	s.mu.Unlock()
 	s.poke()
 }
@@ -195,9 +204,12 @@ func (s *runner) fire() {
 // hear takes what others left: ends of writes, and news.
 func (s *runner) hear() {
 	s.mu.Lock()
-	writes, gone := s.writes, s.gone
-	s.writes, s.gone = nil, nil
+	writes, gone, tuned := s.writes, s.gone, s.tuned
+	s.writes, s.gone, s.tuned = nil, nil, nil
 	s.mu.Unlock()
+	if tuned != nil {
+		s.act(s.shard.SetOptions(s.now(), *tuned))
+	}
 	for _, w := range writes {
 		s.act(s.shard.Done(s.now(), w.id, w.code))
 	}
@@ -261,7 +273,7 @@ func (s *runner) append(out group.Outcome) error {
 		return nil
 	}
 	rest := out.Records
-	for _, b := range batches(out.Records, s.now(), s.file.MaxBatchBytes(), out.Split) {
+	for _, b := range batches(s.r.o.Codec, out.Records, s.now(), s.file.MaxBatchBytes(), out.Split) {
 		next, err := s.file.Append(b.bytes)
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/firnlog/firn/broker/group"
+	"github.com/firnlog/firn/tier/record"
 )
 
 // Request is one group request on its way to the shard that it belongs to.
@@ -27,8 +28,10 @@ type Options struct {
 	// Open gives the log of a partition of __consumer_offsets. kerr.NotCoordinator when this broker does not lead it,
 	// other errors when it cannot be opened now.
 	Open func(partition int32) (Log, error)
-	// Group are the settings of every shard.
+	// Group are the settings of every shard; see SetOptions.
 	Group group.Options
+	// Codec is how batches are compressed (offsets.topic.compression.codec).
+	Codec record.Codec
 	// Queue is how many requests of one shard may wait; 0: 1024.
 	Queue int
 
@@ -45,6 +48,7 @@ type Runtime struct {
 
 	mu     sync.Mutex
 	shards map[int32]*runner // guarded by mu
+	group  group.Options     // of shards that are started; guarded by mu
 	closed bool              // guarded by mu
 }
 
@@ -59,7 +63,7 @@ func New(o Options) *Runtime {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Runtime{o: o, shards: map[int32]*runner{}}
+	r := &Runtime{o: o, group: o.Group, shards: map[int32]*runner{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -87,6 +91,19 @@ func (r *Runtime) Load(partition int32) error {
 func (r *Runtime) TopicsDeleted(topics []group.DeletedTopic) {
 	for _, s := range r.all() {
 		s.tell(topics)
+	}
+}
+
+// SetOptions changes the settings of every shard, those that are started later included.
+func (r *Runtime) SetOptions(o group.Options) {
+	r.mu.Lock()
+	if o.NewMemberSuffix == nil {
+		o.NewMemberSuffix = r.group.NewMemberSuffix
+	}
+	r.group = o
+	r.mu.Unlock()
+	for _, s := range r.all() {
+		s.retune(o)
 	}
 }
 
@@ -135,7 +152,7 @@ func (r *Runtime) shard(partition int32) (*runner, error) {
 	s := &runner{
 		r: r, partition: partition, ctx: ctx, stop: cancel, done: make(chan struct{}),
 		inbox: make(chan Request, r.o.Queue), news: make(chan struct{}, 1),
-		shard: group.New(r.o.Group), timers: newTimers(), waiting: map[group.Token]Request{},
+		shard: group.New(r.group), timers: newTimers(), waiting: map[group.Token]Request{},
 		log: r.o.Logger.With("coordinator", fmt.Sprintf("__consumer_offsets-%d", partition)),
 	}
 	r.shards[partition] = s

@@ -396,7 +396,7 @@ func TestJoinRefusals(t *testing.T) {
 	r.stable(2)
 	r.joined(r.join("", protocols("unheard-of")), kerr.GroupMaxSizeReached.Code)
 	r.opts.MaxSize = 3
-	r.shard.SetOptions(r.opts)
+	r.shard.SetOptions(r.now, r.opts)
 	r.joined(r.join("", protocols("unheard-of")), kerr.InconsistentGroupProtocol.Code)
 	r.joined(r.join("", kind("connect")), kerr.InconsistentGroupProtocol.Code)
 	r.joined(r.join("nobody"), kerr.UnknownMemberID.Code)

@@ -43,13 +43,19 @@ func New(o Options) *Shard {
 		writes: map[WriteID][]write{}, timers: map[TimerKey]int64{}}
 }
 
-// SetOptions changes the settings; what is under way goes on under the old ones. NewMemberSuffix is kept if the new
-// options have none.
-func (s *Shard) SetOptions(o Options) {
+// SetOptions changes the settings. Rebalances and sessions under way go on under the old ones; the next look for expired
+// offsets is set anew when its interval has changed. NewMemberSuffix is kept if the new options have none.
+func (s *Shard) SetOptions(now int64, o Options) Outcome {
+	s.begin(now)
 	if o.NewMemberSuffix == nil {
 		o.NewMemberSuffix = s.o.NewMemberSuffix
 	}
+	other := o.RetentionCheckInterval != s.o.RetentionCheckInterval
 	s.o = o
+	if _, started := s.timers[TimerKey{Kind: TimerExpiry}]; started && other {
+		s.set(TimerKey{Kind: TimerExpiry}, o.RetentionCheckInterval)
+	}
+	return s.end()
 }
 
 // begin starts a step at now, in ms since the epoch.
