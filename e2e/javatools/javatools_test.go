@@ -22,13 +22,13 @@ func TestShell(t *testing.T) {
 	s := NewShell(t)
 	const storage = "kafka.tools.StorageTool"
 	for range 2 {
-		r := s.Run("", storage, "random-uuid")
+		r := s.Run(t, "", storage, "random-uuid")
 		require.Equal(t, 0, r.Code, r.All())
 		require.Len(t, r.Out, len("J8qXRwI-Qyi2G0guFTiuYw\n"))
-		r = s.Run("", "org.apache.kafka.tools.TopicCommand", "--list")
+		r = s.Run(t, "", "org.apache.kafka.tools.TopicCommand", "--list")
 		require.Equal(t, 1, r.Code)
 		require.Contains(t, r.Err, "bootstrap-server")
-		r = s.Run("", "no.such.Tool")
+		r = s.Run(t, "", "no.such.Tool")
 		require.Equal(t, 1, r.Code)
 		require.Contains(t, r.Err, "ClassNotFoundException")
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,81 +17,111 @@ import (
 	"github.com/firnlog/firn/e2e/javatools"
 )
 
+// mains are the main classes behind Kafka's scripts.
+var mains = map[string]string{
+	"topics":             "org.apache.kafka.tools.TopicCommand",
+	"configs":            "kafka.admin.ConfigCommand",
+	"consumer-groups":    "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+	"groups":             "org.apache.kafka.tools.GroupsCommand",
+	"console-producer":   "org.apache.kafka.tools.ConsoleProducer",
+	"console-consumer":   "org.apache.kafka.tools.consumer.ConsoleConsumer",
+	"get-offsets":        "org.apache.kafka.tools.GetOffsetShell",
+	"delete-records":     "org.apache.kafka.tools.DeleteRecordsCommand",
+	"producer-perf-test": "org.apache.kafka.tools.ProducerPerformance",
+	"consumer-perf-test": "org.apache.kafka.tools.ConsumerPerformance",
+	"e2e-latency":        "org.apache.kafka.tools.EndToEndLatency",
+	"log-dirs":           "org.apache.kafka.tools.LogDirsCommand",
+	"api-versions":       "org.apache.kafka.tools.BrokerApiVersionsCommand",
+	"leader-election":    "org.apache.kafka.tools.LeaderElectionCommand",
+	"reassign":           "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+	"features":           "org.apache.kafka.tools.FeatureCommand",
+	"cluster":            "org.apache.kafka.tools.ClusterTool",
+	"transactions":       "org.apache.kafka.tools.TransactionsCommand",
+	"client-metrics":     "org.apache.kafka.tools.ClientMetricsCommand",
+	"compatibility":      "org.apache.kafka.tools.ClientCompatibilityTest",
+}
+
 const (
-	topics          = "org.apache.kafka.tools.TopicCommand"
-	consoleProducer = "org.apache.kafka.tools.ConsoleProducer"
-	consoleConsumer = "org.apache.kafka.tools.consumer.ConsoleConsumer"
-	getOffsets      = "org.apache.kafka.tools.GetOffsetShell"
-	deleteRecords   = "org.apache.kafka.tools.DeleteRecordsCommand"
-	producerPerf    = "org.apache.kafka.tools.ProducerPerformance"
-	dumpLog         = "org.apache.kafka.tools.DumpLogSegments"
+	dumpLog            = "org.apache.kafka.tools.DumpLogSegments"
+	verifiableProducer = "org.apache.kafka.tools.VerifiableProducer"
+	verifiableConsumer = "org.apache.kafka.tools.VerifiableConsumer"
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// TestToolsUnmodified follows one topic through its life with Kafka's tools alone.
-func TestToolsUnmodified(t *testing.T) {
-	javatools.Libs(t)
-	b := harness.Start(t, harness.Options{})
-	at := []string{"--bootstrap-server", b.Kafka}
-	tool := func(stdin, class string, args ...string) string {
-		t.Helper()
-		return javatools.MustTool(t, stdin, class, append(append([]string{}, at...), args...)...)
+// bench is a broker and a JVM that runs tools against it.
+type bench struct {
+	b     *harness.Broker
+	shell *javatools.Shell
+}
+
+// step is one call of a tool and what it must come to.
+type step struct {
+	run   string   // the tool and its arguments; --bootstrap-server is added
+	stdin string   // what it reads
+	code  int      // its exit code
+	want  []string // what it prints, spaces and tabs as one space
+	not   []string // what it must not print
+}
+
+// call runs a tool: its name in mains, a subcommand where it has one, its arguments.
+func (k *bench) call(t *testing.T, stdin, line string) (int, string) {
+	t.Helper()
+	words := strings.Fields(line)
+	class := mains[words[0]]
+	require.NotEmpty(t, class, words[0])
+	address := []string{"--bootstrap-server", k.b.Kafka}
+	at := 1
+	if words[0] == "cluster" {
+		at = 2 // after the subcommand
 	}
+	args := slices.Concat(words[1:at], address, words[at:])
+	r := k.shell.Run(t, stdin, class, args...)
+	return r.Code, regexp.MustCompile(`[ \t]+`).ReplaceAllString(r.All(), " ")
+}
 
-	require.Contains(t, tool("", topics, "--create", "--topic", "orders", "--partitions", "2", "--replication-factor", "1", "--config", "segment.bytes=1048576"), "Created topic orders")
-	require.Contains(t, tool("", topics, "--list"), "orders\n")
-	described := tool("", topics, "--describe", "--topic", "orders")
-	require.Contains(t, described, "PartitionCount: 2")
-	require.Contains(t, described, "segment.bytes=1048576")
-	require.Contains(t, described, "Leader: ")
-	tool("", topics, "--alter", "--topic", "orders", "--partitions", "3")
-	require.Contains(t, tool("", topics, "--describe", "--topic", "orders"), "PartitionCount: 3")
-
-	var lines strings.Builder
-	for i := range 300 {
-		fmt.Fprintf(&lines, "key%d\tvalue %d\n", i, i)
+// steps runs the calls in order, each as a test of its own.
+func (k *bench) steps(t *testing.T, steps []step) {
+	t.Helper()
+	for _, s := range steps {
+		t.Run(s.run, func(t *testing.T) {
+			code, out := k.call(t, s.stdin, s.run)
+			require.Equal(t, s.code, code, out)
+			for _, want := range s.want {
+				require.Contains(t, out, want)
+			}
+			for _, not := range s.not {
+				require.NotContains(t, out, not)
+			}
+		})
 	}
-	tool(lines.String(), consoleProducer, "--topic", "orders", "--reader-property", "parse.key=true")
+}
 
-	ends := tool("", getOffsets, "--topic", "orders")
-	total, perPartition := 0, map[int]int{}
-	for _, line := range strings.Fields(ends) {
-		var p, n int
-		_, err := fmt.Sscanf(line, "orders:%d:%d", &p, &n)
-		require.NoError(t, err, line)
-		perPartition[p] = n
-		total += n
-	}
-	require.Equal(t, 300, total, ends)
+// background starts a tool that needs a JVM of its own.
+func (k *bench) background(t *testing.T, class string, args ...string) *javatools.Process {
+	t.Helper()
+	return javatools.Program{Name: class, ClassPath: javatools.ClassPath(javatools.Libs(t)), Class: class,
+		Args: append([]string{"--bootstrap-server", k.b.Kafka}, args...)}.Start(t)
+}
 
-	read := 0
-	for p := range 3 {
-		out := tool("", consoleConsumer, "--topic", "orders", "--partition", fmt.Sprint(p), "--from-beginning",
-			"--max-messages", fmt.Sprint(perPartition[p]), "--timeout-ms", "20000", "--formatter-property", "print.key=true")
-		for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
-			require.Contains(t, lines.String(), line+"\n")
-			read++
-		}
-	}
-	require.Equal(t, 300, read)
-
-	file := filepath.Join(t.TempDir(), "delete.json")
-	require.NoError(t, os.WriteFile(file, []byte(`{"partitions":[{"topic":"orders","partition":1,"offset":5}],"version":1}`), 0o600))
-	require.Contains(t, tool("", deleteRecords, "--offset-json-file", file), "low_watermark: 5")
-	require.Contains(t, tool("", getOffsets, "--topic", "orders", "--time", "-2"), "orders:1:5")
-
-	perf := tool("", producerPerf, "--topic", "orders", "--num-records", "20000", "--record-size", "500", "--throughput", "-1",
-		"--command-property", "acks=all", "--command-property", "enable.idempotence=true")
-	require.Contains(t, perf, "20000 records sent")
-
-	tool("", topics, "--delete", "--topic", "orders")
-	require.NotContains(t, tool("", topics, "--list"), "orders")
+// TestTools runs Kafka's tools, unmodified, each in the ways that people use it.
+func TestTools(t *testing.T) {
+	k := &bench{shell: javatools.NewShell(t), b: harness.Start(t, harness.Options{})}
+	t.Run("topics", k.topics)
+	t.Run("records", k.records)
+	t.Run("verifiable", k.verifiable)
+	t.Run("groups", k.groups)
+	t.Run("reset", k.reset)
+	t.Run("configs", k.configs)
+	t.Run("brokers", k.brokerConfigs)
+	t.Run("loggers", k.loggers)
+	t.Run("group configs", k.groupConfigs)
+	t.Run("cluster", k.cluster)
 }
 
 // TestDumpLogSegments lets Kafka's checker read the files of a log that rolled several times.
 func TestDumpLogSegments(t *testing.T) {
-	javatools.Libs(t)
+	shell := javatools.NewShell(t)
 	b := harness.Start(t, harness.Options{})
 	b.MustRun("", "topic", "create", "dump", "-p", "1", "-c", "segment.bytes=1048576", "-c", "index.interval.bytes=1024", "-c", "remote.storage.enable=false")
 	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
@@ -107,7 +139,7 @@ func TestDumpLogSegments(t *testing.T) {
 	require.Greater(t, len(logs), 2, "the log should have rolled")
 	records := 0
 	for _, log := range logs {
-		out := javatools.MustTool(t, "", dumpLog, "--deep-iteration", "--print-data-log", "--files", log)
+		out := shell.Must(t, "", dumpLog, "--deep-iteration", "--print-data-log", "--files", log)
 		records += strings.Count(out, "| offset: ")
 		require.NotContains(t, out, "isvalid: false")
 	}
@@ -116,11 +148,11 @@ func TestDumpLogSegments(t *testing.T) {
 		files, err := filepath.Glob(filepath.Join(dir, pattern))
 		require.NoError(t, err)
 		require.Len(t, files, len(logs))
-		out := javatools.MustTool(t, "", dumpLog, "--verify-index-only", "--files", strings.Join(files, ","))
+		out := shell.Must(t, "", dumpLog, "--verify-index-only", "--files", strings.Join(files, ","))
 		for _, complaint := range []string{"Mismatches in", "Index offsets", "not found", "out of order", "unequal"} {
 			require.NotContains(t, out, complaint)
 		}
-		out = javatools.MustTool(t, "", dumpLog, "--files", strings.Join(files, ","))
+		out = shell.Must(t, "", dumpLog, "--files", strings.Join(files, ","))
 		for _, complaint := range []string{"Found timestamp mismatch", "Found out of order timestamp", "Mismatches", "Found index offset mismatch"} {
 			require.NotContains(t, out, complaint)
 		}
