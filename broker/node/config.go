@@ -12,7 +12,7 @@ import (
 
 // Config of a broker. DataDir, KafkaAddr and HTTPAddr are needed.
 type Config struct {
-	BrokerID int32 // node.id; 0 means 1
+	BrokerID int32 // node.id, from 0 on
 
 	DataDir     string // everything but the metadata, unless MetadataDir is elsewhere
 	MetadataDir string // the embedded etcd's folder; DataDir/metadata if empty
@@ -33,9 +33,6 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.BrokerID == 0 {
-		c.BrokerID = 1
-	}
 	if c.MetadataDir == "" {
 		c.MetadataDir = filepath.Join(c.DataDir, "metadata")
 	}

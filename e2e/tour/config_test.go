@@ -26,7 +26,7 @@ func TestBrokerFromFile(t *testing.T) {
 	file := filepath.Join(dir, "firn.yaml")
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `
 broker:
-  id: 7
+  id: 0
   data: data
   kafka: %s
   http: 127.0.0.1:1 # overridden
@@ -60,14 +60,14 @@ settings:
 	out, err = firn("topic", "describe", "visits", "--all")
 	require.NoError(t, err, out)
 	require.Regexp(t, `(?m)^ *retention\.ms +3600000 `, out)
-	require.Regexp(t, `(?m)^ *0 +7 `, out, "broker 7 leads")
+	require.Regexp(t, `(?m)^ *0 +0 `, out, "broker 0 leads, as in Kafka")
 	out, err = firn("tier", "status")
 	require.NoError(t, err, "the variable names where HTTP is: %s", out)
 	require.DirExists(t, filepath.Join(dir, "data", "log"), "a relative path starts at the file's folder")
 
 	require.NoError(t, broker.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, broker.Wait(), log.String())
-	require.Regexp(t, `^\{.*"msg":"firn is ready".*"broker":7.*\}\n$`, log.String(), "one line, and nothing else while all is well")
+	require.Regexp(t, `^\{.*"msg":"firn is ready".*"broker":0.*\}\n$`, log.String(), "one line, and nothing else while all is well")
 }
 
 // TestBadConfigurationStopsTheStart (I-33): with a mistake anywhere nothing is started or made, and the sentence says where

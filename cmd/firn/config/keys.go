@@ -83,12 +83,12 @@ const (
 )
 
 var keys = []Key{
-	{Name: BrokerID, Env: "FIRN_BROKER_ID", Flag: "broker-id", Type: "int", Placeholder: "ID", Default: "1", Allowed: "a number from 1 to 2147483647",
+	{Name: BrokerID, Env: "FIRN_BROKER_ID", Flag: "broker-id", Type: "int", Placeholder: "ID", Default: "1", Allowed: "a number from 0 to 2147483647",
 		Doc: "The broker's number in its cluster (Kafka: node.id).",
 		put: func(c *Config, v string) bool {
 			n, err := strconv.ParseInt(v, 10, 32)
 			c.BrokerID = int32(n)
-			return err == nil && n >= 1
+			return err == nil && n >= 0
 		}},
 	{Name: Data, Env: "FIRN_DATA", Flag: "data", Type: typePath, Placeholder: "DIR", Default: "./firn-data", Allowed: aPath,
 		Doc: "Folder for everything that the broker keeps. firn broker wants it named.",
