@@ -24,8 +24,8 @@ type Config struct {
 	StoreURL      string   // the archive; a folder under DataDir if empty
 	EtcdEndpoints []string // an etcd that runs apart; embedded if empty
 
-	// Settings are broker configs by Kafka's names, and firn's own: defaults of topic configs, auto.create.topics.enable,
-	// num.partitions, firn.local.disk.target, firn.local.disk.reserve.
+	// Settings are broker configs by Kafka's names, and firn's own (brokerconfig). Those that follow from the fields above,
+	// such as listeners, are refused.
 	Settings map[string]string
 
 	Version string       // of firn, announced with the registration

@@ -20,10 +20,12 @@ import (
 
 	"github.com/firnlog/firn/broker/api"
 	httpapi "github.com/firnlog/firn/broker/api/http"
+	"github.com/firnlog/firn/broker/fetchsession"
 	"github.com/firnlog/firn/broker/loglevel"
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/server"
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/brokerconfig"
 	"github.com/firnlog/firn/metadata/etcd"
 	"github.com/firnlog/firn/tier/cold"
 	"github.com/firnlog/firn/tier/disk"
@@ -38,7 +40,8 @@ import (
 // Node is a running broker.
 type Node struct {
 	cfg      Config
-	settings settings
+	configs  *configs
+	levels   *loglevel.Levels
 	log      *slog.Logger
 	registry *prometheus.Registry
 	fatal    chan error
@@ -72,12 +75,14 @@ type closer struct {
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg.withDefaults(), fatal: make(chan error, 1), registry: prometheus.NewRegistry(),
 		descriptors: raiseDescriptors()}
-	n.log = n.cfg.Logger
+	n.levels = loglevel.New(n.cfg.Logger.Handler(), lowest(n.cfg.Logger.Handler()))
+	n.log = n.Logger("broker.node")
 	var err error
-	if n.settings, err = parseSettings(cfg.Settings); err != nil {
+	if n.configs, err = newConfigs(n.cfg.BrokerID, n.cfg.Settings, n.log); err != nil {
 		return nil, err
 	}
 	n.unpack = unpack.New(unpack.Options{Registerer: n.registry})
+	n.configs.onChange(func(v *brokerconfig.Values) { n.unpack.SetMax(int(v.Limits.DecompressBytes)) })
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Ports and folder come first: whoever started firn twice should hear of it at once. Then the HTTP side, so that
 	// whoever watches the broker is told that it is starting.
@@ -191,15 +196,16 @@ func (n *Node) listenOn(ctx context.Context, flag, addr string) (net.Listener, e
 }
 
 func (n *Node) openMetadata(ctx context.Context) error {
+	log := n.Logger("metadata.etcd")
 	var client *etcd.Client
 	if len(n.cfg.EtcdEndpoints) > 0 {
 		var err error
-		if client, err = etcd.Connect(ctx, n.cfg.EtcdEndpoints, etcd.ConnectOptions{Logger: n.log}); err != nil {
+		if client, err = etcd.Connect(ctx, n.cfg.EtcdEndpoints, etcd.ConnectOptions{Logger: log}); err != nil {
 			return err
 		}
 		n.onStop("etcd client", func(context.Context) error { return client.Close() })
 	} else {
-		s, err := etcd.Embedded(ctx, etcd.EmbeddedOptions{Dir: n.cfg.MetadataDir, Logger: n.log})
+		s, err := etcd.Embedded(ctx, etcd.EmbeddedOptions{Dir: n.cfg.MetadataDir, Logger: log})
 		if err != nil {
 			return err
 		}
@@ -207,11 +213,13 @@ func (n *Node) openMetadata(ctx context.Context) error {
 		client = s.Client()
 	}
 	var err error
-	n.meta, err = etcd.OpenStore(ctx, client, etcd.StoreOptions{Logger: n.log, Registerer: n.registry})
+	n.meta, err = etcd.OpenStore(ctx, client, etcd.StoreOptions{Logger: log, Registerer: n.registry})
 	if err != nil {
 		return err
 	}
 	n.onStop("metadata", func(context.Context) error { return n.meta.Close() })
+	unwatch := n.configs.follow(n.meta, n.whatRuns())
+	n.onStop("configs", func(context.Context) error { unwatch(); return nil })
 	return nil
 }
 
@@ -221,13 +229,14 @@ func (n *Node) openLog(context.Context) error {
 		return fmt.Errorf("log folder: %w", err)
 	}
 	n.dir, err = hot.OpenDir(hot.Options{
-		FS: fs, Path: n.cfg.logDir(), Logger: n.log, Registerer: n.registry, OnOffline: n.logOffline,
+		FS: fs, Path: n.cfg.logDir(), Logger: n.Logger("tier.hot"), Registerer: n.registry, OnOffline: n.logOffline,
 		MaxOpenFiles: n.descriptors.idleFiles(), Unpack: n.unpack,
 	})
 	if err != nil {
 		return fmt.Errorf("log folder: %w", err)
 	}
 	n.onStop("log", func(context.Context) error { return n.dir.Close() })
+	n.configs.onChange(func(v *brokerconfig.Values) { n.dir.SetProducerExpiry(ms(v.ProducerIDExpirationMs)) })
 	return nil
 }
 
@@ -240,7 +249,7 @@ func (n *Node) logOffline(err error) {
 }
 
 func (n *Node) openArchive(ctx context.Context) error {
-	store, err := open.Open(ctx, n.cfg.StoreURL, open.Options{Logger: n.log, Registerer: n.registry})
+	store, err := open.Open(ctx, n.cfg.StoreURL, open.Options{Logger: n.Logger("tier.object"), Registerer: n.registry})
 	if err != nil {
 		return err
 	}
@@ -248,14 +257,14 @@ func (n *Node) openArchive(ctx context.Context) error {
 		return err
 	}
 	n.store = store
-	n.cold, err = cold.New(cold.Options{Store: store, CacheDir: n.cfg.cacheDir(), Room: n.room, Unpack: n.unpack, Logger: n.log, Registerer: n.registry})
+	n.cold, err = cold.New(cold.Options{Store: store, CacheDir: n.cfg.cacheDir(), Room: n.room, Unpack: n.unpack, Logger: n.Logger("tier.cold"), Registerer: n.registry})
 	if err != nil {
 		return fmt.Errorf("cache folder: %w", err)
 	}
 	n.onStop("cache", func(context.Context) error { return n.cold.Close() })
 	n.uploads, err = upload.New(upload.Options{
 		Store: store, Ledgers: n.meta, Layout: layoutOf(n.meta), Used: archives(n.meta), SpoolDir: n.cfg.spoolDir(),
-		Logger: n.log, Registerer: n.registry,
+		Logger: n.Logger("tier.upload"), Registerer: n.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("upload: %w", err)
@@ -304,15 +313,17 @@ func (n *Node) startPartitions(context.Context) error {
 		BrokerID: n.cfg.BrokerID,
 		Disk:     partition.OnDisk(n.dir), Metadata: n.meta, Archive: partition.OnArchive(n.cold), Uploads: n.uploads,
 		Settings: n.TopicSettings(), Space: partition.StatSpace(n.cfg.logDir()), Beside: n.beside,
-		Tuning: partition.Tuning{TargetShare: n.settings.diskTarget, Reserve: n.settings.diskReserve},
-		Logger: n.log, Registerer: n.registry,
+		Tuning: tuning(n.configs.Values()), Interval: ms(n.configs.Values().RetentionCheckIntervalMs),
+		Logger: n.Logger("broker.partition"), Registerer: n.registry,
 	})
 	n.partitions = m
 	n.hearing.Store(m)
+	settle := n.settleTopics()
 	if err := m.Start(); err != nil {
 		return err
 	}
 	n.onStop("partitions", func(context.Context) error { n.partitions.Close(); return nil })
+	n.configs.onChange(settle)
 	n.onStop("uploads", func(ctx context.Context) error { return n.uploads.Close(ctx, false) })
 	n.startCleaner()
 	return nil
@@ -328,26 +339,33 @@ func (n *Node) register(ctx context.Context) error {
 		return err
 	}
 	return n.meta.Register(ctx, metadata.Broker{
-		ID: n.cfg.BrokerID, Directory: id, Incarnation: drawID(), Version: n.cfg.Version, Listeners: []metadata.Listener{listener},
+		ID: n.cfg.BrokerID, Directory: id, Incarnation: drawID(), Rack: n.configs.Values().Rack, Version: n.cfg.Version,
+		Listeners: []metadata.Listener{listener},
 	})
 }
 
 func (n *Node) serve(context.Context) error {
 	groups := n.startGroups()
+	slots := int(n.configs.Values().FetchSessionSlots)
+	if slots == 0 {
+		slots = -1 // 0 is the default
+	}
 	handler := api.New(api.Deps{
-		Config: api.Config{BrokerID: n.cfg.BrokerID}, Configs: apiConfigs{n}, Loggers: loglevel.New(n.log.Handler(), slog.LevelInfo),
+		Config: api.Config{BrokerID: n.cfg.BrokerID}, Configs: n.configs, Loggers: n.levels,
+		Sessions: fetchsession.New(fetchsession.Options{MaxSessions: slots}),
 		Places: api.Places{LogDir: n.cfg.absoluteLogDir(), Space: partition.StatSpace(n.cfg.logDir()), Offline: n.dir.Offline,
 			Archive: n.store.URL()},
-		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Unpack: n.unpack, Logger: n.log,
+		Cluster: n.meta, Partitions: n.partitions, ProducerIDs: n.meta, Groups: groups, Unpack: n.unpack, Logger: n.Logger("broker.api"),
 	})
 	kafka, err := server.New(server.Options{
-		Listener: n.kafkaListener, Handler: handler, Versions: api.Versions(), Logger: n.log, Registerer: n.registry,
-		Ceiling: n.descriptors.connections(),
+		Listener: n.kafkaListener, Handler: handler, Versions: api.Versions(), Limits: limits(n.configs.Values()),
+		Ceiling: n.descriptors.connections(), Logger: n.Logger("broker.server"), Registerer: n.registry,
 	})
 	if err != nil {
 		return err
 	}
 	n.kafka = kafka
+	n.configs.onChange(func(v *brokerconfig.Values) { kafka.SetLimits(limits(v)) })
 	go func() {
 		if err := kafka.Serve(); err != nil && !errors.Is(err, net.ErrClosed) {
 			n.fail(fmt.Errorf("kafka listener: %w", err))
@@ -361,7 +379,7 @@ func (n *Node) serve(context.Context) error {
 }
 
 func (n *Node) serveHTTP(context.Context) error {
-	web := httpapi.NewServer(httpapi.Handler(n, n.registry, n.log))
+	web := httpapi.NewServer(httpapi.Handler(n, n.registry, n.Logger("broker.http")))
 	go func() {
 		if err := web.Serve(n.httpListener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			n.fail(fmt.Errorf("http listener: %w", err))

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -9,16 +8,14 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/firnlog/firn/broker/coord"
-	"github.com/firnlog/firn/broker/group"
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/brokerconfig"
 	"github.com/firnlog/firn/tier/disk"
-	"github.com/firnlog/firn/tier/hot/clean"
-	"github.com/firnlog/firn/tier/topic"
+	"github.com/firnlog/firn/tier/record"
 )
 
 // room tells the cache whether its disk may take so many bytes more without touching the reserve.
@@ -29,10 +26,11 @@ func (n *Node) room(bytes int64) bool {
 
 // startGroups begins to coordinate the groups of the partitions of the offsets topic that this broker leads.
 func (n *Node) startGroups() *coord.Groups {
-	o := group.DefaultOptions()
-	o.NewMemberSuffix = uuid.NewString
-	return coord.NewGroups(coord.GroupsOptions{
-		BrokerID: n.cfg.BrokerID, Cluster: n.meta, Group: o, Logger: n.log,
+	v := n.configs.Values()
+	groups := coord.NewGroups(coord.GroupsOptions{
+		BrokerID: n.cfg.BrokerID, Cluster: n.meta, Group: groupOptions(v),
+		Partitions: v.OffsetsTopic.Partitions, SegmentBytes: int(v.OffsetsTopic.SegmentBytes), Codec: record.Codec(v.OffsetsTopic.Codec),
+		Logger: n.Logger("broker.coord"),
 		Open: func(index int32) (coord.Log, error) {
 			p, err := n.partitions.ByName(coord.OffsetsTopic, index)
 			if err != nil {
@@ -41,31 +39,15 @@ func (n *Node) startGroups() *coord.Groups {
 			return p.Committed()
 		},
 	})
+	n.configs.onChange(func(v *brokerconfig.Values) { groups.SetOptions(groupOptions(v)) })
+	return groups
 }
 
-// TopicSettings says what a topic's configs mean on this broker.
+// TopicSettings says what a topic's configs mean on this broker at the moment.
 func (n *Node) TopicSettings() func(t *metadata.Topic) *partition.Settings {
-	return partition.SettingsOf(n.settings.topics, n.log)
-}
-
-// startCleaner begins to compact the logs of topics that ask for it, internal ones included.
-func (n *Node) startCleaner() {
-	c := clean.New(clean.Options{Dir: n.dir, Policy: n.cleanPolicy, Unpack: n.unpack, Logger: n.log, Registerer: n.registry})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.Run(ctx)
-	}()
-	n.onStop("cleaner", func(context.Context) error { cancel(); <-done; return nil })
-}
-
-func (n *Node) cleanPolicy(p topic.Partition) (clean.Policy, bool) {
-	hot, err := n.partitions.ByID(p.ID, p.Index)
-	if err != nil {
-		return clean.Policy{}, false
+	return func(t *metadata.Topic) *partition.Settings {
+		return partition.SettingsOf(n.configs.Values().TopicDefaults, n.log)(t)
 	}
-	return hot.Settings().Clean, true
 }
 
 // drawID draws a random name for a data folder or one life of the process.
