@@ -87,9 +87,6 @@ func idText(t *wire.ProduceTopic) string {
 // produceOne checks and appends the records of one partition, and parks their part of the answer.
 func (a *API) produceOne(c *produceCall, req *wire.Request, p *wire.ProduceRequest, i, j int) error {
 	t, part := &p.Topics[i], &p.Topics[i].Partitions[j]
-	if p.Acks < -1 || p.Acks > 1 {
-		return refuse(kerr.InvalidRequiredAcks, fmt.Sprintf("acks=%d; allowed are -1, 0 and 1", p.Acks))
-	}
 	pt, err := a.partition(t.Name, t.ID, part.Index, req.Version >= 13)
 	if err != nil {
 		return err
@@ -100,6 +97,9 @@ func (a *API) produceOne(c *produceCall, req *wire.Request, p *wire.ProduceReque
 	h, err := checkBatch(req.Version, part.Records)
 	if err != nil {
 		return err
+	}
+	if p.Acks < -1 || p.Acks > 1 {
+		return refuse(kerr.InvalidRequiredAcks, fmt.Sprintf("acks=%d; allowed are -1, 0 and 1", p.Acks))
 	}
 	if pt.Settings().Compacted {
 		if err := a.checkKeys(h.Codec(), part.Records); err != nil {

@@ -42,10 +42,11 @@ func (a *API) listOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) kms
 				continue
 			}
 			seen[key] = true
-			pt, err := a.Partitions.ByName(t.Topic, p.Partition)
-			if v, ok := since[p.Timestamp]; err == nil && p.Timestamp < 0 && (!ok || req.Version < v) {
-				err = kerr.UnsupportedVersion
+			if v, ok := since[p.Timestamp]; p.Timestamp < 0 && (!ok || req.Version < v) {
+				out.ErrorCode = kerr.UnsupportedVersion.Code
+				continue
 			}
+			pt, err := a.Partitions.ByName(t.Topic, p.Partition)
 			if err != nil {
 				out.ErrorCode = code(err)
 				continue

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -36,9 +37,24 @@ func (a *API) offsetCommit(_ context.Context, req *wire.Request, reply *wire.Rep
 	}
 	a.Groups.Submit(q.Group, q, clientOf(req), func(r kmsg.Response) {
 		resp := r.(*kmsg.OffsetCommitResponse)
-		resp.Topics = append(resp.Topics, unknown...)
+		resp.Topics = withUnknown(resp.Topics, unknown,
+			func(x, y *kmsg.OffsetCommitResponseTopic) bool { return x.Topic == y.Topic && x.TopicID == y.TopicID },
+			func(x, y *kmsg.OffsetCommitResponseTopic) { x.Partitions = append(x.Partitions, y.Partitions...) })
 		reply.Message(resp)
 	})
+}
+
+// withUnknown adds the answer about what does not exist to that of the group, so that each topic comes once.
+func withUnknown[T any](topics, unknown []T, same func(x, y *T) bool, join func(x, y *T)) []T {
+	for i := range unknown {
+		at := slices.IndexFunc(topics, func(t T) bool { return same(&t, &unknown[i]) })
+		if at < 0 {
+			topics = append(topics, unknown[i])
+		} else {
+			join(&topics[at], &unknown[i])
+		}
+	}
+	return topics
 }
 
 // splitCommit takes what does not exist out of the request and gives the answer to it; what stays has name and id.

@@ -17,7 +17,7 @@ func (a *API) initProducerID(ctx context.Context, req *kmsg.InitProducerIDReques
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
 	resp.ProducerID, resp.ProducerEpoch = -1, -1
 	// An idempotent producer that names its old id is given a new one all the same, as in Kafka.
-	if (req.ProducerID < 0) != (req.ProducerEpoch < 0) {
+	if (req.ProducerID == -1) != (req.ProducerEpoch == -1) {
 		resp.ErrorCode = kerr.InvalidRequest.Code
 		return resp
 	}

@@ -48,7 +48,9 @@ func (a *API) offsetDelete(_ context.Context, req *wire.Request, reply *wire.Rep
 	a.Groups.Submit(q.Group, q, clientOf(req), func(r kmsg.Response) {
 		resp := r.(*kmsg.OffsetDeleteResponse)
 		if resp.ErrorCode == 0 {
-			resp.Topics = append(resp.Topics, unknown...)
+			resp.Topics = withUnknown(resp.Topics, unknown,
+				func(x, y *kmsg.OffsetDeleteResponseTopic) bool { return x.Topic == y.Topic },
+				func(x, y *kmsg.OffsetDeleteResponseTopic) { x.Partitions = append(x.Partitions, y.Partitions...) })
 		}
 		reply.Message(resp)
 	})

@@ -58,7 +58,7 @@ func (g *generator) metadata() {
 func (g *generator) createTopics() {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis, req.ValidateOnly = 30_000, g.chance(25)
-	for _, name := range g.topics() {
+	for _, name := range repeated(g, g.topic) {
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic = name
 		t.NumPartitions = mostly(g, int32(1+g.r.IntN(2)), 0, -1, -2, 3)
@@ -144,7 +144,7 @@ func (g *generator) topicConfig() (name string, value *string) {
 func (g *generator) createPartitions() {
 	req := kmsg.NewPtrCreatePartitionsRequest()
 	req.TimeoutMillis, req.ValidateOnly = 30_000, g.chance(30)
-	for _, name := range g.topics() {
+	for _, name := range repeated(g, g.topic) {
 		t := kmsg.NewCreatePartitionsRequestTopic()
 		t.Topic, t.Count = name, one(g, int32(2), 3, 3, 3, 1, 0, -1)
 		if g.chance(25) {
@@ -162,7 +162,7 @@ func (g *generator) createPartitions() {
 func (g *generator) deleteTopics() {
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = 30_000
-	for _, name := range distinct(g, func() string { return mostly(g, "~t1", "~t2", "~t3", "~t0", g.topic()) }) {
+	for _, name := range repeated(g, func() string { return mostly(g, "~t1", "~t2", "~t3", "~t0", g.topic()) }) {
 		req.TopicNames = append(req.TopicNames, name)
 		t := kmsg.NewDeleteTopicsRequestTopic()
 		if t.Topic = &name; g.chance(35) {
@@ -264,7 +264,7 @@ func harmless(kind kmsg.ConfigResourceType) bool {
 func (g *generator) alterConfigs() {
 	req := kmsg.NewPtrAlterConfigsRequest()
 	req.ValidateOnly = g.chance(25)
-	for _, of := range distinct(g, g.resource) {
+	for _, of := range repeated(g, g.resource) {
 		r := kmsg.NewAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {
@@ -281,7 +281,7 @@ func (g *generator) alterConfigs() {
 func (g *generator) incrementalAlterConfigs() {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.ValidateOnly = g.chance(25)
-	for _, of := range distinct(g, g.resource) {
+	for _, of := range repeated(g, g.resource) {
 		r := kmsg.NewIncrementalAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {

@@ -153,13 +153,22 @@ func (g *generator) some(add func()) {
 	}
 }
 
-// distinct draws one to three, seldom the same one twice.
+// distinct draws one to three.
 func distinct[T comparable](g *generator, draw func() T) (out []T) {
 	g.some(func() {
-		if v := draw(); g.chance(3) || !slices.Contains(out, v) {
+		if v := draw(); !slices.Contains(out, v) {
 			out = append(out, v)
 		}
 	})
+	return out
+}
+
+// repeated draws one to three, now and then the same one twice, for calls that refuse that.
+func repeated[T comparable](g *generator, draw func() T) []T {
+	out := distinct(g, draw)
+	if g.chance(4) {
+		out = append(out, out[0])
+	}
 	return out
 }
 
