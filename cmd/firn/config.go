@@ -45,7 +45,7 @@ func (s *configShowCmd) Run(c *cli) error {
 	}
 	rows := make([]table.Row, 0, len(values))
 	for _, v := range values {
-		rows = append(rows, table.Row{v.Key, v.Value, v.Source, v.Doc})
+		rows = append(rows, table.Row{v.Key, v.Text(), v.Source, v.Doc})
 	}
 	printFitted(os.Stdout, table.Row{"key", "value", "source", "meaning"}, rows)
 	return nil
@@ -155,14 +155,18 @@ func reportImport(w *os.File, m *config.Imported) {
 	for _, t := range m.Taken {
 		rows = append(rows, table.Row{t.Name, t.Key, t.Value, t.Note})
 	}
-	fmt.Fprintf(w, "Took %d:\n", len(rows))
-	printFitted(w, table.Row{"from", "to", "value", "note"}, rows)
+	fmt.Fprintf(w, "Took %d.\n", len(rows))
+	if len(rows) > 0 {
+		printFitted(w, table.Row{"from", "to", "value", "note"}, rows)
+	}
 	rows = rows[:0:0]
 	for _, d := range m.Dropped {
 		rows = append(rows, table.Row{d.Name, d.Reason})
 	}
-	fmt.Fprintf(w, "\nDropped %d:\n", len(rows))
-	printFitted(w, table.Row{"name", "why"}, rows)
+	fmt.Fprintf(w, "\nDropped %d.\n", len(rows))
+	if len(rows) > 0 {
+		printFitted(w, table.Row{"name", "why"}, rows)
+	}
 	fmt.Fprintln(w, "\nNot as in Kafka, unless you set it:")
 	for _, n := range m.Notes {
 		fmt.Fprintln(w, "  "+n)

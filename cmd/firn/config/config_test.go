@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -190,13 +191,13 @@ func TestPrecedence(t *testing.T) {
 		require.Equal(t, "default", byDefault.Source, key)
 		require.False(t, byDefault.Set, key)
 		v := value(Input{File: "/f.yaml"}, file, key)
-		require.Equal(t, []any{s[0], "/f.yaml:2", true}, []any{v.Value, v.Source, v.Set}, key)
+		require.Equal(t, []any{s[0], "/f.yaml:2", true}, []any{v.Text(), v.Source, v.Set}, key)
 		withEnv := Input{File: "/f.yaml", Env: []string{env + "=" + s[1]}}
 		v = value(withEnv, file, key)
-		require.Equal(t, []any{s[1], "env " + env, true}, []any{v.Value, v.Source, v.Set}, key)
+		require.Equal(t, []any{s[1], "env " + env, true}, []any{v.Text(), v.Source, v.Set}, key)
 		in.File, in.Env = withEnv.File, withEnv.Env
 		v = value(in, file, key)
-		require.Equal(t, []any{s[2], "flag --" + flag, true}, []any{v.Value, v.Source, v.Set}, key)
+		require.Equal(t, []any{s[2], "flag --" + flag, true}, []any{v.Text(), v.Source, v.Set}, key)
 	}
 	for _, k := range Keys() {
 		s, ok := samples[k.Name]
@@ -257,10 +258,10 @@ func TestSecrets(t *testing.T) {
 	e, err := resolve(Input{File: "f"}, []byte("settings:\n  ssl.key.password: hunter2\n"))
 	require.NoError(t, err)
 	for _, v := range e.Values(false) {
-		require.NotContains(t, v.Value, "hunter2")
-		if v.Key == "settings.ssl.key.password" {
-			require.Equal(t, Hidden, v.Value)
-		}
+		scripts, err := json.Marshal(v)
+		require.NoError(t, err)
+		require.NotContains(t, string(scripts)+v.Text(), "hunter2")
+		require.Equal(t, v.Key == "settings.ssl.key.password", v.Hidden)
 	}
 	text, err := YAML(e.Values(true))
 	require.NoError(t, err)

@@ -16,16 +16,27 @@ const Hidden = "(hidden)"
 
 // Value is one key of an effective configuration, for people and scripts.
 type Value struct {
-	Key     string `json:"key"`
-	Value   string `json:"value"`
-	Set     bool   `json:"set"` // false: Value is a default, or a sentence that says what holds
-	Source  string `json:"source"`
-	Default string `json:"default"`
-	Env     string `json:"env"`
-	Flag    string `json:"flag"`
-	Doc     string `json:"doc"`
+	Key     string  `json:"key"`
+	Value   *string `json:"value"`           // nil: it has none, or it is hidden
+	Unset   string  `json:"unset,omitempty"` // what holds while the key has no value
+	Hidden  bool    `json:"hidden,omitempty"`
+	Set     bool    `json:"set"` // somebody gave it
+	Source  string  `json:"source"`
+	Default *string `json:"default"`
+	Env     string  `json:"env"`
+	Flag    string  `json:"flag"`
+	Doc     string  `json:"doc"`
+}
 
-	fits bool // Value can be written into a file
+// Text is the value for a person.
+func (v Value) Text() string {
+	switch {
+	case v.Hidden:
+		return Hidden
+	case v.Value == nil:
+		return "(" + v.Unset + ")"
+	}
+	return *v.Value
 }
 
 // Values lists every key in the order of the file, then the broker configs that were given, in name order; with all,
@@ -33,25 +44,20 @@ type Value struct {
 func (e *Effective) Values(all bool) []Value {
 	list := make([]Value, 0, len(keys)+len(e.Config.Settings))
 	for _, k := range keys {
-		v := Value{Key: k.Name, Default: k.Default, Env: k.Env, Flag: "--" + k.Flag, Doc: k.Doc, Source: Source{}.String()}
-		if w, ok := e.from[k.Name]; ok {
-			v.Value, v.Source, v.Set, v.fits = k.show(w.value), w.source.String(), w.source.Kind != FromDefault, true
-		} else {
-			v.Value = "(" + k.Unset + ")"
+		v := Value{Key: k.Name, Unset: k.Unset, Env: k.Env, Flag: "--" + k.Flag, Doc: k.Doc, Source: Source{}.String()}
+		if k.Default != "" {
+			v.Default = &k.Default
 		}
-		if v.Default == "" {
-			v.Default = "(" + k.Unset + ")"
+		if w, ok := e.from[k.Name]; ok { // none of these keys can hold a secret: take has seen to that
+			v.Value, v.Source, v.Set = &w.value, w.source.String(), w.source.Kind != FromDefault
 		}
 		list = append(list, v)
 	}
 	names := slices.Sorted(maps.Keys(e.Config.Settings))
 	if all {
-		names = settingNames()
-		for given := range e.Config.Settings {
-			if !slices.Contains(names, given) { // that of a listener, say
-				names = append(names, given)
-			}
-		}
+		names = append(names, settingNames()...)
+		slices.Sort(names)
+		names = slices.Compact(names)
 	}
 	for _, name := range names {
 		list = append(list, e.setting(name))
@@ -61,15 +67,12 @@ func (e *Effective) Values(all bool) []Value {
 
 func (e *Effective) setting(name string) Value {
 	d, _ := brokerconfig.Lookup(name) // known: take has looked
-	def := "(none)"
-	if d.Default != nil {
-		def = *d.Default
-	}
-	v := Value{Key: Settings + "." + name, Value: def, Default: def, Source: Source{}.String(), Env: EnvOf(name), Flag: "--" + SetFlag + " " + name + "=…", Doc: d.Doc}
+	v := Value{Key: Settings + "." + name, Value: d.Default, Unset: "none", Default: d.Default, Source: Source{}.String(),
+		Env: EnvOf(name), Flag: "--" + SetFlag + " " + name + "=…", Doc: d.Doc}
 	if w, ok := e.from[v.Key]; ok {
-		v.Value, v.Source, v.Set, v.fits = w.value, w.source.String(), true, true
+		v.Value, v.Source, v.Set = &w.value, w.source.String(), true
 		if d.Sensitive {
-			v.Value, v.fits = Hidden, false
+			v.Value, v.Hidden = nil, true
 		}
 	}
 	if d.NoEffect != "" && !strings.Contains(v.Doc, d.NoEffect) {
@@ -79,7 +82,8 @@ func (e *Effective) setting(name string) Value {
 }
 
 // YAML gives the values as a configuration file, each with its doc above and its source beside it. What a file cannot
-// say (secrets, what holds when nothing is written) stands there as a comment.
+// say (secrets, what holds when nothing is written) stands there as a comment, and so do defaults of broker configs, for
+// what is written in a file does not follow when a default changes or a synonym is set.
 func YAML(values []Value) ([]byte, error) {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	var waiting []string // comments for the head of the next section
@@ -114,11 +118,11 @@ func sectionNode(section string, values []Value) (n *yaml.Node, left []string) {
 	for _, v := range values {
 		short := strings.TrimPrefix(v.Key, section+".")
 		left = append(left, "# "+v.Doc)
-		if !v.fits {
-			left = append(left, fmt.Sprintf("# %s: %s # %s", short, v.Value, v.Source))
+		if v.Value == nil || section == Settings && !v.Set {
+			left = append(left, fmt.Sprintf("# %s: %s # %s", short, v.Text(), v.Source))
 			continue
 		}
-		key, value := plain(short), plain(v.Value)
+		key, value := plain(short), plain(*v.Value)
 		key.HeadComment = strings.Join(left, "\n")
 		left = nil
 		value.LineComment = "# " + v.Source
