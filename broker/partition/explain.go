@@ -21,8 +21,8 @@ func (m *Manager) SetArchiveNotes(fn func(p topic.Partition) (say []string)) { m
 // whole.
 func (p *Partition) Explain(ctx context.Context, offset int64) ([]string, error) {
 	f, err := p.gather(ctx, offset)
-	if err != nil && p.damaged() != nil {
-		return []string{err.Error() + ".", "Until then produce and fetch are answered with KAFKA_STORAGE_ERROR, and nothing of it is deleted from the archive or from local disk."}, nil
+	if why := p.damaged(); why != nil { // known once gather tried to open the log
+		return []string{fmt.Sprintf("The log of %s is offline: %v.", p.id, why), "Until then produce and fetch are answered with KAFKA_STORAGE_ERROR, and nothing of it is deleted from the archive or from local disk."}, nil
 	}
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func (m *Manager) Housekeep(ctx context.Context) {
 func (m *Manager) reopen() {
 	var broken []*Partition
 	for _, p := range m.All() {
-		if p.openErr.Load() != nil && !p.IsOpen() && p.failure() == 0 {
+		if p.openErr.Load() != nil && p.damaged() == nil && !p.IsOpen() && p.failure() == 0 {
 			broken = append(broken, p)
 		}
 	}

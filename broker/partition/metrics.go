@@ -11,6 +11,7 @@ type metrics struct {
 	cold       *prometheus.Desc
 	refused    *prometheus.Desc
 	notOpen    *prometheus.Desc
+	damaged    *prometheus.Desc
 }
 
 func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
@@ -20,6 +21,7 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 		cold:       prometheus.NewDesc("firn_partition_cold_bytes", "Bytes of archived record batches by topic.", []string{"topic"}, nil),
 		refused:    prometheus.NewDesc("firn_partition_disk_full", "1 while produce is refused because the disk is at its reserve.", nil, nil),
 		notOpen:    prometheus.NewDesc("firn_partition_not_open", "Partitions whose log could not be opened; tried again all the time.", nil, nil),
+		damaged:    prometheus.NewDesc("firn_partition_damaged", "Partitions that are offline because flushed bytes of their log are gone; `firn tier explain` says what to do.", nil, nil),
 	}
 	if reg != nil {
 		reg.MustRegister(x)
@@ -29,14 +31,14 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 
 // Describe implements prometheus.Collector.
 func (x *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{x.partitions, x.hot, x.cold, x.refused, x.notOpen} {
+	for _, d := range []*prometheus.Desc{x.partitions, x.hot, x.cold, x.refused, x.notOpen, x.damaged} {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector. Logs that are not open are not opened for it.
 func (x *metrics) Collect(ch chan<- prometheus.Metric) {
-	leaders, notOpen := 0, 0
+	leaders, notOpen, damaged := 0, 0, 0
 	hot, cold := map[string]int64{}, map[string]int64{}
 	for _, p := range x.m.All() {
 		n := p.news.Load()
@@ -45,6 +47,8 @@ func (x *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		if l := p.log.Load(); l != nil {
 			hot[p.id.Topic] += (*l).Bytes()
+		} else if p.damaged() != nil {
+			damaged++
 		} else if p.openErr.Load() != nil {
 			notOpen++
 		}
@@ -57,6 +61,7 @@ func (x *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(x.partitions, float64(leaders))
 	gauge(x.notOpen, float64(notOpen))
+	gauge(x.damaged, float64(damaged))
 	for t, n := range hot {
 		gauge(x.hot, float64(n), t)
 	}

@@ -97,7 +97,7 @@ func (p *Partition) opened() (Log, error) {
 	if code := p.failure(); code != 0 {
 		return nil, kerr.TypedErrorForCode(code)
 	}
-	if !p.failed.IsZero() && p.m.o.Now().Sub(p.failed) < openPause {
+	if p.damaged() != nil || !p.failed.IsZero() && p.m.o.Now().Sub(p.failed) < openPause {
 		return nil, kerr.KafkaStorageError // clients ask again; they need not all wait for the same failure
 	}
 	log, err := p.open()
@@ -109,6 +109,15 @@ func (p *Partition) opened() (Log, error) {
 	}
 	p.openErr.Store(nil)
 	return log, nil
+}
+
+// damaged is why the log stays closed until somebody has decided what to do about it and started the broker again; nil
+// if it does not.
+func (p *Partition) damaged() error {
+	if err := p.openErr.Load(); err != nil && errors.Is(*err, hot.ErrDamaged) {
+		return *err
+	}
+	return nil
 }
 
 // openPause is how long a partition whose log could not be opened is left alone.

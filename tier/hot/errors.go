@@ -30,6 +30,9 @@ var (
 	ErrDuplicateSequence = errors.New("sequence is a duplicate of a stored batch")
 	// ErrChanged: the segments that were to be replaced are not those of the log any more.
 	ErrChanged = errors.New("segments of the log changed meanwhile")
+	// ErrDamaged: bytes of a log that had been flushed are gone or changed, which no crash does. The log is left as it
+	// is and not opened until somebody has decided what to do.
+	ErrDamaged = errors.New("flushed bytes of the log are lost")
 	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
 	// position.
 	ErrCorruptLog = errors.New("log segment is corrupt")

@@ -16,7 +16,7 @@ import (
 )
 
 // Open returns the partition's log, recovering or making it if need be; cfg nil means Options.Config. Opening it again
-// returns the same Log and leaves its config alone. After a clean stop this costs one stat; many may be opened at
+// returns the same Log and leaves its config alone. After a clean stop this costs one stat a segment; many may be opened at
 // once. A folder of that name with another topic id, or with none, is set aside under another name, kept and reported
 // (I-38).
 func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
@@ -99,7 +99,15 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 		return d.create(p, cfg)
 	}
 	l := newLog(d, p, cfg)
-	return l, l.load(st)
+	err := l.load(st)
+	if errors.Is(err, ErrDamaged) {
+		again := *st // the one in the map may be being written at this moment
+		again.Damaged = true
+		d.mu.Lock()
+		d.unopened[name] = &again
+		d.mu.Unlock()
+	}
+	return l, err
 }
 
 // setAside renames a partition's folder so that it is never loaded, and keeps it.

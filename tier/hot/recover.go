@@ -16,7 +16,7 @@ import (
 
 // load makes l what its folder holds; st is what the state file says of it, nil if nothing.
 func (l *Log) load(st *logState) error {
-	if st != nil && l.dir.stop == StopClean {
+	if st != nil && !st.Damaged && l.dir.stop == StopClean {
 		ok, err := l.loadClean(st)
 		if ok || err != nil {
 			return err
@@ -31,13 +31,15 @@ func (l *Log) loadClean(st *logState) (bool, error) {
 	for i := range st.Segments {
 		segs[i] = st.segment(l, i)
 	}
-	s := segs[len(segs)-1]
-	info, err := l.dir.fs.Stat(s.file.path())
-	if err != nil || info.Size() != s.now().size {
-		l.dir.logger.Warn("a segment is not as it was closed, its log is recovered",
-			"partition", l.name, "segment", s.base, "error", err)
-		return false, nil
+	for _, s := range segs {
+		info, err := l.dir.fs.Stat(s.file.path())
+		if err != nil || info.Size() != s.now().size {
+			l.dir.logger.Warn("a segment is not as it was closed, its log is recovered",
+				"partition", l.name, "segment", s.base, "error", err)
+			return false, nil
+		}
 	}
+	s := segs[len(segs)-1]
 	if l.dir.rebooted { // a clean stop syncs the log, not its indexes
 		if err := s.verifyIndexes(); err != nil {
 			l.dir.logger.Info("a segment's indexes did not reach the disk before the machine stopped, its log is recovered",
@@ -87,6 +89,7 @@ func (d *Dir) localStartOf(l *Log) int64 {
 type recovery struct {
 	l       *Log
 	st      *logState
+	reread  bool // what st vouches for is read all the same
 	segs    []*segment
 	epochs  epoch.Cache
 	grown   bool  // the segment that is vouched for in part has more bytes than that
@@ -96,9 +99,10 @@ type recovery struct {
 
 // recover finds out what a log holds. What the state file vouches for is taken as it is; everything above is
 // verified, cut at the first batch that is not whole, and flushed, so that nothing is shown that a second power cut
-// could take away. Offsets below what was flushed are never cut (I-01): those bytes were whole before they counted.
+// could take away. Offsets below what was flushed are never cut (I-01): those bytes were whole before they counted. If
+// they are not there or not whole, something other than a crash took them, and the log stays as it is (ErrDamaged).
 func (l *Log) recover(st *logState) error {
-	r := &recovery{l: l, st: st}
+	r := &recovery{l: l, st: st, reread: st != nil && st.Damaged}
 	bases, err := r.list()
 	if err != nil {
 		return err
@@ -204,7 +208,7 @@ func (r *recovery) readEpochs() error {
 	case errors.Is(err, checkpoint.ErrCorrupt):
 		// It is replaced as a whole, so no power cut does this. The batches carry their epochs, too.
 		r.l.dir.logger.Error("the leader epochs are read from the batches", "partition", r.l.name, "error", err)
-		r.st = nil
+		r.reread = true
 	default:
 		return err
 	}
@@ -215,15 +219,18 @@ func (r *recovery) readEpochs() error {
 // trust takes the segments that the state file vouches for and returns how many of bases those are, the last one of
 // them perhaps in part.
 func (r *recovery) trust(bases []int64) (int, error) {
-	if r.st == nil || len(bases) == 0 {
+	if r.st == nil {
 		return 0, nil
 	}
 	n := 0
 	for i, g := range r.st.Segments {
-		if g.Base < bases[0] {
+		if len(bases) > 0 && g.Base < bases[0] {
 			continue // trimmed since
 		}
 		if n == len(bases) || g.Base != bases[n] {
+			if g.Size > 0 {
+				return 0, r.damaged(g.Base, 0)
+			}
 			break
 		}
 		info, err := r.l.dir.fs.Stat(filepath.Join(r.l.folder(), fileName(g.Base, logSuffix)))
@@ -231,17 +238,41 @@ func (r *recovery) trust(bases []int64) (int, error) {
 			return 0, err
 		}
 		last := i == len(r.st.Segments)-1
-		if info.Size() < g.Size || (!last && info.Size() != g.Size) {
-			r.l.dir.logger.Error("a segment lost bytes that had been flushed", "partition", r.l.name,
-				"segment", g.Base, "bytes", info.Size(), "had", g.Size)
-			break
+		if info.Size() < g.Size {
+			return 0, r.damaged(g.Base, info.Size())
+		}
+		if r.reread || (!last && info.Size() != g.Size) {
+			r.reread = true // from here on; what follows may be as short as a crash leaves it, but not shorter
+			n++
+			continue
 		}
 		s := r.st.segment(r.l, i)
 		r.grown = last && info.Size() != g.Size
 		r.segs = append(r.segs, s)
 		n++
 	}
-	return n, nil
+	return len(r.segs), nil
+}
+
+// damaged says that a segment ends before what the state file vouches for.
+func (r *recovery) damaged(base, size int64) error {
+	path := filepath.Join(r.l.dir.root, r.l.name)
+	return fmt.Errorf("%w: %s is whole up to byte %d, and %d bytes had been flushed; something other than firn or a crash took them. "+
+		"The partition stays offline and its segments as they are. Stop firn, then either put the file back, or delete the folder %s: "+
+		"firn then begins the partition anew, with all of it that is in the archive",
+		ErrDamaged, filepath.Join(path, fileName(base, logSuffix)), size, r.vouched(base), path)
+}
+
+// vouched is how many bytes of a segment the state file says were flushed.
+func (r *recovery) vouched(base int64) int64 {
+	if r.st != nil {
+		for _, g := range r.st.Segments {
+			if g.Base == base {
+				return g.Size
+			}
+		}
+	}
+	return 0
 }
 
 // verify goes through everything that is not vouched for, and ends the log at the first batch that is not whole.
@@ -281,6 +312,9 @@ func (r *recovery) verify(bases []int64, trusted int) error {
 
 func (r *recovery) removeFrom(bases []int64, i int) error {
 	for _, base := range bases[i:] {
+		if r.vouched(base) > 0 { // what lies before it is not whole any more
+			return r.damaged(base, 0)
+		}
 		info, err := r.l.dir.fs.Stat(filepath.Join(r.l.folder(), fileName(base, logSuffix)))
 		if err != nil {
 			return err
@@ -377,6 +411,9 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	t.modified = r.l.dir.nowMs()
 	s.set(t)
 	s.setVerified()
+	if t.size < r.vouched(s.base) {
+		return false, r.damaged(s.base, t.size)
+	}
 	if t.size < size {
 		r.cut += size - t.size
 		return false, h.Truncate(t.size)

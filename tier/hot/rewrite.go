@@ -29,7 +29,7 @@ const (
 //
 // Every crash leaves either the old segments or the new one. The order (Commit): the new file's content is durable; the
 // state file vouches for nothing that will be replaced; the file is renamed from .cleaned to .swap, durably: from here on
-// a recovery completes the swap; the old files go, durably; the new one takes its name, durably.
+// a recovery completes the swap; the old files go, durably; the new one takes its name.
 type Rewrite struct {
 	l   *Log
 	old []*segment
@@ -290,9 +290,8 @@ func (r *Rewrite) swap() error {
 			return err
 		}
 	}
-	if err := d.fs.SyncDir(l.folder()); err != nil {
-		return err
-	}
+	// These names need not be durable: what a crash leaves of them is a .swap file, which the next start, clean or not,
+	// takes the same way.
 	for _, f := range s.files() {
 		f.dirty.Store(false)
 	}

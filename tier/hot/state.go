@@ -38,12 +38,13 @@ type logState struct {
 	Topic      string        `json:"topic"`
 	Index      int32         `json:"partition"`
 	ID         topic.ID      `json:"id"`
-	Segments   []segState    `json:"segments"`       // oldest first; the last may have grown since
-	Epochs     []epoch.Entry `json:"epochs"`         // of use after a clean stop only
-	SinceIndex int64         `json:"since"`          // these three: see point
-	FirstTime  int64         `json:"first"`          // …
-	TimeAdded  int64         `json:"added"`          // …
-	Start      int64         `json:"start,omitzero"` // log start; of use after a clean stop only
+	Segments   []segState    `json:"segments"`         // oldest first; the last may have grown since
+	Epochs     []epoch.Entry `json:"epochs"`           // of use after a clean stop only
+	SinceIndex int64         `json:"since"`            // these three: see point
+	FirstTime  int64         `json:"first"`            // …
+	TimeAdded  int64         `json:"added"`            // …
+	Start      int64         `json:"start,omitzero"`   // log start; of use after a clean stop only
+	Damaged    bool          `json:"damaged,omitzero"` // not opened for ErrDamaged: read it all next time
 }
 
 // segState is a segment in the state file, up to where it is durable.
