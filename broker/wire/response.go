@@ -49,16 +49,22 @@ func (r *Response) InMemory() bool {
 	return true
 }
 
-// Memory is the number of bytes that the answer keeps in memory until it is freed. Of nil it is 0.
+// Memory is the number of bytes that the answer keeps in memory until it is freed, small regions that are copied to be
+// sent included. Of nil it is 0.
 func (r *Response) Memory() int64 {
 	if r == nil {
 		return 0
 	}
 	n := int64(cap(r.buf.B))
+	copied := int64(0)
 	for i := range r.parts {
-		n += int64(len(r.parts[i].region.Bytes))
+		g := &r.parts[i].region
+		n += int64(len(g.Bytes))
+		if g.File != nil && g.Length <= smallRegion {
+			copied += g.Length
+		}
 	}
-	return n
+	return n + min(copied, batchBytes)
 }
 
 // Free gives the buffer back and calls the release function of a Fetch answer. The response must not be used any more.

@@ -97,7 +97,7 @@ func (s *Sender) send(r *Response, from int64) error {
 	if len(r.parts) == 0 {
 		return s.write(r.buf.B[from:], false)
 	}
-	scratch := NewBuffer(batchBytes)
+	scratch := NewBuffer(s.gathered(r))
 	defer scratch.Free()
 	batch := scratch.B[:0]
 	at := 0
@@ -117,6 +117,26 @@ func (s *Sender) send(r *Response, from int64) error {
 		return err
 	}
 	return s.write(batch, false)
+}
+
+// gathered is how much of an answer is copied before it is written, at most batchBytes: what a client that does not
+// read keeps in memory besides the answer. Regions that sendfile cannot send are read in steps of batchBytes.
+func (s *Sender) gathered(r *Response) int {
+	n := len(r.buf.B)
+	for i := range r.parts {
+		switch g := &r.parts[i].region; {
+		case g.File == nil:
+			n += len(g.Bytes)
+		case g.Length <= smallRegion:
+			n += int(g.Length)
+		case s.raw == nil || g.File.OS() == nil:
+			return batchBytes
+		}
+		if n >= batchBytes {
+			return batchBytes
+		}
+	}
+	return n
 }
 
 // gather adds bytes to the batch, or sends the batch and the bytes when they don't fit.
