@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,17 +23,32 @@ var metadataHandler = handler{3, 0, 13, blocking((*API).metadata)}
 func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
 	resp.AuthorizedOperations = noOperations
+	if req.Version < metadataByID && slices.ContainsFunc(req.Topics, byID) {
+		resp.ControllerID = metadata.NoLeader
+		for _, t := range req.Topics {
+			resp.Topics = append(resp.Topics, unknownTopic(t.Topic, t.TopicID, kerr.InvalidRequest))
+		}
+		return resp
+	}
 	img := a.Cluster.Image()
 	if req.Version >= 8 && req.Version <= 10 && req.IncludeClusterAuthorizedOperations {
 		resp.AuthorizedOperations = clusterOperations
 	}
+	if (req.Version == 10 || req.Version == 11) && namesByID(req) {
+		return refuseIDs(req, resp)
+	}
 	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
 	if all {
 		for _, t := range img.Topics() {
-			resp.Topics = append(resp.Topics, a.describeTopic(img, t, req))
+			resp.Topics = append(resp.Topics, describeTopic(img, t))
 		}
 	} else {
 		img = a.askedFor(ctx, req, resp)
+	}
+	if req.IncludeTopicAuthorizedOperations { // also of topics that are not there, as Kafka does
+		for i := range resp.Topics {
+			resp.Topics[i].AuthorizedOperations = topicOperations
+		}
 	}
 	resp.ClusterID, resp.ControllerID = &img.ClusterID, a.controller(img)
 	for _, b := range sortedBrokers(img) {
@@ -40,6 +57,31 @@ func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Resp
 		n.NodeID, n.Host, n.Port, n.Rack = b.ID, l.Host, l.Port, rack(b)
 		resp.Brokers = append(resp.Brokers, n)
 	}
+	return resp
+}
+
+// metadataByID is the first version in which topics may be asked for by id, although ids are in it from 10 on (KAFKA-10774).
+const metadataByID = 12
+
+func byID(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil || t.TopicID != [16]byte{} }
+
+// namesByID reports a topic that is named otherwise than by its name.
+func namesByID(req *kmsg.MetadataRequest) bool {
+	return slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil || t.TopicID != [16]byte{} })
+}
+
+// refuseIDs is Kafka's answer to versions 10 and 11 with a topic id: they have the field, but may not use it (KIP-516).
+func refuseIDs(req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse) kmsg.Response {
+	for _, t := range req.Topics {
+		name := ""
+		if t.Topic != nil {
+			name = *t.Topic
+		}
+		out := unknownTopic(&name, topic.ID{}, kerr.InvalidRequest)
+		out.IsInternal = false
+		resp.Topics = append(resp.Topics, out)
+	}
+	resp.ControllerID = metadata.NoLeader
 	return resp
 }
 
@@ -60,7 +102,7 @@ func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kms
 				resp.Topics = append(resp.Topics, unknownTopic(rt.Topic, id, kerr.UnknownTopicID))
 				continue
 			}
-			resp.Topics = append(resp.Topics, a.describeTopic(img, t, req))
+			resp.Topics = append(resp.Topics, describeTopic(img, t))
 			continue
 		}
 		if seen[*rt.Topic] {
@@ -69,7 +111,7 @@ func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kms
 		seen[*rt.Topic] = true
 		switch t := img.TopicByName(*rt.Topic); {
 		case t != nil:
-			resp.Topics = append(resp.Topics, a.describeTopic(img, t, req))
+			resp.Topics = append(resp.Topics, describeTopic(img, t))
 		case metadata.ValidateTopicName(*rt.Topic) != nil:
 			resp.Topics = append(resp.Topics, unknownTopic(rt.Topic, topic.ID{}, kerr.InvalidTopicException))
 		case refused[*rt.Topic] != nil:
@@ -138,14 +180,11 @@ func unknownTopic(name *string, id topic.ID, err error) kmsg.MetadataResponseTop
 	return t
 }
 
-func (a *API) describeTopic(img *metadata.Image, t *metadata.Topic, req *kmsg.MetadataRequest) kmsg.MetadataResponseTopic {
+func describeTopic(img *metadata.Image, t *metadata.Topic) kmsg.MetadataResponseTopic {
 	out := kmsg.NewMetadataResponseTopic()
 	name := t.Name
 	out.Topic, out.TopicID, out.IsInternal = &name, t.ID, t.Internal || metadata.IsInternal(t.Name)
 	out.AuthorizedOperations = noOperations
-	if req.IncludeTopicAuthorizedOperations {
-		out.AuthorizedOperations = topicOperations
-	}
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
 	for i, p := range t.Partitions {
 		n := kmsg.NewMetadataResponseTopicPartition()

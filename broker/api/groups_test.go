@@ -110,7 +110,7 @@ func TestDescribeListAndDeleteGroups(t *testing.T) {
 	od.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}, {Partition: 9}}}}
 	deleted := call[*kmsg.OffsetDeleteResponse](e, od, 0)
 	require.Zero(t, deleted.Topics[0].Partitions[0].ErrorCode)
-	require.Equal(t, kerr.UnknownTopicOrPartition.Code, deleted.Topics[1].Partitions[0].ErrorCode)
+	require.Equal(t, kerr.UnknownTopicOrPartition.Code, deleted.Topics[0].Partitions[1].ErrorCode)
 
 	require.Zero(t, call[*kmsg.OffsetCommitResponse](e, commitOf("t", [16]byte{}, 0, 11), 8).Topics[0].Partitions[0].ErrorCode)
 	del := kmsg.NewPtrDeleteGroupsRequest()
