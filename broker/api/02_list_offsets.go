@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -27,26 +26,15 @@ func (a *API) listOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) kms
 	defer cancel()
 	var slow sync.WaitGroup
 	lanes := make(chan struct{}, 8) // lookups in the archive side by side; the manager bounds them for all
-	seen := map[string]bool{}
-	for _, t := range req.Topics {
+	for _, t := range askedOffsets(req) {
 		rt := kmsg.NewListOffsetsResponseTopic()
-		rt.Topic = t.Topic
-		rt.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(t.Partitions))
-		for i, p := range t.Partitions {
+		rt.Topic = t.name
+		rt.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(t.partitions))
+		for i, p := range t.partitions {
 			out := &rt.Partitions[i]
 			*out = kmsg.NewListOffsetsResponseTopicPartition()
 			out.Partition, out.Timestamp, out.Offset, out.LeaderEpoch = p.Partition, -1, -1, -1
-			key := fmt.Sprintf("%s/%d", t.Topic, p.Partition)
-			if seen[key] {
-				out.ErrorCode = kerr.InvalidRequest.Code
-				continue
-			}
-			seen[key] = true
-			if v, ok := since[p.Timestamp]; p.Timestamp < 0 && (!ok || req.Version < v) {
-				out.ErrorCode = kerr.UnsupportedVersion.Code
-				continue
-			}
-			pt, err := a.Partitions.ByName(t.Topic, p.Partition)
+			pt, err := a.askedOffset(req.Version, t.name, p)
 			if err != nil {
 				out.ErrorCode = code(err)
 				continue
@@ -67,6 +55,57 @@ func (a *API) listOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) kms
 	}
 	slow.Wait()
 	return resp
+}
+
+// askedTopic is what a request asks of one topic, wherever in the request.
+type askedTopic struct {
+	name       string
+	partitions []askedPartition
+}
+
+type askedPartition struct {
+	kmsg.ListOffsetsRequestTopicPartition
+	again bool // asked for more than once
+}
+
+// askedOffsets puts together what a request asks for, each topic and each partition once.
+func askedOffsets(req *kmsg.ListOffsetsRequest) []askedTopic {
+	type place struct{ topic, partition int }
+	type key struct {
+		name  string
+		index int32
+	}
+	var out []askedTopic
+	topics, parts := map[string]int{}, map[key]place{}
+	for _, t := range req.Topics {
+		n, ok := topics[t.Topic]
+		if !ok {
+			n = len(out)
+			topics[t.Topic] = n
+			out = append(out, askedTopic{name: t.Topic})
+		}
+		for _, p := range t.Partitions {
+			k := key{t.Topic, p.Partition}
+			if at, again := parts[k]; again {
+				out[at.topic].partitions[at.partition].again = true
+				continue
+			}
+			parts[k] = place{n, len(out[n].partitions)}
+			out[n].partitions = append(out[n].partitions, askedPartition{p, false})
+		}
+	}
+	return out
+}
+
+// askedOffset finds a partition that may be asked what p asks.
+func (a *API) askedOffset(version int16, name string, p askedPartition) (*partition.Partition, error) {
+	if p.again {
+		return nil, kerr.InvalidRequest
+	}
+	if v, ok := since[p.Timestamp]; p.Timestamp < 0 && (!ok || version < v) {
+		return nil, kerr.UnsupportedVersion
+	}
+	return a.Partitions.ByName(name, p.Partition)
 }
 
 func (a *API) listOffset(ctx context.Context, pt *partition.Partition, q partition.OffsetQuery, out *kmsg.ListOffsetsResponseTopicPartition) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -34,9 +33,6 @@ func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Resp
 	if req.Version >= 8 && req.Version <= 10 && req.IncludeClusterAuthorizedOperations {
 		resp.AuthorizedOperations = clusterOperations
 	}
-	if (req.Version == 10 || req.Version == 11) && namesByID(req) {
-		return refuseIDs(req, resp)
-	}
 	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
 	if all {
 		for _, t := range img.Topics() {
@@ -64,26 +60,6 @@ func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Resp
 const metadataByID = 12
 
 func byID(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil || t.TopicID != [16]byte{} }
-
-// namesByID reports a topic that is named otherwise than by its name.
-func namesByID(req *kmsg.MetadataRequest) bool {
-	return slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.Topic == nil || t.TopicID != [16]byte{} })
-}
-
-// refuseIDs is Kafka's answer to versions 10 and 11 with a topic id: they have the field, but may not use it (KIP-516).
-func refuseIDs(req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse) kmsg.Response {
-	for _, t := range req.Topics {
-		name := ""
-		if t.Topic != nil {
-			name = *t.Topic
-		}
-		out := unknownTopic(&name, topic.ID{}, kerr.InvalidRequest)
-		out.IsInternal = false
-		resp.Topics = append(resp.Topics, out)
-	}
-	resp.ControllerID = metadata.NoLeader
-	return resp
-}
 
 // askedFor lists the topics that the request names, by id or by name, and returns the image that they are from.
 func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse) *metadata.Image {

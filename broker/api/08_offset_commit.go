@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -31,30 +30,26 @@ func (a *API) offsetCommit(_ context.Context, req *wire.Request, reply *wire.Rep
 	unknown := a.splitCommit(q)
 	if len(q.Topics) == 0 && len(unknown) > 0 { // nothing for the group to do
 		resp := q.ResponseKind().(*kmsg.OffsetCommitResponse)
-		resp.Topics = unknown
+		resp.Topics = mergedCommits(unknown)
 		reply.Message(resp)
 		return
 	}
 	a.Groups.Submit(q.Group, q, clientOf(req), func(r kmsg.Response) {
 		resp := r.(*kmsg.OffsetCommitResponse)
-		resp.Topics = withUnknown(resp.Topics, unknown,
-			func(x, y *kmsg.OffsetCommitResponseTopic) bool { return x.Topic == y.Topic && x.TopicID == y.TopicID },
-			func(x, y *kmsg.OffsetCommitResponseTopic) { x.Partitions = append(x.Partitions, y.Partitions...) })
+		resp.Topics = mergedCommits(append(resp.Topics, unknown...))
 		reply.Message(resp)
 	})
 }
 
-// withUnknown adds the answer about what does not exist to that of the group, so that each topic comes once.
-func withUnknown[T any](topics, unknown []T, same func(x, y *T) bool, join func(x, y *T)) []T {
-	for i := range unknown {
-		at := slices.IndexFunc(topics, func(t T) bool { return same(&t, &unknown[i]) })
-		if at < 0 {
-			topics = append(topics, unknown[i])
-		} else {
-			join(&topics[at], &unknown[i])
-		}
+func mergedCommits(topics []kmsg.OffsetCommitResponseTopic) []kmsg.OffsetCommitResponseTopic {
+	type name struct {
+		name string
+		id   [16]byte
 	}
-	return topics
+	return merged(topics, func(t *kmsg.OffsetCommitResponseTopic) name { return name{t.Topic, t.TopicID} },
+		func(to, from *kmsg.OffsetCommitResponseTopic) {
+			to.Partitions = append(to.Partitions, from.Partitions...)
+		})
 }
 
 // splitCommit takes what does not exist out of the request and gives the answer to it; what stays has name and id.

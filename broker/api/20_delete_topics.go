@@ -18,8 +18,19 @@ var deleteTopicsHandler = handler{20, 1, 6, blocking((*API).deleteTopics)}
 
 // topicName is how a request names a topic: by name, or by id.
 type topicName struct {
-	name string
-	id   topic.ID
+	name  string
+	id    topic.ID
+	named bool // by name, which may be empty
+}
+
+// deleted is the answer for a topic.
+func (w topicName) deleted(err error) kmsg.DeleteTopicsResponseTopic {
+	out := kmsg.NewDeleteTopicsResponseTopic()
+	out.TopicID, out.ErrorCode, out.ErrorMessage = w.id, code(err), message(err)
+	if w.named {
+		out.Topic = &w.name
+	}
+	return out
 }
 
 func (a *API) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) kmsg.Response {
@@ -37,7 +48,7 @@ func (a *API) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) k
 		if errs[i] != nil {
 			continue
 		}
-		if w.name != "" {
+		if w.named {
 			topics[i], errs[i] = img.TopicByName(w.name), kerr.UnknownTopicOrPartition
 		} else {
 			topics[i], errs[i] = img.TopicByID(w.id), kerr.UnknownTopicID
@@ -56,43 +67,43 @@ func (a *API) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) k
 		default:
 			errs[i] = a.Cluster.Commit(ctx, metadata.DeleteTopic{ID: t.ID})[0]
 			w.id = t.ID
-			w.name = t.Name // with a right answer clients expect both
+			w.name, w.named = t.Name, true // with a right answer clients expect both
 		}
-		out := kmsg.NewDeleteTopicsResponseTopic()
-		out.TopicID, out.ErrorCode, out.ErrorMessage = w.id, code(errs[i]), message(errs[i])
-		if w.name != "" || w.id.IsZero() {
-			out.Topic = &w.name
-		}
-		resp.Topics = append(resp.Topics, out)
+		resp.Topics = append(resp.Topics, w.deleted(errs[i]))
 	}
 	return resp
 }
 
-// deleteNames reads both forms of the request.
+// deleteNames reads both forms of the request. What is named more than once comes once, with an error.
 func deleteNames(req *kmsg.DeleteTopicsRequest) (wanted []topicName, errs []error) {
+	at := map[topicName]int{}
+	add := func(w topicName, err error) {
+		n, again := at[w]
+		if again && err == nil {
+			errs[n] = refuse(kerr.InvalidRequest, "the topic is named more than once in this request")
+			return
+		}
+		at[w] = len(wanted)
+		wanted, errs = append(wanted, w), append(errs, err)
+	}
 	if req.Version < 6 {
 		for _, n := range req.TopicNames {
-			wanted, errs = append(wanted, topicName{name: n}), append(errs, nil)
-			if n == "" {
-				errs[len(errs)-1] = kerr.UnknownTopicOrPartition
-			}
+			add(topicName{name: n, named: true}, nil)
 		}
 		return wanted, errs
 	}
 	for _, t := range req.Topics {
-		w, err := topicName{id: t.TopicID}, error(nil)
-		if t.Topic != nil {
+		w, err := topicName{id: t.TopicID, named: t.Topic != nil}, error(nil)
+		if w.named {
 			w.name = *t.Topic
 		}
 		switch id := topic.ID(t.TopicID); {
-		case t.Topic != nil && !id.IsZero():
+		case w.named && !id.IsZero():
 			err = refuse(kerr.InvalidRequest, "a topic is named by name or by id, not both")
-		case t.Topic == nil && id.IsZero():
+		case !w.named && id.IsZero():
 			err = refuse(kerr.InvalidRequest, "a topic needs a name or an id")
-		case t.Topic != nil && *t.Topic == "":
-			err = kerr.UnknownTopicOrPartition
 		}
-		wanted, errs = append(wanted, w), append(errs, err)
+		add(w, err)
 	}
 	return wanted, errs
 }
@@ -105,12 +116,7 @@ func refuseDeletion(req *kmsg.DeleteTopicsRequest, resp *kmsg.DeleteTopicsRespon
 	}
 	wanted, _ := deleteNames(req)
 	for _, w := range wanted {
-		out := kmsg.NewDeleteTopicsResponseTopic()
-		out.TopicID, out.ErrorCode, out.ErrorMessage = w.id, code(err), message(err)
-		if w.name != "" || w.id.IsZero() {
-			out.Topic = &w.name
-		}
-		resp.Topics = append(resp.Topics, out)
+		resp.Topics = append(resp.Topics, w.deleted(err))
 	}
 	return resp
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// AlterReplicaLogDirs 1-2. A broker has one log directory: a move to it is done already, and any other does not exist.
+// AlterReplicaLogDirs 1-2. A broker has one log directory: a move to it is done already, and any other does not exist. The
+// archive counts as the log directory: tools send back what DescribeLogDirs listed.
 //
 // Deliberate gaps: several log directories.
 var alterReplicaLogDirsHandler = handler{34, 1, 2, quick((*API).alterReplicaLogDirs)}
@@ -37,7 +38,7 @@ func (a *API) alterReplicaLogDirs(_ context.Context, req *kmsg.AlterReplicaLogDi
 }
 
 func (a *API) moveTo(dir, name string, index int32) error {
-	if dir != a.Places.LogDir {
+	if dir != a.Places.LogDir && (dir != a.Places.Archive || dir == "") {
 		return kerr.LogDirNotFound
 	}
 	if a.Places.offline() != nil {

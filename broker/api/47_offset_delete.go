@@ -48,9 +48,10 @@ func (a *API) offsetDelete(_ context.Context, req *wire.Request, reply *wire.Rep
 	a.Groups.Submit(q.Group, q, clientOf(req), func(r kmsg.Response) {
 		resp := r.(*kmsg.OffsetDeleteResponse)
 		if resp.ErrorCode == 0 {
-			resp.Topics = withUnknown(resp.Topics, unknown,
-				func(x, y *kmsg.OffsetDeleteResponseTopic) bool { return x.Topic == y.Topic },
-				func(x, y *kmsg.OffsetDeleteResponseTopic) { x.Partitions = append(x.Partitions, y.Partitions...) })
+			resp.Topics = merged(append(resp.Topics, unknown...), func(t *kmsg.OffsetDeleteResponseTopic) string { return t.Topic },
+				func(to, from *kmsg.OffsetDeleteResponseTopic) {
+					to.Partitions = append(to.Partitions, from.Partitions...)
+				})
 		}
 		reply.Message(resp)
 	})

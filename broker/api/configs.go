@@ -79,7 +79,7 @@ func (a *API) alterTopic(ctx context.Context, name string, ops configOps, valida
 	return a.retryConflicts(ctx, func(img *metadata.Image) (metadata.Edit, error) {
 		t := img.TopicByName(name)
 		if t == nil {
-			return nil, refuse(kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", name))
+			return nil, a.unknownTopicConfigs(name, ops)
 		}
 		defaults := a.Configs.Values().TopicDefaults
 		next, err := topicconfig.Alter(t.Configs, defaults, ops(t.Configs, topicconfig.RemoteStorageEnable))
@@ -95,6 +95,20 @@ func (a *API) alterTopic(ctx context.Context, name string, ops configOps, valida
 		}
 		return metadata.AlterTopicConfigs{ID: t.ID, Version: t.Version, Set: ch.Set, Delete: ch.Delete, Unarchived: ch.Unarchived}, nil
 	})
+}
+
+// unknownTopicConfigs says what is wrong with changing a topic that does not exist. As in Kafka, what is wrong with the
+// values goes first.
+func (a *API) unknownTopicConfigs(name string, ops configOps) error {
+	defaults := a.Configs.Values().TopicDefaults
+	next, err := topicconfig.Alter(nil, defaults, ops(nil, ""))
+	if err == nil {
+		_, err = topicconfig.Resolve(next, defaults)
+	}
+	if err != nil {
+		return err
+	}
+	return refuse(kerr.UnknownTopicOrPartition, fmt.Sprintf("topic %q does not exist", name))
 }
 
 func (a *API) hasArchive(t *metadata.Topic) bool {

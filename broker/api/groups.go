@@ -69,6 +69,22 @@ func gather(n int, ask func(i int, got func(kmsg.Response)), done func()) {
 	}
 }
 
+// merged makes one entry of those of an answer that are about the same topic, in the place of the first.
+func merged[T any, K comparable](topics []T, key func(*T) K, add func(to, from *T)) []T {
+	at := make(map[K]int, len(topics))
+	out := topics[:0]
+	for i := range topics {
+		k := key(&topics[i])
+		if n, ok := at[k]; ok {
+			add(&out[n], &topics[i])
+			continue
+		}
+		at[k] = len(out)
+		out = append(out, topics[i])
+	}
+	return out
+}
+
 // named fills in the half of a topic's name and id that the client did not send. byID says which it sent.
 func named(img *metadata.Image, name *string, id *[16]byte, byID bool) error {
 	if byID {

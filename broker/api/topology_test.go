@@ -200,6 +200,7 @@ func TestLogDirs(t *testing.T) {
 		return call[*kmsg.AlterReplicaLogDirsResponse](e, req, 2).Topics[0].Partitions[0].ErrorCode
 	}
 	require.Zero(t, move("/data", "b", 1))
+	require.Zero(t, move("s3://bucket/prefix", "b", 1))
 	require.Equal(t, kerr.UnknownTopicOrPartition.Code, move("/data", "b", 9))
 	require.Equal(t, kerr.LogDirNotFound.Code, move("/other", "b", 1))
 
