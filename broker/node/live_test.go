@@ -1,0 +1,168 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// live is a broker that runs, and a client of it.
+type live struct {
+	*testing.T
+	n  *Node
+	cl *kgo.Client
+}
+
+func startLive(t *testing.T, settings conf) *live {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n, err := Start(ctx, Config{BrokerID: 1, DataDir: t.TempDir(), KafkaAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", Settings: settings, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(n.KafkaAddr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordRetries(0), kgo.AllowAutoTopicCreation())
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		cl.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.NoError(t, n.Stop(ctx))
+	})
+	return &live{t, n, cl}
+}
+
+// alter changes one config of the broker ("1") or of all brokers (""); no value deletes it.
+func (l *live) alter(broker, name string, value ...string) error {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeBroker, broker
+	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	c.Name, c.Op = name, kmsg.IncrementalAlterConfigOpDelete
+	if len(value) > 0 {
+		c.Op, c.Value = kmsg.IncrementalAlterConfigOpSet, &value[0]
+	}
+	r.Configs = append(r.Configs, c)
+	req.Resources = append(req.Resources, r)
+	resp, err := req.RequestWith(l.Context(), l.cl)
+	require.NoError(l, err)
+	return kerr.ErrorForCode(resp.Resources[0].ErrorCode)
+}
+
+func (l *live) set(name, value string) {
+	l.Helper()
+	require.NoError(l, l.alter("", name, value), name)
+}
+func (l *live) unset(name string) { l.Helper(); require.NoError(l, l.alter("", name), name) }
+
+func (l *live) produce(topic string, size int) error {
+	return l.cl.ProduceSync(l.Context(), &kgo.Record{Topic: topic, Key: []byte("k"), Value: make([]byte, size)}).FirstErr()
+}
+
+func (l *live) join(sessionMs int32) int16 {
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.Group, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis, req.ProtocolType = "g", sessionMs, 1000, "consumer"
+	p := kmsg.NewJoinGroupRequestProtocol()
+	p.Name = "range"
+	req.Protocols = append(req.Protocols, p)
+	resp, err := req.RequestWith(l.Context(), l.cl)
+	require.NoError(l, err)
+	return resp.ErrorCode
+}
+
+func (l *live) metric(name string) float64 {
+	all, err := l.n.registry.Gather()
+	require.NoError(l, err)
+	for _, f := range all {
+		if f.GetName() == name {
+			m := f.GetMetric()[0]
+			return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return 0
+}
+
+// TestDynamicConfigsTakeEffect changes configs of a broker that runs and sees what they do, without a restart.
+func TestDynamicConfigsTakeEffect(t *testing.T) {
+	l := startLive(t, conf{"group.initial.rebalance.delay.ms": "0", "num.partitions": "2", "log.cleaner.backoff.ms": "3600000"})
+
+	// A default of topics reaches one that is there, and leaves again.
+	require.NoError(t, l.produce("t", 10))
+	require.Len(t, l.n.meta.Image().TopicByName("t").Partitions, 2)
+	require.NoError(t, l.produce("t", 5000))
+	l.set("message.max.bytes", "1000")
+	require.ErrorIs(t, l.produce("t", 5000), kerr.MessageTooLarge)
+	require.NoError(t, l.alter("1", "message.max.bytes", "7000"))
+	require.NoError(t, l.produce("t", 5000), "what is set for this broker goes before what is set for all")
+	require.NoError(t, l.alter("1", "message.max.bytes"))
+	l.unset("message.max.bytes")
+	require.NoError(t, l.produce("t", 5000))
+	segmentMs := func() int64 {
+		p, err := l.n.partitions.ByName("t", 0)
+		require.NoError(t, err)
+		return p.Settings().Log.RetentionMs
+	}
+	l.set("log.retention.ms", "86400000")
+	require.Equal(t, int64(86400000), segmentMs())
+
+	// Groups.
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Equal(c, kerr.MemberIDRequired.Code, l.join(50_000)) }, time.Minute, time.Millisecond)
+	l.set("group.max.session.timeout.ms", "40000")
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Equal(c, kerr.InvalidSessionTimeout.Code, l.join(50_000)) }, time.Minute, time.Millisecond)
+
+	// The disk's reserve.
+	l.set("firn.local.disk.reserve", "4611686018427387904")
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Error(c, l.produce("t", 10)) }, time.Minute, time.Millisecond)
+	l.unset("firn.local.disk.reserve")
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.NoError(c, l.produce("t", 10)) }, time.Minute, time.Millisecond)
+
+	// The cleaner, which rests for an hour otherwise.
+	l.topic("compacted", conf{"cleanup.policy": "compact", "internal.segment.bytes": "2000"})
+	for range 10 {
+		require.NoError(t, l.produce("compacted", 900))
+	}
+	require.Zero(t, l.metric("firn_clean_logs_total"))
+	l.set("log.cleaner.backoff.ms", "10")
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Positive(c, l.metric("firn_clean_freed_bytes_total")) }, time.Minute, time.Millisecond)
+
+	// Decompression, and connections.
+	l.set("firn.decompress.max.bytes", "2000000")
+	require.Equal(t, 2_000_000, l.n.unpack.Max())
+	l.set("max.connections", fmt.Sprint(int(l.metric("firn_server_connections"))))
+	conn, err := net.Dial("tcp", l.n.KafkaAddr())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+	_, err = conn.Read(make([]byte, 1))
+	var timeout net.Error
+	require.Error(t, err)
+	require.NotErrorAs(t, err, &timeout, "one connection too many is closed")
+	l.unset("max.connections")
+
+	// What can only be said at the start, and what rules itself out.
+	require.ErrorIs(t, l.alter("1", "num.partitions", "3"), kerr.InvalidRequest)
+	require.ErrorIs(t, l.alter("", "log.cleaner.threads", "-3"), kerr.InvalidConfig)
+	require.ErrorIs(t, l.alter("", "group.min.session.timeout.ms", "40001"), kerr.InvalidConfig)
+}
+
+func (l *live) topic(name string, configs conf) {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, 1, 1
+	for k, v := range configs {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = k, &v
+		t.Configs = append(t.Configs, c)
+	}
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(l.Context(), l.cl)
+	require.NoError(l, err)
+	require.NoError(l, kerr.ErrorForCode(resp.Topics[0].ErrorCode), resp.Topics[0].ErrorMessage)
+}
