@@ -57,9 +57,9 @@ func (a *API) splitCommit(q *kmsg.OffsetCommitRequest) (unknown []kmsg.OffsetCom
 	img := a.Cluster.Image()
 	known := q.Topics[:0:0]
 	for _, t := range q.Topics {
-		bad := kmsg.NewOffsetCommitResponseTopic()
-		bad.Topic, bad.TopicID = t.Topic, t.TopicID
 		err := named(img, &t.Topic, &t.TopicID, q.Version >= offsetsByID)
+		bad := kmsg.NewOffsetCommitResponseTopic()
+		bad.Topic, bad.TopicID = t.Topic, t.TopicID // as the group will name it
 		here := t
 		here.Partitions = nil
 		for _, p := range t.Partitions {
