@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -21,7 +20,7 @@ const (
 )
 
 func (a *API) findCoordinator(ctx context.Context, req *kmsg.FindCoordinatorRequest) kmsg.Response {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := deadline(ctx, 10_000) // who asks first makes the offsets topic for all
 	defer cancel()
 	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
 	if req.Version < 4 {
