@@ -18,7 +18,7 @@ func python(t *testing.T) string {
 		"confluent-kafka==" + versions["confluent-kafka"],
 		"aiokafka[lz4,snappy,zstd]==" + versions["aiokafka"],
 		"kafka-python[crc32c,lz4,snappy,zstd,testing]==" + versions["kafka-python"],
-		"py", "setuptools",
+		"py", "setuptools==80.9.0",
 	}
 	dir := cached(t, "python", strings.Join(wanted, " ")+runtime.GOARCH, func(dir string) {
 		process{}.must(t, python3, "-m", "venv", dir)
