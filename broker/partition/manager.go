@@ -111,6 +111,9 @@ func (m *Manager) Start() error {
 	if err := m.o.Disk.Offline(); err != nil {
 		return fmt.Errorf("log directory: %w", err)
 	}
+	if m.o.Space != nil {
+		m.space.look(0) // until then there would seem to be no room
+	}
 	m.unwatch = m.o.Metadata.Watch(m.apply)
 	m.running.Add(2)
 	go m.openAll(m.o.Disk.Partitions())

@@ -32,3 +32,20 @@ func TestSpaceAtTheReserve(t *testing.T) {
 	require.True(t, s.look(0))
 	require.False(t, s.full.Load())
 }
+
+// The cache has room from the start on down to the reserve, and what clients append is taken off it at once.
+func TestRoom(t *testing.T) {
+	const mib = 1 << 20
+	e := newEnv(t, func(o *Options) {
+		o.Tuning.Reserve = 100 * mib
+		o.Space = func() (SpaceInfo, error) { return SpaceInfo{Total: 1000 * mib, Free: 150 * mib}, nil }
+	})
+	require.True(t, e.m.Room(50*mib))
+	require.False(t, e.m.Room(50*mib+1))
+	e.m.space.take(20 * mib)
+	require.True(t, e.m.Room(30*mib))
+	require.False(t, e.m.Room(30*mib+1))
+	e.close()
+	e.open()
+	require.True(t, e.m.Room(1<<60), "nobody says how full the disk is")
+}
