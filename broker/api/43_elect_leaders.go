@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -42,7 +43,7 @@ func (a *API) electLeaders(_ context.Context, req *kmsg.ElectLeadersRequest) kms
 			if err == nil {
 				err = elect(img, t.Topic, index, req.ElectionType)
 			}
-			if all && err == error(kerr.ElectionNotNeeded) {
+			if all && errors.Is(err, kerr.ElectionNotNeeded) {
 				continue // who asks for all wants to hear of those where something happened
 			}
 			p := kmsg.NewElectLeadersResponseTopicPartition()

@@ -59,7 +59,7 @@ func (a *API) describeTopicPartitions(_ context.Context, req *kmsg.DescribeTopic
 
 // describedFrom gives the names from the cursor on, in order, and the first partition of the cursor's topic.
 func describedFrom(img *metadata.Image, req *kmsg.DescribeTopicPartitionsRequest) (names []string, start int, err error) {
-	all := req.Topics == nil || len(req.Topics) == 0
+	all := len(req.Topics) == 0
 	if all {
 		for _, t := range img.Topics() {
 			names = append(names, t.Name)

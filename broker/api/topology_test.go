@@ -40,7 +40,7 @@ func TestDescribeTopicPartitions(t *testing.T) {
 		for _, tp := range r.Topics {
 			s := *tp.Topic + ":"
 			for _, p := range tp.Partitions {
-				s += string(rune('0' + p.Partition))
+				s += string('0'+p.Partition)
 			}
 			out = append(out, s)
 		}
@@ -67,7 +67,7 @@ func TestDescribeTopicPartitions(t *testing.T) {
 			for _, tp := range r.Topics {
 				for _, p := range tp.Partitions {
 					n++
-					seen = append(seen, *tp.Topic+string(rune('0'+p.Partition)))
+					seen = append(seen, *tp.Topic+string('0'+p.Partition))
 				}
 			}
 			require.LessOrEqual(t, n, max(int(limit), 1))
