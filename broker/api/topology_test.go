@@ -40,7 +40,7 @@ func TestDescribeTopicPartitions(t *testing.T) {
 		for _, tp := range r.Topics {
 			s := *tp.Topic + ":"
 			for _, p := range tp.Partitions {
-				s += string('0'+p.Partition)
+				s += string('0' + p.Partition)
 			}
 			out = append(out, s)
 		}
