@@ -77,7 +77,8 @@ func (k *bench) call(t *testing.T, stdin, line string) (int, string) {
 	}
 	args := slices.Concat(words[1:at], address, words[at:])
 	r := k.shell.Run(t, stdin, class, args...)
-	return r.Code, regexp.MustCompile(`[ \t]+`).ReplaceAllString(r.All(), " ")
+	out := regexp.MustCompile(`(?m)^\s+at .*\n`).ReplaceAllString(r.All(), "") // where in the tool an error came up
+	return r.Code, regexp.MustCompile(`[ \t]+`).ReplaceAllString(out, " ")
 }
 
 // steps runs the calls in order, each as a test of its own.
