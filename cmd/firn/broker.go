@@ -44,12 +44,11 @@ func runBroker(cfg config.Config, ready func(n *node.Node, log slog.Handler)) er
 	if err := refuseKafkasFolder(cfg.Data); err != nil {
 		return err
 	}
-	logger := slog.New(logHandler(cfg, cfg.LogLevel))
 	n, err := node.Start(ctx, node.Config{
 		BrokerID: cfg.BrokerID, DataDir: cfg.Data, MetadataDir: cfg.MetadataDir,
 		KafkaAddr: cfg.Kafka, AdvertisedAddr: cfg.Advertise, HTTPAddr: cfg.HTTP,
 		StoreURL: cfg.Store, EtcdEndpoints: cfg.Endpoints,
-		Settings: cfg.Settings, Version: buildVersion().Version, Logger: logger,
+		Settings: cfg.Settings, Version: buildVersion().Version, Logger: slog.New(logHandler(cfg, cfg.LogLevel)),
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -57,7 +56,7 @@ func runBroker(cfg config.Config, ready func(n *node.Node, log slog.Handler)) er
 		}
 		return err
 	}
-	collector, err := startCollector(n, cfg, logger)
+	collector, err := startCollector(n, cfg)
 	if err != nil {
 		return stopAfter(n, err)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/firnlog/firn/broker/node"
 	"github.com/firnlog/firn/cmd/firn/config"
@@ -13,7 +12,7 @@ import (
 
 // startCollector runs what tends the archive beside the broker and returns what ends it. It is wired here because
 // broker and compaction do not know each other.
-func startCollector(n *node.Node, cfg config.Config, logger *slog.Logger) (stop func(), err error) {
+func startCollector(n *node.Node, cfg config.Config) (stop func(), err error) {
 	settings := n.TopicSettings()
 	c, err := compaction.New(compaction.Options{
 		Store: n.Store(), Meta: n.Metadata(), HotBytes: n.HotBytesFrom, HotDue: n.HotDue,
@@ -24,7 +23,7 @@ func startCollector(n *node.Node, cfg config.Config, logger *slog.Logger) (stop 
 		DeleteDelay: cfg.ArchiveDeleteDelay, Grace: cfg.ArchiveGrace, Every: cfg.ArchiveInterval,
 		// Seldom, because listing costs, and no more often than orphans can become due.
 		ListEvery: max(cfg.ArchiveGrace, cfg.ArchiveInterval),
-		Logger:    logger, Registerer: n.Registerer(),
+		Logger:    n.Logger("compaction"), Registerer: n.Registerer(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
