@@ -20,6 +20,7 @@ func (a *API) deleteGroups(_ context.Context, req *wire.Request, reply *wire.Rep
 		return
 	}
 	q := m.(*kmsg.DeleteGroupsRequest)
+	q.Groups = distinct(q.Groups)
 	resp := q.ResponseKind().(*kmsg.DeleteGroupsResponse)
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(q.Groups))
 	gather(len(q.Groups), func(i int, got func(kmsg.Response)) {

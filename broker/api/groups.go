@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -67,6 +68,16 @@ func gather(n int, ask func(i int, got func(kmsg.Response)), done func()) {
 			}
 		})
 	}
+}
+
+// distinct leaves out what came before.
+func distinct(names []string) []string {
+	seen := make(map[string]bool, len(names))
+	return slices.DeleteFunc(names, func(n string) bool {
+		again := seen[n]
+		seen[n] = true
+		return again
+	})
 }
 
 // merged makes one entry of those of an answer that are about the same topic, in the place of the first.

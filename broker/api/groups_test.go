@@ -114,8 +114,9 @@ func TestDescribeListAndDeleteGroups(t *testing.T) {
 
 	require.Zero(t, call[*kmsg.OffsetCommitResponse](e, commitOf("t", [16]byte{}, 0, 11), 8).Topics[0].Partitions[0].ErrorCode)
 	del := kmsg.NewPtrDeleteGroupsRequest()
-	del.Groups = []string{"g", "nosuch"}
+	del.Groups = []string{"g", "nosuch", "g"}
 	gone := call[*kmsg.DeleteGroupsResponse](e, del, 2).Groups
+	require.Len(t, gone, 2, "each group once")
 	require.Zero(t, gone[0].ErrorCode)
 	require.Equal(t, kerr.GroupIDNotFound.Code, gone[1].ErrorCode)
 	require.Empty(t, call[*kmsg.ListGroupsResponse](e, kmsg.NewPtrListGroupsRequest(), 5).Groups)
