@@ -133,8 +133,7 @@ func (p *Partition) failure() int16 {
 func (p *Partition) open() (Log, error) {
 	p.m.waitRemoved(p.id)
 	n := p.news.Load()
-	cfg := n.settings.Log
-	log, err := p.m.o.Disk.Open(p.id, &cfg)
+	log, err := p.m.o.Disk.Open(p.id, &n.settings.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -151,28 +150,26 @@ func (p *Partition) open() (Log, error) {
 	log.OnAdvance(p.advanced)
 	p.log.Store(&log)
 	if now := p.news.Load(); now != n { // configs changed while the log was opened
-		cfg := now.settings.Log
-		log.SetConfig(&cfg)
+		log.SetConfig(&now.settings.Log)
 	}
 	p.advanced()
 	p.register()
 	return log, nil
 }
 
-// reconcile compares the log with its archive (I-36). The ledger is read linearizably: a leader before this one
-// may have archived more than has reached us.
+// reconcile compares the log with its archive (I-36). The ledger that has reached us will do: an append to it compares
+// the leader epoch, so all that leaders before this one archived was in before this epoch began, and news of ledgers and
+// partitions comes in the order in which they changed. A request each would be ten thousand at a start.
 func (p *Partition) reconcile(log Log) error {
 	ctx, cancel := context.WithTimeout(p.m.ctx, p.m.o.OpenTimeout)
 	defer cancel()
-	l, err := p.m.o.Metadata.Ledger(ctx, p.id)
-	if err != nil {
-		return fmt.Errorf("read the ledger of %s: %w", p.id, err)
-	}
+	l := p.m.o.Metadata.CachedLedger(p.id)
 	if l.Version == 0 {
 		if log.LogStart() == 0 {
 			return nil
 		}
 		// The topic was local before: the archive begins where the log does.
+		var err error
 		if l, err = p.m.o.Metadata.CommitLedger(ctx, p.id, ledger.TrimStart{To: log.LogStart()}); err != nil {
 			return fmt.Errorf("begin the ledger of %s at %d: %w", p.id, log.LogStart(), err)
 		}
@@ -207,10 +204,10 @@ func (p *Partition) assignEpoch(log Log, epoch int32) error {
 	return nil
 }
 
-// register tells the uploader of a partition that has an archive.
+// register tells the uploader of a partition that has an archive, and something to put there.
 func (p *Partition) register() {
 	up := p.m.o.Uploads
-	if up == nil || p.log.Load() == nil {
+	if log := p.log.Load(); up == nil || log == nil || !(*log).Stored() {
 		return
 	}
 	p.regMu.Lock()
@@ -240,8 +237,7 @@ func (p *Partition) apply(n *news) {
 	p.mu.Unlock()
 	release(lost, kerr.NotLeaderForPartition.Code)
 	if l := p.log.Load(); l != nil && (old == nil || old.settings != n.settings) {
-		cfg := n.settings.Log
-		(*l).SetConfig(&cfg)
+		(*l).SetConfig(&n.settings.Log)
 		p.advanced() // flush mode may have ended
 	}
 	p.register()
@@ -364,6 +360,9 @@ func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appende
 			}
 		}
 		return Appended{}, err
+	}
+	if n.settings.Remote && p.uploads.Load() == nil {
+		p.register() // the first record of all
 	}
 	return Appended{Base: a.BaseOffset, Next: a.NextOffset, LogAppendTime: a.LogAppendTime, LogStart: p.logStart(log)}, nil
 }

@@ -40,6 +40,8 @@ type Log interface {
 	Reset(start int64, epochs []epoch.Entry, producers []producer.Entry) error
 	ProducersAt(offset int64) ([]producer.Entry, error)
 	Bytes() int64
+	// Stored reports whether anything of it is on disk; a log without was never written to.
+	Stored() bool
 }
 
 // Disk is the log directory. OnDisk makes one of a *hot.Dir.
@@ -71,7 +73,6 @@ func OnDisk(d *hot.Dir) Disk { return onDisk{d} }
 type Metadata interface {
 	Image() *metadata.Image
 	Watch(fn func(*metadata.Image)) (cancel func())
-	Ledger(ctx context.Context, p topic.Partition) (*ledger.Ledger, error)
 	CachedLedger(p topic.Partition) *ledger.Ledger
 	CommitLedger(ctx context.Context, p topic.Partition, e ledger.Edit) (*ledger.Ledger, error)
 }

@@ -129,26 +129,9 @@ func fetchPartition(addr, topic string, partition int32, end int64) (int64, erro
 			return bytes, fmt.Errorf("fetch %s-%d at %d: %w", topic, partition, next, err)
 		}
 		bytes += int64(len(p.RecordBatches))
-		next = after(p.RecordBatches, next)
+		next = measure.After(p.RecordBatches, next)
 	}
 	return bytes, nil
-}
-
-// after gives the offset after the last whole batch in b.
-func after(b []byte, next int64) int64 {
-	for len(b) >= 61 {
-		size := 12 + int(int32(uint32(b[8])<<24|uint32(b[9])<<16|uint32(b[10])<<8|uint32(b[11])))
-		if size > len(b) {
-			break
-		}
-		base := int64(0)
-		for _, x := range b[:8] {
-			base = base<<8 | int64(x)
-		}
-		next = base + int64(uint32(b[23])<<24|uint32(b[24])<<16|uint32(b[25])<<8|uint32(b[26])) + 1
-		b = b[size:]
-	}
-	return next
 }
 
 func fetchRequest(topic string, partition int32, offset int64) kmsg.Request {

@@ -90,3 +90,20 @@ func Batch(n, size int, rng *rand.ChaCha8) []byte {
 	binary.BigEndian.PutUint32(out[17:], crc32.Checksum(out[21:], crc32.MakeTable(crc32.Castagnoli)))
 	return out
 }
+
+// After gives the offset after the last whole batch in b, next if there is none.
+func After(b []byte, next int64) int64 {
+	for len(b) >= 61 {
+		size := 12 + int(int32(uint32(b[8])<<24|uint32(b[9])<<16|uint32(b[10])<<8|uint32(b[11])))
+		if size > len(b) {
+			break
+		}
+		base := int64(0)
+		for _, x := range b[:8] {
+			base = base<<8 | int64(x)
+		}
+		next = base + int64(uint32(b[23])<<24|uint32(b[24])<<16|uint32(b[25])<<8|uint32(b[26])) + 1
+		b = b[size:]
+	}
+	return next
+}

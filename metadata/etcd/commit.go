@@ -13,36 +13,53 @@ import (
 )
 
 const (
-	chunk    = 100 // partitions written, or edits nested, in one request: etcd allows 128 operations
-	headroom = 8   // operations of a transaction kept for what is not a partition
+	chunk    = 100  // partitions written, or edits nested, in one request: etcd allows 128 operations
+	headroom = 8    // operations of a transaction kept for what is not a partition
+	together = 2000 // keys written by one request: some 300 bytes each, and etcd takes 1.5 MiB
 )
 
-// Commit implements metadata.Store. Changes of partitions that follow each other travel together, each as a
-// nested transaction with its own compare, so that one conflict fails one partition.
+// Commit implements metadata.Store. Changes of partitions and creations of topics that follow each other travel together,
+// each as a nested transaction with its own compare, so that one conflict fails one edit. etcd counts the operations of
+// each nested transaction by itself, so ten topics of a hundred partitions are one request also to an etcd with its
+// default limit.
 func (s *Store) Commit(ctx context.Context, edits ...metadata.Edit) []error {
 	ctx, cancel := budget(ctx)
 	defer cancel()
 	errs := make([]error, len(edits))
 	for i := 0; i < len(edits); {
-		n := 0
+		n, keys := 0, 0
 		for i+n < len(edits) && n < chunk {
-			if _, ok := edits[i+n].(metadata.ChangePartition); !ok {
+			k := s.nests(edits[i+n])
+			if k == 0 || keys+k > together {
 				break
 			}
-			n++
+			n, keys = n+1, keys+k
 		}
 		if n > 1 {
 			s.commitTogether(ctx, edits[i:i+n], errs[i:i+n])
 			i += n
 			continue
 		}
-		errs[i] = s.commitOne(ctx, edits[i])
+		errs[i] = s.commitOne(ctx, edits[i], false)
 		i++
 	}
 	for i, err := range errs {
 		s.met.edits.WithLabelValues(edits[i].Kind(), result(err)).Inc()
 	}
 	return errs
+}
+
+// nests tells how many keys an edit writes if it can be a nested transaction, else 0.
+func (s *Store) nests(e metadata.Edit) int {
+	switch e := e.(type) {
+	case metadata.ChangePartition:
+		return 1
+	case metadata.CreateTopic:
+		if n := len(e.Partitions); n+headroom <= s.cl.ops {
+			return n + 1
+		}
+	}
+	return 0
 }
 
 func result(err error) string {
@@ -58,10 +75,9 @@ func result(err error) string {
 }
 
 // commitOne plans, writes, and waits for the image; on a conflict, or when the plan fails on an image that may
-// be old, it catches up and plans again.
-func (s *Store) commitOne(ctx context.Context, e metadata.Edit) error {
+// be old, it catches up and plans again. unsure says that an attempt was made before whose outcome is unknown.
+func (s *Store) commitOne(ctx context.Context, e metadata.Edit, unsure bool) error {
 	current := false // the image includes all that had happened when we began
-	unsure := false  // an attempt has an unknown outcome
 	for {
 		img := s.Image()
 		if unsure && current && metadata.Holds(img, e) {
@@ -193,7 +209,8 @@ func (s *Store) writeNewTopic(ctx context.Context, c metadata.Changes) (int64, e
 	t, key, tomb := c.Topic, s.keys.topic(c.Topic.Name), s.keys.tomb(c.Topic.ID)
 	head := clientv3.OpPut(key, encode(headOf(t)))
 	if len(t.Partitions)+headroom <= s.cl.ops {
-		return revision(s.txn(ctx, []clientv3.Cmp{same(key, 0), same(tomb, 0)}, append(s.putPartitions(t, 0, len(t.Partitions)), head), nil))
+		cmps, ops := s.newTopicTxn(t)
+		return revision(s.txn(ctx, cmps, ops, nil))
 	}
 	creating := metadata.TopicTombstone{ID: t.ID, Name: t.Name, Partitions: int32(len(t.Partitions)), DeletedAt: t.CreatedAt, Creating: true}
 	r, err := s.txn(ctx, []clientv3.Cmp{same(key, 0)}, []clientv3.Op{clientv3.OpPut(tomb, encode(creating))}, nil)
@@ -210,6 +227,13 @@ func (s *Store) writeNewTopic(ctx context.Context, c metadata.Changes) (int64, e
 		s.txn(ctx, []clientv3.Cmp{intent}, []clientv3.Op{clientv3.OpDelete(tomb), clientv3.OpDelete(s.keys.parts(t.ID), clientv3.WithPrefix())}, nil) //nolint:errcheck
 	}
 	return rev, err
+}
+
+// newTopicTxn makes a topic at once.
+func (s *Store) newTopicTxn(t *metadata.Topic) ([]clientv3.Cmp, []clientv3.Op) {
+	key := s.keys.topic(t.Name)
+	return []clientv3.Cmp{same(key, 0), same(s.keys.tomb(t.ID), 0)},
+		append(s.putPartitions(t, 0, len(t.Partitions)), clientv3.OpPut(key, encode(headOf(t))))
 }
 
 // writeAhead writes partitions of a topic that nobody sees yet, as long as guard holds.
@@ -262,7 +286,8 @@ type errArchived struct{ error }
 func (e errArchived) Is(target error) bool { return target == errLost }
 func (e errArchived) Unwrap() error        { return e.error }
 
-// commitTogether makes changes of partitions in one request. What does not go in there is tried alone.
+// commitTogether makes edits for which nests holds in one request. What does not go in there is tried alone: all of
+// them when two take the same name, which etcd refuses as a whole.
 func (s *Store) commitTogether(ctx context.Context, edits []metadata.Edit, errs []error) {
 	img := s.Image()
 	var ops []clientv3.Op
@@ -272,7 +297,7 @@ func (s *Store) commitTogether(ctx context.Context, edits []metadata.Edit, errs 
 		if err != nil {
 			continue
 		}
-		cmps, then := s.partitionTxn(c)
+		cmps, then := s.nested(c)
 		ops, at = append(ops, clientv3.OpTxn(cmps, then, nil)), append(at, i)
 	}
 	done := make([]bool, len(edits))
@@ -302,7 +327,15 @@ func (s *Store) commitTogether(ctx context.Context, edits []metadata.Edit, errs 
 	}
 	for i, e := range edits {
 		if !done[i] && !(unsure && metadata.Holds(s.Image(), e)) {
-			errs[i] = s.commitOne(ctx, e)
+			errs[i] = s.commitOne(ctx, e, unsure)
 		}
 	}
+}
+
+// nested makes the transaction of an edit for which nests holds.
+func (s *Store) nested(c metadata.Changes) ([]clientv3.Cmp, []clientv3.Op) {
+	if c.NewTopic {
+		return s.newTopicTxn(c.Topic)
+	}
+	return s.partitionTxn(c)
 }

@@ -24,6 +24,7 @@ func Suite(t *testing.T, open func(t *testing.T) (store metadata.Store, again fu
 		"topics":              testTopics,
 		"names":               testNames,
 		"many partitions":     testManyPartitions,
+		"many topics":         testManyTopics,
 		"configs":             testConfigs,
 		"group configs":       testGroupConfigs,
 		"partitions":          testPartitions,
@@ -155,6 +156,46 @@ func testNames(t *testing.T, e *env) {
 	require.Nil(t, e.s.Image().TopicByName("x_y"))
 	for _, bad := range []string{"", ".", "..", "a/b", "ä", "a b", string(slices.Repeat([]byte("a"), 250))} {
 		require.ErrorIs(t, e.one(metadata.CreateTopic{ID: topic.NewID(), Name: bad, Partitions: Partitions(1, 0)}), metadata.ErrInvalidTopic, bad)
+	}
+}
+
+// testManyTopics: topics that are made together come into being each on its own, whole, and those that cannot fail alone.
+func testManyTopics(t *testing.T, e *env) {
+	e.create("there", 1)
+	var edits []metadata.Edit
+	for i := range 40 {
+		edits = append(edits, metadata.CreateTopic{ID: topic.NewID(), Name: fmt.Sprintf("many-%d", i), Partitions: Partitions(100, 0)})
+	}
+	edits[7] = metadata.CreateTopic{ID: topic.NewID(), Name: "there", Partitions: Partitions(100, 0)}
+	edits[8] = metadata.CreateTopic{ID: topic.NewID(), Name: "long", Partitions: Partitions(1500, 0)}
+	twice := []metadata.Edit{
+		metadata.CreateTopic{ID: topic.NewID(), Name: "same.name", Partitions: Partitions(3, 0)},
+		metadata.CreateTopic{ID: topic.NewID(), Name: "other", Partitions: Partitions(3, 0)},
+		metadata.CreateTopic{ID: topic.NewID(), Name: "same_name", Partitions: Partitions(3, 0)},
+	}
+	var watched []*metadata.Image
+	cancel := e.s.Watch(func(img *metadata.Image) { watched = append(watched, img) })
+	errs := append(e.s.Commit(e.ctx, edits...), e.s.Commit(e.ctx, twice...)...)
+	cancel()
+	for i, edit := range append(edits, twice...) {
+		want := edit.(metadata.CreateTopic)
+		got := e.s.Image().TopicByID(want.ID)
+		switch want.Name {
+		case "there":
+			require.ErrorIs(t, errs[i], metadata.ErrTopicExists)
+			require.Nil(t, got)
+		case "same_name":
+			require.ErrorIs(t, errs[i], metadata.ErrInvalidTopic)
+			require.Nil(t, got)
+		default:
+			require.NoError(t, errs[i], want.Name)
+			require.Len(t, got.Partitions, len(want.Partitions))
+		}
+		for _, img := range watched {
+			if got := img.TopicByID(want.ID); got != nil {
+				require.Len(t, got.Partitions, len(want.Partitions), "a topic is seen whole or not at all")
+			}
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ var noProduct = regexp.MustCompile(`^(e2e/|tier/disk/disktest/|tier/disk/(faulty
 
 // syncing are the names of functions and methods that make something durable.
 var syncing = []string{"Sync", "Datasync", "SyncDir", "Fsync", "Fdatasync", "Sync_file_range", "SyncFileRange", "Syncfs",
-	"WriteFileSync", "MkdirAllSync", "syncFolder"}
+	"WriteFileSync", "MkdirAllSync", "syncFolder", "syncRoot"}
 
 // site is a place in the sources where one of them is called, or given away as a value.
 type site struct {

@@ -166,7 +166,7 @@ func (l *Log) ready(epoch int32) error {
 		if epoch < latest {
 			return fmt.Errorf("%s: epoch %d, the log is at %d: %w", l.name, epoch, latest, ErrFenced)
 		}
-		if epoch == latest && l.loaded {
+		if epoch == latest && l.loaded && l.Stored() {
 			return nil
 		}
 		l.mu.Unlock()
@@ -183,7 +183,12 @@ func (l *Log) prepare(epoch, latest int32) error {
 		return err
 	}
 	if epoch > latest {
-		return l.AssignEpoch(epoch, -1)
+		if err := l.AssignEpoch(epoch, -1); err != nil {
+			return err
+		}
+	}
+	if !l.Stored() {
+		return l.make()
 	}
 	return nil
 }

@@ -88,6 +88,12 @@ func (l *Log) rest() error {
 	l.trimMu.Lock() // a swap or trim that is under way ends before
 	defer l.trimMu.Unlock()
 	return l.exclusive(func() error {
+		if !l.Stored() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.closed = ErrClosed
+			return nil
+		}
 		s := l.active()
 		if err := s.finish(); err != nil {
 			return err
@@ -100,6 +106,7 @@ func (l *Log) rest() error {
 		if err := l.Sync(); err != nil {
 			return err
 		}
+		s.shut() // else a stop would open the files of all logs, and have them open at once
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.closed = ErrClosed

@@ -182,6 +182,7 @@ func TestIdleLogs(t *testing.T) {
 		if i%100 == 0 {
 			appendTo(t, l, batch(1, 10, startMs))
 		}
+		require.NoError(t, l.make())
 	}
 	for range 4 {
 		d.sweep()
@@ -279,5 +280,31 @@ func TestFencedEpoch(t *testing.T) { // I-03
 	_, err = tryAppend(l, batch(1, 10, startMs), 6)
 	require.NoError(t, err)
 	require.Equal(t, "[{4 0} {6 1}]", fmt.Sprint(l.Epochs()))
+	require.NoError(t, d.Close())
+}
+
+// TestOpenFilesAreBounded: who uses many logs in turn has no more files open than allowed, but for those being flushed,
+// without waiting for the housekeeping.
+func TestOpenFilesAreBounded(t *testing.T) {
+	o, _ := testOptions(t, disk.OS(), t.TempDir())
+	o.MaxOpenFiles = 10
+	d, err := OpenDir(o)
+	require.NoError(t, err)
+	cfg := DefaultConfig()
+	var logs []*Log
+	for i := range int32(100) {
+		l, err := d.Open(part(i), &cfg)
+		require.NoError(t, err)
+		appendTo(t, l, batch(3, 10, startMs))
+		require.NoError(t, l.Flush())
+		require.LessOrEqual(t, d.files.len(), 12)
+		logs = append(logs, l)
+	}
+	for _, l := range logs {
+		b, err := l.ReadBytes(0, l.End(), 1000)
+		require.NoError(t, err)
+		require.NotEmpty(t, b)
+		require.LessOrEqual(t, d.files.len(), 12)
+	}
 	require.NoError(t, d.Close())
 }

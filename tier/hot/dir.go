@@ -94,6 +94,7 @@ type Dir struct {
 	keeper   housekeeper
 
 	stateRuns runs
+	rootRuns  runs
 	starts    starts
 
 	mu       sync.Mutex

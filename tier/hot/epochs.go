@@ -30,7 +30,8 @@ func (l *Log) latestEpoch() int32 {
 }
 
 // AssignEpoch notes, durably, that leader epoch e begins at offset start, or at End if start is negative. From then on
-// appends in the name of an older epoch are ErrFenced. To assign the newest epoch again changes nothing; an older one
+// appends in the name of an older epoch are ErrFenced. (A log that was never written to keeps it in memory until it is:
+// the first append makes it durable before anything is written.) To assign the newest epoch again changes nothing; an older one
 // is ErrFenced. Other errors are those of Append.
 func (l *Log) AssignEpoch(e int32, start int64) error {
 	l.trimMu.Lock()
@@ -47,10 +48,20 @@ func (l *Log) AssignEpoch(e int32, start int64) error {
 		if !changed {
 			return nil
 		}
-		if err := checkpoint.WriteEpochs(l.dir.fs, l.folder(), c); err != nil {
+		if err := l.keepEpochs(c); err != nil {
 			return fmt.Errorf("epoch %d: %w", e, l.writeFailed(err))
 		}
-		l.epochs.Store(&c)
 		return nil
 	})
+}
+
+// keepEpochs makes c the log's lineage, durably if the log is on disk at all. The caller is the writer.
+func (l *Log) keepEpochs(c epoch.Cache) error {
+	if l.Stored() {
+		if err := checkpoint.WriteEpochs(l.dir.fs, l.folder(), c); err != nil {
+			return err
+		}
+	}
+	l.epochs.Store(&c)
+	return nil
 }

@@ -67,9 +67,10 @@ type file struct {
 // go closes it, so a reader that pinned a trimmed segment can finish.
 type handle struct {
 	disk.File
-	dir  *Dir
-	refs atomic.Int32
-	used atomic.Int64 // the Dir's sweep count at the last use
+	dir    *Dir
+	refs   atomic.Int32
+	used   atomic.Int64 // the Dir's sweep count at the last use
+	opened int64        // which of the Dir's openings it was
 }
 
 func (f *file) path() string { return filepath.Join(f.log.folder(), fileName(f.base, f.suffix)) }
@@ -86,7 +87,17 @@ func (f *file) acquire(create bool) (*handle, error) {
 		h.used.Store(d.sweeps.Load())
 		return h, nil
 	}
-	defer f.mu.Unlock()
+	h, err := f.open(create)
+	f.mu.Unlock()
+	if err == nil && d.files.len() > d.o.MaxOpenFiles {
+		d.closeOne()
+	}
+	return h, err
+}
+
+// open opens the file and pins it. The caller holds mu.
+func (f *file) open(create bool) (*handle, error) {
+	d := f.log.dir
 	if f.gone {
 		return nil, errGone
 	}
@@ -98,7 +109,7 @@ func (f *file) acquire(create bool) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	h = &handle{File: of, dir: d}
+	h := &handle{File: of, dir: d, opened: d.files.opened.Add(1)}
 	h.refs.Store(2)
 	h.used.Store(d.sweeps.Load())
 	f.h = h
@@ -149,6 +160,8 @@ func (f *file) retire(now bool) error {
 
 // openFiles is the set of a Dir's open files.
 type openFiles struct {
+	opened atomic.Int64 // files opened so far
+
 	mu  sync.Mutex
 	set map[*file]struct{}
 }
@@ -169,6 +182,41 @@ func (o *openFiles) len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.set)
+}
+
+// sample returns a few of the open files, at random.
+func (o *openFiles) sample() []*file {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := make([]*file, 0, 8)
+	for f := range o.set { // in no order
+		if out = append(out, f); len(out) == cap(out) {
+			break
+		}
+	}
+	return out
+}
+
+// closeOne makes room for a file that was just opened above the limit: of a few picked at random the one goes that was
+// not used for longest, as far as the sweeps know, and of those used alike the one opened first. A file with bytes that
+// are not flushed stays, as in sweep, so that there may be more than the limit for a moment.
+func (d *Dir) closeOne() {
+	var worst *file
+	var used, opened int64
+	for _, f := range d.files.sample() {
+		f.mu.Lock()
+		h := f.h
+		f.mu.Unlock()
+		if h == nil || f.dirty.Load() {
+			continue
+		}
+		if u := h.used.Load(); worst == nil || u < used || u == used && h.opened < opened {
+			worst, used, opened = f, u, h.opened
+		}
+	}
+	if worst != nil {
+		worst.shut()
+	}
 }
 
 // list returns the open files with the sweep at which each was last used.

@@ -29,6 +29,9 @@ func FuzzRecover(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := l.make(); err != nil {
+			t.Fatal(err)
+		}
 		name := l.active().file.path()
 		d.flusher.Close() // as a kill does
 		_ = d.lock.Close()

@@ -36,6 +36,8 @@ type Log struct {
 
 	hints hints
 
+	// unmade: nothing was ever written, and there is no folder. See make.go. Set and cleared under trimMu by the writer.
+	unmade  atomic.Bool
 	marked  atomic.Bool // in the flusher's next round
 	indexMu sync.Mutex  // serialises rebuilding of indexes
 	trimMu  sync.Mutex  // serialises what changes anything but the end
@@ -82,7 +84,7 @@ func newLog(d *Dir, p topic.Partition, cfg *Config) *Log {
 // Partition returns the partition whose log this is.
 func (l *Log) Partition() topic.Partition { return l.part }
 
-// Folder returns the path of the partition's folder.
+// Folder returns the path of the partition's folder, which is there once Stored.
 func (l *Log) Folder() string { return l.folder() }
 
 func (l *Log) folder() string  { return *l.path.Load() }

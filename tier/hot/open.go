@@ -4,20 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
-	"github.com/firnlog/firn/tier/disk"
-	"github.com/firnlog/firn/tier/hot/checkpoint"
-	"github.com/firnlog/firn/tier/hot/epoch"
-	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/topic"
 )
 
-// Open returns the partition's log, recovering or making it if need be; cfg nil means Options.Config. Opening it again
-// returns the same Log and leaves its config alone. After a clean stop this costs one stat a segment; many may be opened at
-// once. A folder of that name with another topic id, or with none, is set aside under another name, kept and reported
+// Open returns the partition's log, recovering it if need be; cfg nil means Options.Config. Opening it again returns the
+// same Log and leaves its config alone. After a clean stop this costs one stat a segment; many may be opened at once. A
+// partition that was never written to has nothing on disk, and its log has nothing there until something is written
+// (Log.Stored). A folder of that name with another topic id, or with none, is set aside under another name, kept and reported
 // (I-38).
 func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
 	if p.ID.IsZero() || p.Topic == "" || p.Index < 0 {
@@ -37,8 +33,10 @@ func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
 			return l, nil
 		}
 		d.drop(l)
-		if err := d.setAside(name, fmt.Sprintf("topic id %s is now %s", l.part.ID, p.ID)); err != nil {
-			return nil, err
+		if l.Stored() {
+			if err := d.setAside(name, fmt.Sprintf("topic id %s is now %s", l.part.ID, p.ID)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if l, err = d.open(p, cfg); err != nil {
@@ -83,20 +81,20 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 	d.mu.Unlock()
 	if !known {
 		if _, err := d.fs.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			return d.create(p, cfg)
+			return d.begin(p, cfg), nil
 		} else if err != nil {
 			return nil, err
 		}
 		if err := d.setAside(name, "it has no usable partition.metadata"); err != nil {
 			return nil, err
 		}
-		return d.create(p, cfg)
+		return d.begin(p, cfg), nil
 	}
 	if found.ID != p.ID {
 		if err := d.setAside(name, fmt.Sprintf("its topic id is %s, not %s", found.ID, p.ID)); err != nil {
 			return nil, err
 		}
-		return d.create(p, cfg)
+		return d.begin(p, cfg), nil
 	}
 	l := newLog(d, p, cfg)
 	err := l.load(st)
@@ -126,82 +124,6 @@ func (d *Dir) setAside(name, why string) error {
 	d.mu.Unlock()
 	d.logger.Warn("a partition's folder was set aside", "folder", name, "as", stray, "because", why)
 	return nil
-}
-
-// create makes the folder of an empty log, durably.
-func (d *Dir) create(p topic.Partition, cfg *Config) (*Log, error) {
-	err := d.forgetStarts(p)
-	var l *Log
-	if err == nil {
-		l, err = d.build(p, cfg)
-	}
-	if err != nil {
-		return nil, d.writeFailed(err)
-	}
-	return l, nil
-}
-
-// build makes the folder of a new log under another name, so that at any moment there is either no folder or a whole
-// one.
-func (d *Dir) build(p topic.Partition, cfg *Config) (*Log, error) {
-	l := newLog(d, p, cfg)
-	tmp, err := d.prepareFolder(l, 0, epoch.Cache{}, nil)
-	if err != nil {
-		if tmp != "" {
-			_ = d.fs.RemoveAll(tmp) // else the next start does it
-		}
-		return nil, err
-	}
-	folder := filepath.Join(d.root, l.name)
-	if err := d.fs.Rename(tmp, folder); err != nil {
-		_ = d.fs.RemoveAll(tmp)
-		return nil, err
-	}
-	if err := d.fs.SyncDir(d.root); err != nil {
-		return nil, err
-	}
-	return l, nil
-}
-
-// prepareFolder makes the folder under a name that does not count yet, and l the log in it.
-func (d *Dir) prepareFolder(l *Log, start int64, epochs epoch.Cache, producers []producer.Entry) (string, error) {
-	tmp := filepath.Join(d.root, aside(l.name, newSuffix))
-	if err := d.fs.MkdirAll(tmp, 0o755); err != nil {
-		return tmp, err
-	}
-	name := filepath.Join(tmp, fileName(start, logSuffix))
-	f, err := d.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return tmp, err
-	}
-	if l.config().Preallocate {
-		err = f.Truncate(int64(l.config().SegmentBytes))
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && epochs.Len() > 0 {
-		err = checkpoint.WriteEpochs(d.fs, tmp, epochs)
-	}
-	if err == nil && len(producers) > 0 {
-		err = disk.WriteFileSync(d.fs, filepath.Join(tmp, fileName(start, snapshotSuffix)),
-			producer.AppendSnapshot(nil, producers))
-	}
-	if err == nil {
-		// Last, because it makes all entries of the folder durable.
-		err = checkpoint.WriteMetadata(d.fs, tmp, l.part.ID)
-	}
-	if err != nil {
-		return tmp, err
-	}
-	s := newSegment(l, start)
-	s.created, s.entrySynced = d.nowMs(), true
-	s.tail.modified = s.created
-	l.epochs.Store(&epochs)
-	l.begin([]*segment{s}, start)
-	l.producers.Reset(producers, start)
-	l.loaded = true
-	return tmp, nil
 }
 
 // begin makes segs, all durable, what the log consists of.
@@ -244,6 +166,9 @@ func (d *Dir) Remove(p topic.Partition) error {
 	switch {
 	case l != nil && l.part.ID == p.ID:
 		d.drop(l)
+		if !l.Stored() {
+			return nil
+		}
 	case l == nil && known && found.ID == p.ID:
 	default:
 		return nil // the folder, if any, is that of another life
@@ -252,7 +177,7 @@ func (d *Dir) Remove(p topic.Partition) error {
 	if err := d.fs.Rename(filepath.Join(d.root, name), gone); err != nil {
 		return fmt.Errorf("removing %s: %w", name, d.writeFailed(err))
 	}
-	if err := d.fs.SyncDir(d.root); err != nil {
+	if err := d.syncRoot(); err != nil {
 		return fmt.Errorf("removing %s: %w", name, d.writeFailed(err))
 	}
 	d.mu.Lock()

@@ -172,6 +172,9 @@ func (s *segment) boundary(from, limit, end, next int64) (pos, base int64, err e
 
 // scan calls fn for each batch from position pos, where one must begin, to end, until fn returns false.
 func (s *segment) scan(pos, end int64, fn func(*scanner) bool) error {
+	if pos >= end {
+		return nil // the file of an empty log need not be there
+	}
 	h, err := s.file.acquire(false)
 	if err != nil {
 		return err
@@ -190,6 +193,9 @@ func (s *segment) scan(pos, end int64, fn func(*scanner) bool) error {
 
 // walk is scan for going through much of a segment.
 func (s *segment) walk(pos, end int64, fn func(*record.Header, int64)) error {
+	if pos >= end {
+		return nil
+	}
 	h, err := s.file.acquire(false)
 	if err != nil {
 		return err

@@ -174,6 +174,9 @@ func (d *Dir) saveState() error {
 		logs := d.openLogs()
 		d.mu.Unlock()
 		for _, l := range logs {
+			if !l.Stored() {
+				continue
+			}
 			if err := l.active().flushIndexes(); err != nil {
 				d.logger.Warn("writing an index failed, it stays in memory", "partition", l.name, "error", err)
 			}

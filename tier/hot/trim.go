@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/firnlog/firn/tier/hot/checkpoint"
 	"github.com/firnlog/firn/tier/hot/epoch"
 	"github.com/firnlog/firn/tier/hot/producer"
 )
@@ -284,11 +283,7 @@ func (l *Log) cutEpochs(end int64) error {
 	if !changed {
 		return nil
 	}
-	if err := checkpoint.WriteEpochs(l.dir.fs, l.folder(), c); err != nil {
-		return err
-	}
-	l.epochs.Store(&c)
-	return nil
+	return l.keepEpochs(c)
 }
 
 // Reset sets what the log holds aside, in a folder of its own that is kept, and begins anew at start, with the epochs
@@ -312,8 +307,12 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 	d := l.dir
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	fresh := newLog(d, l.part, l.config())
-	tmp, err := d.prepareFolder(fresh, start, epochs, producers)
+	if !l.Stored() {
+		if err := d.forgetStarts(l.part); err != nil {
+			return err
+		}
+	}
+	tmp, err := d.prepareFolder(l, start, epochs, producers)
 	if err != nil {
 		return err
 	}
@@ -329,8 +328,10 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 		s.retired()
 		s.shut()
 	}
-	if err := d.setAside(l.name, fmt.Sprintf("the log begins anew at offset %d", start)); err != nil {
-		return err
+	if l.Stored() {
+		if err := d.setAside(l.name, fmt.Sprintf("the log begins anew at offset %d", start)); err != nil {
+			return err
+		}
 	}
 	if err := d.fs.Rename(tmp, filepath.Join(d.root, l.name)); err != nil {
 		return err
@@ -338,14 +339,10 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 	if err := d.fs.SyncDir(d.root); err != nil {
 		return err
 	}
+	l.unmade.Store(false)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := fresh.segments()[0]
-	s.log, s.file.log, s.idx.file.log, s.tidx.file.log = l, l, l, l
 	l.hints.clear()
-	l.epochs.Store(&epochs)
-	l.begin([]*segment{s}, max(start, l.logStart.Load()))
-	l.producers.Reset(producers, start)
-	l.loaded = true
+	l.beginEmpty(start, max(start, l.logStart.Load()), epochs, producers)
 	return nil
 }
