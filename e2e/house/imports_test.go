@@ -29,7 +29,8 @@ var mayImport = map[string][]string{
 var toolsForE2E = []string{"tier/object/objecttest"}
 
 // pure packages have no goroutine, lock, clock or I/O (the ones marked with a diamond in the design).
-var pure = []string{"tier/topic", "tier/record", "tier/segment", "tier/ledger", "tier/hot/epoch", "tier/hot/producer", "metadata", "metadata/topicconfig"}
+var pure = []string{"tier/topic", "tier/record", "tier/segment", "tier/ledger", "tier/hot/epoch", "tier/hot/producer", "metadata",
+	"metadata/configdef", "metadata/topicconfig", "metadata/brokerconfig", "metadata/groupconfig"}
 
 // impure are packages whose import betrays I/O, locks or clocks.
 var impure = []string{"os", "net", "net/http", "sync", "sync/atomic", "log/slog", "os/exec", "syscall", "golang.org/x/sys/unix"}

@@ -75,7 +75,7 @@ var (
 
 func all() []Def {
 	ds := slices.Concat(topicDefaultDefs(), creationDefs(), cleanerDefs(), logNoEffectDefs(),
-		classicGroupDefs(), coordinatorDefs(), consumerGroupDefs(), shareGroupDefs(), streamsGroupDefs(), transactionDefs(),
+		classicGroupDefs(), coordinatorDefs(), consumerGroupDefs(), shareGroupDefs(), shareCoordinatorDefs(), streamsGroupDefs(), transactionDefs(),
 		identityDefs(), limitDefs(), networkDefs(), listenerDefs(),
 		quorumDefs(), replicationDefs(), quotaDefs(), pluginDefs(), remoteDefs(), archiveReadDefs(),
 		sslDefs(), saslDefs(), oauthDefs(), aclDefs(), firnDefs())

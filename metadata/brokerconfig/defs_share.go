@@ -48,6 +48,11 @@ func shareGroupDefs() []Def {
 			"Class that keeps the state of share groups.")),
 		internal(def(Int, "group.share.initialize.retry.interval.ms", "30000", ReadOnly, from(1),
 			"When to try again to set up the state of a share partition.")),
+	)
+}
+
+func shareCoordinatorDefs() []Def {
+	return without("share groups do not exist in firn yet",
 		def(Int, "share.coordinator.append.linger.ms", "-1", ReadOnly, from(-1),
 			"How long the share coordinator gathers records into one batch."),
 		def(Int, "share.coordinator.cached.buffer.max.bytes", "1048588", ClusterWide, from(524288),

@@ -22,8 +22,11 @@ type Setting struct {
 	Def    Def
 	Value  *string // under its own name, as Kafka gives it: null where only a synonym is set, and what is sensitive
 	Source Source  // of the first of Synonyms; Default if there is none
-	// Synonyms are all values that were given, in order of precedence: the first one counts.
+	// Synonyms are the values that were given, in order of precedence, from the first under the config's own name on:
+	// Kafka does not tell what goes before that, such as hours where the ms are not set. Effective does.
 	Synonyms []Synonym
+
+	effective *string
 }
 
 // Synonym is a value that was given somewhere, maybe under another name.
@@ -66,16 +69,20 @@ func (l Layers) given(d *Def) []Synonym {
 	return all
 }
 
-// own is the value that a config has under its own name. firn's default of log.retention.ms, which has none in Kafka,
-// is not shown where it gives way to hours or minutes.
+// listed are those of the given values that Kafka tells: from the first under the config's own name on. firn's default
+// of log.retention.ms, which has none in Kafka, is not told where it gives way to hours or minutes.
+func listed(d *Def, given []Synonym) []Synonym {
+	at := slices.IndexFunc(given, func(s Synonym) bool { return s.Name == d.Name })
+	if at < 0 || at > 0 && given[at].Source == Default && given[0].Source != Default && d.KafkaDefault == nil {
+		return nil
+	}
+	return given[at:]
+}
+
+// own is the value that a config has under its own name.
 func own(d *Def, given []Synonym) *string {
-	for _, s := range given {
-		if s.Name == d.Name {
-			if s.Source == Default && given[0].Source != Default && d.KafkaDefault == nil && len(d.Synonyms) > 0 {
-				return nil
-			}
-			return canonical(d, s.Value)
-		}
+	if told := listed(d, given); len(told) > 0 {
+		return canonical(d, told[0].Value)
 	}
 	return nil
 }
@@ -136,9 +143,9 @@ func (l Layers) Describe() []Setting {
 
 func (l Layers) setting(d *Def) Setting {
 	given := l.given(d)
-	s := Setting{Def: *d, Value: own(d, given), Source: Default, Synonyms: given}
-	if len(given) > 0 {
-		s.Source = given[0].Source
+	s := Setting{Def: *d, Value: own(d, given), Source: Default, Synonyms: listed(d, given), effective: effective(d, given)}
+	if len(s.Synonyms) > 0 {
+		s.Source = s.Synonyms[0].Source
 	}
 	return s.hidden()
 }
@@ -146,7 +153,7 @@ func (l Layers) setting(d *Def) Setting {
 // hidden takes the values of what is sensitive away.
 func (s Setting) hidden() Setting {
 	if s.Def.Sensitive {
-		s.Value = nil
+		s.Value, s.effective = nil, nil
 		for i := range s.Synonyms {
 			s.Synonyms[i].Value = nil
 		}
@@ -163,8 +170,8 @@ func (l Layers) DescribeCluster() []Setting {
 			continue
 		}
 		value := l.Cluster[n]
-		s := Setting{Def: d, Value: canonical(&d, &value), Source: DynamicDefaultBroker}
-		for _, syn := range l.given(&d) {
+		s := Setting{Def: d, Value: canonical(&d, &value), Source: DynamicDefaultBroker, effective: canonical(&d, &value)}
+		for _, syn := range listed(&d, l.given(&d)) {
 			if syn.Source == DynamicDefaultBroker {
 				s.Synonyms = append(s.Synonyms, syn)
 			}
@@ -175,11 +182,12 @@ func (l Layers) DescribeCluster() []Setting {
 }
 
 // TopicSynonyms gives the values that were given for the default of a topic config, in order of precedence and in the
-// units of their names; nil for one that no broker config is the default of.
+// units of their names, as far as Kafka tells them (Setting.Synonyms); nil for one that no broker config is the default
+// of.
 func (l Layers) TopicSynonyms(topicConfig string) []Synonym {
 	for i := range defs {
 		if defs[i].Topic == topicConfig {
-			return l.given(&defs[i])
+			return listed(&defs[i], l.given(&defs[i]))
 		}
 	}
 	return nil
@@ -187,9 +195,4 @@ func (l Layers) TopicSynonyms(topicConfig string) []Synonym {
 
 // Effective is the value that counts, in the unit of this config, wherever it was given: log.retention.ms is 3600000
 // where log.retention.hours is 1. nil is null.
-func (s Setting) Effective() *string {
-	if s.Def.Sensitive {
-		return nil
-	}
-	return effective(&s.Def, s.Synonyms)
-}
+func (s Setting) Effective() *string { return s.effective }

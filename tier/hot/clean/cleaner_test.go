@@ -179,7 +179,9 @@ func TestPolicyThatChangesMeanwhile(t *testing.T) {
 		"not compacted":    func() (Policy, bool) { return Policy{MaxLagMs: hot.Forever, DeleteRetentionMs: 5}, true },
 		"deleted":          func() (Policy, bool) { return began, false },
 		"longer retention": func() (Policy, bool) { return Policy{Compact: true, MaxLagMs: hot.Forever, DeleteRetentionMs: 6}, true },
-		"longer lag":       func() (Policy, bool) { return Policy{Compact: true, MaxLagMs: hot.Forever, DeleteRetentionMs: 5, MinLagMs: 9}, true },
+		"longer lag": func() (Policy, bool) {
+			return Policy{Compact: true, MaxLagMs: hot.Forever, DeleteRetentionMs: 5, MinLagMs: 9}, true
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, disk.NewCrashable(1))
