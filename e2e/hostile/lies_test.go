@@ -192,3 +192,29 @@ func servedAsSent(t *testing.T, c *conn, topic string, end int64, sent [][]byte)
 		t.Errorf("%d batches, want %d", i, len(sent))
 	}
 }
+
+// I-32: a batch that decompresses to more than the limit is refused wherever records are decoded, with the code that makes
+// an honest client split it, and counted; the topic takes the next.
+func TestBombs(t *testing.T) {
+	s := onlyFirn(t, harness.Options{})
+	c := dial(t, s.addr)
+	bomb := entries(entry{0, 0, []byte("k"), []byte("v")})
+	bomb.payload = make([]byte, 160<<20)
+	packed := bomb.gzipped().bytes()
+	good := entries(entry{0, 0, []byte("k"), []byte("v")})
+	for i, topic := range []string{
+		c.create("validated", 1, "firn.validate.records", "true"),
+		c.create("compacted", 1, "cleanup.policy", "compact"),
+		c.create("timed", 1, "message.timestamp.before.max.ms", "3600000"),
+	} {
+		if out := c.produce(topic, 0, packed); out.ErrorCode != kerr.MessageTooLarge.Code {
+			t.Errorf("%s: answered %s (%s)", topic, name(out.ErrorCode), str(out.ErrorMessage))
+		}
+		if got := metricOf(t, s.firn, "firn_decompression_refused_total"); got != float64(i+1) {
+			t.Errorf("%s: %v counted as refused", topic, got)
+		}
+		if got := c.mustProduce(topic, 0, good); got != 0 {
+			t.Errorf("%s: the next batch came to %d", topic, got)
+		}
+	}
+}

@@ -49,3 +49,56 @@ func TestStopDoesNotWaitForTheMostPatient(t *testing.T) {
 	}
 	half.closed()
 }
+
+// TestStopAnswersWhoWaitsForItsGroup: a member whose join waits for the others is answered
+// at a clean stop before its connection closes, so that it looks for another coordinator at once.
+func TestStopAnswersWhoWaitsForItsGroup(t *testing.T) {
+	onlyFirnHere(t)
+	b := harness.Start(t, harness.Options{})
+	group := topicName("parked")
+	join := func(c *conn, member string) *kmsg.JoinGroupResponse {
+		req := kmsg.NewPtrJoinGroupRequest()
+		req.Group, req.MemberID, req.ProtocolType, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = group, member, "consumer", 60_000, 600_000
+		p := kmsg.NewJoinGroupRequestProtocol()
+		p.Name = "range"
+		req.Protocols = append(req.Protocols, p)
+		c.send(req, 9)
+		resp := kmsg.NewPtrJoinGroupResponse()
+		resp.SetVersion(9)
+		if member != "" {
+			return resp
+		}
+		if err := c.tryRecv(resp); err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	first, second := dial(t, b.Kafka), dial(t, b.Kafka)
+	var id string
+	harness.Eventually(t, patience, "the group has no coordinator", func() bool {
+		find := kmsg.NewPtrFindCoordinatorRequest() // makes the topic of the offsets, the first time
+		find.CoordinatorKeys = []string{group}
+		do[*kmsg.FindCoordinatorResponse](first, find, 4)
+		id = join(first, "").MemberID
+		return id != ""
+	})
+	leader := join(first, id)
+	if err := first.tryRecv(leader); err != nil || leader.ErrorCode != 0 {
+		t.Fatalf("the first member: %v %s", err, name(leader.ErrorCode))
+	}
+	parked := join(second, join(second, "").MemberID) // waits until the first joins again, which it does not
+	harness.Eventually(t, patience, "the join is not parked", func() bool {
+		return metricOf(t, b, "firn_server_request_memory_bytes") > 0
+	})
+	answered := make(chan error, 1)
+	go func() { answered <- second.tryRecv(parked) }()
+	b.Stop()
+	if err := <-answered; err != nil {
+		t.Fatalf("the join that waits: %v", err)
+	}
+	if parked.ErrorCode == 0 {
+		t.Error("the join that waits went through")
+	}
+	t.Logf("answered %s", name(parked.ErrorCode))
+	second.closed()
+}
