@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,17 +38,15 @@ type failure struct {
 }
 
 func TestDifferential(t *testing.T) {
-	first, last := uint64(1), uint64(harness.Count(shortRun, fullRun))
-	if *seedFlag != "" {
-		if n, _ := fmt.Sscanf(*seedFlag, "%d-%d", &first, &last); n == 1 {
-			last = first
-		}
+	seeds, err := parseSeeds(cmp.Or(*seedFlag, fmt.Sprintf("1-%d", harness.Count(shortRun, fullRun))))
+	if err != nil {
+		t.Fatal(err)
 	}
 	b := startBrokers(t)
 	begun := time.Now()
-	failures := b.playAll(t, first, last)
-	n := last - first + 1
-	t.Logf("%d programs in %v: %.1f/s", n, time.Since(begun).Round(time.Second), float64(n)/time.Since(begun).Seconds())
+	failures := b.playAll(t, seeds)
+	took := time.Since(begun)
+	t.Logf("%d programs in %v, %.1f a second", len(seeds), took.Round(time.Second), float64(len(seeds))/took.Seconds())
 	summary(t, failures)
 	for i, f := range failures {
 		if i == *shrinkFlag {
@@ -57,21 +56,42 @@ func TestDifferential(t *testing.T) {
 		small, found := b.shrink(f)
 		t.Logf("%s%s", small, list(found))
 	}
-	if n >= fullRun {
+	if len(seeds) >= fullRun {
 		for _, s := range b.listed.stale() {
 			t.Errorf("differences.txt lists what no longer differs: %s", s)
 		}
 	}
 }
 
+// parseSeeds reads seeds and ranges of them, with commas between.
+func parseSeeds(text string) (seeds []uint64, err error) {
+	for _, part := range strings.Split(text, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		first, err := strconv.ParseUint(from, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("-seeds=%s: %w", text, err)
+		}
+		last := first
+		if isRange {
+			if last, err = strconv.ParseUint(to, 10, 64); err != nil {
+				return nil, fmt.Errorf("-seeds=%s: %w", text, err)
+			}
+		}
+		for ; first <= last; first++ {
+			seeds = append(seeds, first)
+		}
+	}
+	return seeds, nil
+}
+
 // playAll runs the programs of a range of seeds. A difference counts when it shows again at a steady pace.
-func (b *brokers) playAll(t *testing.T, first, last uint64) (failures []failure) {
+func (b *brokers) playAll(t *testing.T, seeds []uint64) (failures []failure) {
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
 		lane = make(chan struct{}, inFlight)
 	)
-	for seed := first; seed <= last; seed++ {
+	for _, seed := range seeds {
 		lane <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-lane }()

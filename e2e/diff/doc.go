@@ -6,6 +6,6 @@
 // stands in differences.txt with its reason; one that does not is a failure, printed as a script that was shrunk to what
 // still differs. An entry that nothing matched in a full run is a failure too.
 //
-//	go test ./e2e/diff -seeds=17           one seed
+//	go test ./e2e/diff -seeds=17,23        two seeds
 //	go test ./e2e/diff -seeds=1-2000       all of a full run, as `make diff`
 package diff

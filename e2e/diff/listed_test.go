@@ -54,10 +54,15 @@ func (l *listed) find(d difference) *entry {
 	return nil
 }
 
-// matches tells whether a text has the form of a pattern, in which * stands for anything and a|b for either.
+// matches tells whether a text has the form of a pattern, in which * stands for anything and {a,b} for either.
 func matches(pattern, text string) bool {
-	for _, p := range strings.Split(pattern, "|") {
-		if glob(p, text) {
+	before, rest, ok := strings.Cut(pattern, "{")
+	if !ok {
+		return glob(pattern, text)
+	}
+	choice, after, _ := strings.Cut(rest, "}")
+	for _, c := range strings.Split(choice, ",") {
+		if matches(before+c+after, text) {
 			return true
 		}
 	}

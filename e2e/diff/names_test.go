@@ -215,6 +215,12 @@ func (n *names) learn(s step, resp kmsg.Response) {
 				n.learnTopic(*t.Topic, t.TopicID)
 			}
 		}
+	case *kmsg.DescribeTopicPartitionsResponse:
+		for _, t := range r.Topics {
+			if t.Topic != nil {
+				n.learnTopic(*t.Topic, t.TopicID)
+			}
+		}
 	case *kmsg.InitProducerIDResponse:
 		if r.ErrorCode == 0 {
 			n.producers[s.actor] = r.ProducerID

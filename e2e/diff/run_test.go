@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -33,6 +34,22 @@ type answer struct {
 	done chan struct{}
 	tree any // set before done is closed
 	resp kmsg.Response
+}
+
+// notLeader tells whether a lone broker says that it does not lead a partition: Kafka does until its log is open.
+func (a *answer) notLeader() bool {
+	p, ok := a.resp.(*kmsg.ProduceResponse)
+	if !ok {
+		return false
+	}
+	for _, t := range p.Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode == kerr.NotLeaderForPartition.Code {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func newSide(addr, prefix string) *side {
@@ -183,6 +200,11 @@ func (r *run) collect(actor int) {
 	<-k.done
 	<-f.done
 	st := r.program.steps[k.step]
+	for end := time.Now().Add(r.pace.agree); k.notLeader() && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		k = r.kafka.send(k.step, st)
+		<-k.done
+	}
 	kt, ft := r.kafka.take(st), r.firn.take(st)
 	if r.trace != nil {
 		r.trace("%2d  %s\n      kafka %s\n      firn  %s", k.step, st, show(kt), show(ft))
