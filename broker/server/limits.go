@@ -96,13 +96,15 @@ func (s *Server) setLimits(l Limits) error {
 	if err := l.check(); err != nil {
 		return err
 	}
-	if s.ceiling > 0 && l.MaxConnections > s.ceiling {
-		s.log.Warn("fewer connections are allowed than max.connections says, because files need descriptors, too; raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)",
-			"max.connections", l.MaxConnections, "allowed", s.ceiling)
-	}
+	asked := l.MaxConnections
 	l = l.normal(s.ceiling)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if l.MaxConnections < asked && asked != s.asked {
+		s.log.Warn("fewer connections are allowed than max.connections says, because files need descriptors, too; raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)",
+			"max.connections", asked, "allowed", l.MaxConnections)
+	}
+	s.asked = asked
 	s.limits.Store(&l)
 	s.memory.resize(l.MemoryBytes)
 	s.metrics.limit.Set(float64(l.MaxConnections))

@@ -147,6 +147,10 @@ func TestCeiling(t *testing.T) {
 	if got := log.String(); !strings.Contains(got, "max.connections=100 allowed=2") {
 		t.Errorf("the log says %q", got)
 	}
+	s.SetLimits(Limits{MaxConnections: 100, IdleTimeout: time.Hour})
+	if n := strings.Count(log.String(), "allowed=2"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
 	s.SetLimits(Limits{MaxConnections: 1})
 	if l := s.Limits(); l.MaxConnections != 1 {
 		t.Errorf("%d connections are allowed", l.MaxConnections)

@@ -62,6 +62,7 @@ type Server struct {
 	stop     chan struct{} // closed when stopping
 
 	mu       sync.Mutex
+	asked    int                // mu; max.connections as it was set, before the ceiling
 	conns    map[*conn]struct{} // mu
 	perIP    map[string]int     // mu
 	stopping bool               // mu
