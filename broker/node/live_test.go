@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/tier/record"
 )
 
 // live is a broker that runs, and a client of it.
@@ -96,6 +98,7 @@ func TestDynamicConfigsTakeEffect(t *testing.T) {
 	// A default of topics reaches one that is there, and leaves again.
 	require.NoError(t, l.produce("t", 10))
 	require.Len(t, l.n.meta.Image().TopicByName("t").Partitions, 2)
+	require.NotZero(t, l.fetchSession("t"))
 	require.NoError(t, l.produce("t", 5000))
 	l.set("message.max.bytes", "1000")
 	require.ErrorIs(t, l.produce("t", 5000), kerr.MessageTooLarge)
@@ -165,4 +168,103 @@ func (l *live) topic(name string, configs conf) {
 	resp, err := req.RequestWith(l.Context(), l.cl)
 	require.NoError(l, err)
 	require.NoError(l, kerr.ErrorForCode(resp.Topics[0].ErrorCode), resp.Topics[0].ErrorMessage)
+}
+
+// TestStaticConfigsTakeEffect: what can only be said at the start, and what runs is described.
+func TestStaticConfigsTakeEffect(t *testing.T) {
+	l := startLive(t, conf{"auto.create.topics.enable": "false", "delete.topic.enable": "false", "broker.rack": "r1", "num.partitions": "4",
+		"offsets.topic.num.partitions": "3", "offsets.topic.segment.bytes": "2000000", "offsets.topic.compression.codec": "4",
+		"max.incremental.fetch.session.cache.slots": "0", "log.segment.bytes": "3000000"})
+	require.ErrorIs(t, l.produce("nobody-made-it", 10), kerr.UnknownTopicOrPartition)
+	l.topic("t", conf{"remote.storage.enable": "false"})
+	require.Equal(t, kerr.TopicDeletionDisabled.Code, l.deleteTopic("t"))
+	p, err := l.n.partitions.ByName("t", 0)
+	require.NoError(t, err)
+	require.Equal(t, int32(3000000), p.Settings().Log.SegmentBytes)
+
+	meta, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), l.cl)
+	require.NoError(t, err)
+	require.Equal(t, "r1", *meta.Brokers[0].Rack)
+
+	require.NoError(t, l.commitOffset("t"))
+	offsets := l.n.meta.Image().TopicByName("__consumer_offsets")
+	require.Len(t, offsets.Partitions, 3)
+	require.Equal(t, "2000000", offsets.Configs["segment.bytes"])
+	require.Equal(t, []string{"zstd"}, l.codecs("__consumer_offsets", 3))
+	require.Zero(t, l.fetchSession("t"), "no session is remembered")
+
+	require.Equal(t, "1", l.describe("node.id"))
+	require.Equal(t, "PLAINTEXT://"+l.n.KafkaAddr(), l.describe("listeners"))
+	require.Equal(t, l.describe("listeners"), l.describe("advertised.listeners"))
+	require.Equal(t, l.n.cfg.absoluteLogDir(), l.describe("log.dirs"))
+	require.Equal(t, "4", l.describe("num.partitions"))
+}
+
+func (l *live) deleteTopic(name string) int16 {
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	r := kmsg.NewDeleteTopicsRequestTopic()
+	r.Topic = &name
+	req.Topics, req.TopicNames = append(req.Topics, r), []string{name}
+	resp, err := req.RequestWith(l.Context(), l.cl)
+	require.NoError(l, err)
+	return resp.Topics[0].ErrorCode
+}
+
+func (l *live) commitOffset(topic string) error {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.Generation = "g", -1
+	t := kmsg.NewOffsetCommitRequestTopic()
+	t.Topic, t.TopicID = topic, l.n.meta.Image().TopicByName(topic).ID
+	t.Partitions = append(t.Partitions, kmsg.NewOffsetCommitRequestTopicPartition())
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(l.Context(), l.cl)
+	require.NoError(l, err)
+	return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+}
+
+// codecs are those of the batches of a topic.
+func (l *live) codecs(name string, partitions int32) (all []string) {
+	for i := range partitions {
+		p, err := l.n.partitions.ByName(name, i)
+		require.NoError(l, err)
+		log, err := p.Committed()
+		require.NoError(l, err)
+		if log.End() == 0 {
+			continue
+		}
+		b, err := log.Read(0, 1000)
+		require.NoError(l, err)
+		h, err := record.ParseHeader(b)
+		require.NoError(l, err)
+		all = append(all, h.Codec().String())
+	}
+	return all
+}
+
+// fetchSession asks for a session and gives its id, 0 if there is none.
+func (l *live) fetchSession(topic string) int32 {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxBytes, req.SessionEpoch, req.ReplicaID = 1<<20, 0, -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = topic, l.n.meta.Image().TopicByName(topic).ID
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.PartitionMaxBytes, p.CurrentLeaderEpoch = 1<<20, -1
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(l.Context(), l.cl.SeedBrokers()[0])
+	require.NoError(l, err)
+	require.Zero(l, resp.ErrorCode)
+	return resp.SessionID
+}
+
+// describe gives one config of the broker as DescribeConfigs tells it.
+func (l *live) describe(name string) string {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	r := kmsg.NewDescribeConfigsRequestResource()
+	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeBroker, "1", []string{name}
+	req.Resources = append(req.Resources, r)
+	resp, err := req.RequestWith(l.Context(), l.cl.SeedBrokers()[0])
+	require.NoError(l, err)
+	require.Len(l, resp.Resources[0].Configs, 1, name)
+	return *resp.Resources[0].Configs[0].Value
 }
