@@ -174,7 +174,7 @@ func wordsOf(body ast.Node) map[string]bool {
 // runFranzGo runs the suite of franz-go. It makes tens of thousands of records per consumer group test; how many is its
 // own setting.
 func runFranzGo(t *testing.T, expected []*expectation) []result {
-	b := harness.Start(t, harness.Options{})
+	b := start(t)
 	return goSuite{
 		module: "github.com/twmb/franz-go", pkg: "github.com/twmb/franz-go/pkg/kgo",
 		seeds: []string{"newTestClient", "tmpTopic", "tmpTopicPartitions", "tmpNamedTopicPartitions", "getSeedBrokers", "testClientOpts"},
@@ -213,7 +213,7 @@ func runSarama(t *testing.T, expected []*expectation) []result {
 		patch: map[string]string{"one_replica_test.go": oneReplica},
 		tools: []string{"github.com/Shopify/toxiproxy/v2/cmd/server"},
 	}
-	b := harness.Start(t, harness.Options{})
+	b := start(t)
 	_, tools, _ := g.binary(t)
 	proxy := startToxiproxy(t, filepath.Join(tools, "server"), b.Kafka)
 	g.env = []string{"TOXIPROXY_ADDR=http://" + proxy, "KAFKA_VERSION=4.0.0"}

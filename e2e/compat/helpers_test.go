@@ -31,18 +31,30 @@ func tail(s string) string {
 	return strings.Join(lines[max(0, len(lines)-25):], "\n")
 }
 
+// start starts a broker for a suite, with flags ("--broker-id 0") and settings ("num.partitions=3"). As in the
+// configuration that Kafka ships, the first rebalance of a group does not wait.
+func start(t *testing.T, settings ...string) *harness.Broker {
+	t.Helper()
+	return startAt(t, harness.FreeAddr(t), settings)
+}
+
 // startAtDefaultPort starts a broker at localhost:9092, the only address that some suites know. Tests that use it do not
 // run side by side.
-func startAtDefaultPort(t *testing.T, settings ...string) *harness.Broker {
+func startAtDefaultPort(t *testing.T, settings ...string) {
 	t.Helper()
 	const addr = "localhost:9092"
-	if l, err := net.Listen("tcp", addr); err != nil {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
 		t.Fatalf("this suite knows no other address than %s, and that is taken: %v", addr, err)
-	} else {
-		_ = l.Close()
 	}
+	_ = l.Close()
+	startAt(t, addr, settings)
+}
+
+func startAt(t *testing.T, addr string, settings []string) *harness.Broker {
+	t.Helper()
 	var args []string
-	for _, s := range settings {
+	for _, s := range append(settings, "group.initial.rebalance.delay.ms=0") {
 		if strings.HasPrefix(s, "--") {
 			args = append(args, strings.SplitN(s, " ", 2)...)
 		} else {

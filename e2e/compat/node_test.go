@@ -21,7 +21,7 @@ func node(t *testing.T) (command, dir string) {
 
 func runKafkaJS(t *testing.T, _ []*expectation) []result {
 	command, dir := node(t)
-	b := harness.Start(t, harness.Options{})
+	b := start(t)
 	// Node looks for packages beside the program.
 	write(t, filepath.Join(dir, "checks.js"), read(t, "kafkajs/checks.js"))
 	return runProgram(t, process{dir: dir, env: []string{"KAFKAJS_NO_PARTITIONER_WARNING=1"}}, command, "checks.js", b.Kafka)

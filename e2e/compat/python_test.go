@@ -55,13 +55,14 @@ func runKafkaPython(t *testing.T, expected []*expectation) []result {
 		write(t, filepath.Join(dir, "test", "__init__.py"), "")
 		write(t, filepath.Join(dir, "test", "service.py"), kafkaPythonService)
 	})
-	b := harness.Start(t, harness.Options{Args: []string{"--set", "num.partitions=4"}})
+	b := start(t, "--broker-id 0", "num.partitions=4", "group.min.session.timeout.ms=1000")
 	report := filepath.Join(t.TempDir(), "report.xml")
-	args := []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--timeout=120", "--junitxml=" + report, "test/integration"}
+	args := []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--timeout=120", "--timeout-method=thread", "--junitxml=" + report, "test/integration"}
 	for _, name := range unrunNames(expected) {
-		args = append(args, "--deselect", name)
+		file, test, _ := strings.Cut(name, "::")
+		args = append(args, "--deselect", "test/integration/"+file+".py::"+test)
 	}
-	out, err := process{dir: source, env: []string{"KAFKA_URI=kafka://" + b.Kafka, "KAFKA_VERSION=4.1.0", "KAFKA_ROOT=" + source, "PYTHONPATH=" + source, "PYTHONDONTWRITEBYTECODE=1"}}.
+	out, err := process{dir: source, env: []string{"KAFKA_URI=kafka://" + b.Kafka, "KAFKA_VERSION=4.3", "KAFKA_ROOT=" + source, "PYTHONPATH=" + source, "PYTHONDONTWRITEBYTECODE=1"}}.
 		run(t, interpreter, args...)
 	results := junitResults(t, report)
 	if len(results) == 0 {
@@ -127,12 +128,12 @@ func runProgram(t *testing.T, p process, name string, args ...string) (results [
 
 func runConfluentKafka(t *testing.T, _ []*expectation) []result {
 	interpreter := python(t)
-	b := harness.Start(t, harness.Options{})
+	b := start(t)
 	return runProgram(t, process{}, interpreter, "confluent-kafka/checks.py", b.Kafka)
 }
 
 func runAIOKafka(t *testing.T, _ []*expectation) []result {
 	interpreter := python(t)
-	b := harness.Start(t, harness.Options{})
+	b := start(t)
 	return runProgram(t, process{}, interpreter, "aiokafka/checks.py", b.Kafka)
 }

@@ -69,11 +69,9 @@ func TestReadmeSnippets(t *testing.T) {
 func TestReadmeVersions(t *testing.T) {
 	for _, s := range connectSnippets(t) {
 		for name, version := range versions {
-			for _, word := range strings.Fields(s.needs) {
-				artifact := regexp.MustCompile(`^(?:.*:)?` + regexp.QuoteMeta(name) + `(?:@|==|:)(.*)$`).FindStringSubmatch(word)
-				if artifact != nil && artifact[1] != version {
-					t.Errorf("the README has %s, the suites %s", word, version)
-				}
+			named := regexp.MustCompile(regexp.QuoteMeta(name) + `(?:@|==|:| )([v\d.]+)`).FindStringSubmatch(s.needs)
+			if named != nil && named[1] != version {
+				t.Errorf("the README has %s, the suites %s", named[0], version)
 			}
 		}
 	}
@@ -88,10 +86,13 @@ func runShell(t *testing.T, s snippet) string {
 }
 
 func runJava(t *testing.T, s snippet) string {
-	artifacts := strings.Fields(s.needs)
-	name := strings.ReplaceAll(strings.Join(artifacts[:1], ""), ":", "-")
-	jars := javatools.Bundle{Name: "hello-" + name, Artifacts: artifacts}.Fetch(t)
 	harness.Need(t, "javac")
+	bundle := javatools.Bundle{Name: "hello-java-" + versions["kafka-clients"], Artifacts: strings.Fields(s.needs)}
+	if boot, artifacts, ok := strings.Cut(s.needs, " with "); ok {
+		version := strings.TrimPrefix(boot, "Spring Boot ")
+		bundle = javatools.Bundle{Name: "hello-spring-" + version, BOM: "org.springframework.boot:spring-boot-dependencies:" + version, Artifacts: strings.Fields(artifacts)}
+	}
+	jars := bundle.Fetch(t)
 	source := filepath.Join(t.TempDir(), "Hello.java")
 	write(t, source, s.code)
 	class := "Hello"

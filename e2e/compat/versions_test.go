@@ -12,6 +12,5 @@ var versions = map[string]string{
 	"kafkajs":                         "2.2.4",
 	"rdkafka":                         "0.39.0",
 	"kafka-clients":                   "4.3.1",
-	"spring-boot-starter":             "3.5.16",
-	"spring-kafka":                    "3.3.16",
+	"Spring Boot":                     "3.5.16",
 }
