@@ -53,6 +53,10 @@ e2e: ## The end-to-end tests at full length (crashes, store faults, all the hist
 	FIRN_E2E_FULL=1 go run ./e2e/totals -- -count=1 -timeout 120m ./tier/... ./metadata/... ./compaction/... \
 		-- -count=1 -timeout 120m -p 1 ./e2e/...
 
+.PHONY: diff
+diff: ## Thousands of programs of calls against Apache Kafka and firn, compared field by field
+	FIRN_E2E_FULL=1 go test -count=1 -timeout 120m -v ./e2e/diff
+
 .PHONY: compat
 compat: ## Other people's clients and their own test suites against firn, with a table of what passed and why not all
 	cd e2e/compat && FIRN_E2E_FULL=1 go test -count=1 -timeout 120m

@@ -21,7 +21,6 @@ func TestMain(m *testing.M) { harness.Main(m) }
 var (
 	seedFlag   = flag.String("seeds", "", "seeds to run, as 17 or 1-2000")
 	traceFlag  = flag.Bool("trace", false, "print every request and both answers")
-	topicsOnly = flag.Bool("topics-only", false, "only configs of topics")
 	shrinkFlag = flag.Int("shrink", 5, "how many failing programs to shrink and print")
 )
 

@@ -199,11 +199,7 @@ type resource struct {
 
 // resource draws what has configs. What all programs share is only asked for, or given configs that nothing depends on.
 func (g *generator) resource() resource {
-	n := g.r.IntN(100)
-	if *topicsOnly {
-		n %= 60
-	}
-	switch {
+	switch n := g.r.IntN(100); {
 	case n < 60:
 		return resource{kmsg.ConfigResourceTypeTopic, g.topic()}
 	case n < 72:
@@ -216,10 +212,21 @@ func (g *generator) resource() resource {
 	return resource{one(g, kmsg.ConfigResourceType(0), 3, 16, 99), one(g, "", "1", "~t0")}
 }
 
+// resources draws one to three. One of a kind that does not exist comes alone, for Kafka then looks at no other.
+func (g *generator) resources(draw func(*generator, func() resource) []resource) []resource {
+	of := draw(g, g.resource)
+	for _, r := range of {
+		if r.kind == 0 || r.kind == 3 || r.kind > kmsg.ConfigResourceTypeGroupConfig {
+			return []resource{r}
+		}
+	}
+	return of
+}
+
 func (g *generator) describeConfigs() {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.IncludeSynonyms, req.IncludeDocumentation = g.chance(50), g.chance(30)
-	for _, of := range distinct(g, g.resource) {
+	for _, of := range g.resources(distinct) {
 		r := kmsg.NewDescribeConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		for g.chance(30) {
@@ -264,7 +271,7 @@ func harmless(kind kmsg.ConfigResourceType) bool {
 func (g *generator) alterConfigs() {
 	req := kmsg.NewPtrAlterConfigsRequest()
 	req.ValidateOnly = g.chance(25)
-	for _, of := range repeated(g, g.resource) {
+	for _, of := range g.resources(repeated) {
 		r := kmsg.NewAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {
@@ -281,7 +288,7 @@ func (g *generator) alterConfigs() {
 func (g *generator) incrementalAlterConfigs() {
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.ValidateOnly = g.chance(25)
-	for _, of := range repeated(g, g.resource) {
+	for _, of := range g.resources(repeated) {
 		r := kmsg.NewIncrementalAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {

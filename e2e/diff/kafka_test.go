@@ -21,11 +21,16 @@ import (
 // enough for thousands of them.
 const rebalanceDelay = 300
 
-// footing are broker configs that both brokers are given, since firn's defaults differ from Kafka's on purpose.
+// footing are broker configs that both brokers are given: firn's defaults differ from Kafka's on purpose, and a lone Kafka
+// cannot have its own.
 var footing = []string{
 	"log.retention.ms=-1",
 	"log.flush.interval.messages=1",
 	"log.local.retention.ms=-2",
+	"offsets.topic.num.partitions=4", "offsets.topic.replication.factor=1",
+	"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
+	"share.coordinator.state.topic.replication.factor=1", "share.coordinator.state.topic.min.isr=1",
+	fmt.Sprintf("group.initial.rebalance.delay.ms=%d", rebalanceDelay),
 }
 
 // brokers are the two that are compared.
@@ -46,7 +51,6 @@ func startBrokers(t *testing.T) *brokers {
 	for _, c := range footing {
 		o.Args = append(o.Args, "--set", c)
 	}
-	o.Args = append(o.Args, "--set", fmt.Sprintf("group.initial.rebalance.delay.ms=%d", rebalanceDelay))
 	b.firn = harness.Start(t, o).Kafka
 	k, err := versionsOf(b.kafka)
 	if err != nil {
@@ -72,9 +76,7 @@ func startKafka(t *testing.T) string {
 	lines := append([]string{
 		"process.roles=broker,controller", "node.id=1", "controller.quorum.voters=1@" + controller,
 		"listeners=PLAINTEXT://" + addr + ",CONTROLLER://" + controller, "controller.listener.names=CONTROLLER",
-		"log.dirs=" + filepath.Join(dir, "log"), "offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
-		"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", "share.coordinator.state.topic.replication.factor=1",
-		"share.coordinator.state.topic.min.isr=1", fmt.Sprintf("group.initial.rebalance.delay.ms=%d", rebalanceDelay),
+		"log.dirs=" + filepath.Join(dir, "log"),
 	}, footing...)
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
