@@ -103,6 +103,13 @@ func replicationDefs() []Def {
 			"Timeout of replicas' connections."),
 		def(Boolean, "follower.fetch.last.tiered.offset.enable", "false", ClusterWide, anything,
 			"Let a new follower begin at the end of the archive."),
+		// These are no part of KafkaConfig: kafka-reassign-partitions sets and deletes them, and nobody sees them otherwise.
+		internal(def(Long, "leader.replication.throttled.rate", null, ClusterWide, from(0),
+			"Bytes a second that leaders send to throttled replicas.")),
+		internal(def(Long, "follower.replication.throttled.rate", null, ClusterWide, from(0),
+			"Bytes a second that throttled replicas fetch.")),
+		internal(def(Long, "replica.alter.log.dirs.io.max.bytes.per.second", null, ClusterWide, from(0),
+			"Bytes a second at which replicas move between folders.")),
 	)
 }
 
