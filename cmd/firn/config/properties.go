@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -240,10 +239,12 @@ func (m *importer) undo(name string, why error) {
 
 // notes tells which defaults are other than Kafka's, for what the file leaves open.
 func (m *importer) notes() {
-	l := brokerconfig.Layers{Static: m.settings}
+	var given map[string]string
+	if v, err := (brokerconfig.Layers{Static: m.settings}).Resolve(); err == nil {
+		given = v.TopicDefaults
+	}
 	for _, d := range topicconfig.Defs() {
-		given := func(s brokerconfig.Synonym) bool { return s.Source == brokerconfig.StaticBroker }
-		if !d.Differs() || slices.ContainsFunc(l.TopicSynonyms(d.Name), given) {
+		if _, ok := given[d.Name]; ok || !d.Differs() {
 			continue
 		}
 		where := "for each topic by " + d.Name
