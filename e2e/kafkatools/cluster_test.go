@@ -2,10 +2,12 @@ package kafkatools
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -43,40 +45,58 @@ func (k *bench) cluster(t *testing.T) {
 		{run: "client-metrics --list"},
 		{run: "configs --entity-type users --describe", code: 1, want: []string{"does not support DESCRIBE_CLIENT_QUOTAS"}},
 	})
-	t.Run("log-dirs --describe", k.logDirs)
+	t.Run("log-dirs --describe --topic-list", k.logDirs)
 }
 
-// logDirs: the tool's own JSON names the folder and each replica with its size.
+// logDir is one folder in what the log-dirs tool prints.
+type logDir struct {
+	LogDir     string
+	Error      *string
+	Partitions []struct {
+		Partition       string
+		Size, OffsetLag int64
+		IsFuture        bool
+	}
+}
+
+// logDirs: the tool's own JSON names the folder and each replica with its size, and the archive likewise.
 func (k *bench) logDirs(t *testing.T) {
-	code, out := k.call(t, "", "log-dirs --describe --broker-list 1 --topic-list weighed")
+	code, out := k.call(t, "", "topics --create --topic shipped --partitions 2")
+	require.Equal(t, 0, code, out)
+	// The topics tool refuses configs that are not Kafka's before it asks the broker; this one does not.
+	code, out = k.call(t, "", "configs --topic shipped --alter --add-config firn.remote.upload.max.lag.ms=1000")
+	require.Equal(t, 0, code, out)
+	for p := range 2 {
+		k.b.MustRun(strings.Repeat("a line that is archived\n", 500), "produce", "shipped", "--partition", fmt.Sprint(p))
+	}
+	k.b.WaitArchived(t, "shipped", time.Minute)
+	code, out = k.call(t, "", "log-dirs --describe --broker-list 1 --topic-list weighed,shipped")
 	require.Equal(t, 0, code, out)
 	var told struct {
-		Brokers []struct {
-			Broker  int
-			LogDirs []struct {
-				LogDir     string
-				Error      *string
-				Partitions []struct {
-					Partition       string
-					Size, OffsetLag int64
-					IsFuture        bool
-				}
-			}
-		}
+		Brokers []struct{ LogDirs []logDir }
 	}
 	at := strings.Index(out, "{")
 	require.GreaterOrEqual(t, at, 0, out)
 	require.NoError(t, json.NewDecoder(strings.NewReader(out[at:])).Decode(&told))
 	require.Len(t, told.Brokers, 1)
-	require.Len(t, told.Brokers[0].LogDirs, 1)
-	dir := told.Brokers[0].LogDirs[0]
-	require.Nil(t, dir.Error)
-	require.Equal(t, filepath.Join(k.b.Options.Data, "log"), dir.LogDir)
-	require.Len(t, dir.Partitions, 2)
-	for _, p := range dir.Partitions {
-		require.Contains(t, p.Partition, "weighed-")
-		require.Greater(t, p.Size, int64(500*len("1 of partition 1")))
-		require.Zero(t, p.OffsetLag)
-		require.False(t, p.IsFuture)
+	sizes := map[string]map[string]int64{}
+	for _, dir := range told.Brokers[0].LogDirs {
+		require.Nil(t, dir.Error)
+		sizes[dir.LogDir] = map[string]int64{}
+		for _, p := range dir.Partitions {
+			require.Zero(t, p.OffsetLag)
+			require.False(t, p.IsFuture)
+			sizes[dir.LogDir][p.Partition] = p.Size
+		}
+	}
+	local := sizes[filepath.Join(k.b.Options.Data, "log")]
+	require.Len(t, local, 4, out)
+	for name, size := range local {
+		require.Greater(t, size, int64(500*len("1 of partition 1")), name)
+	}
+	archive := sizes["dir://"+filepath.Join(k.b.Options.Data, "store")]
+	require.NotNil(t, archive, out)
+	for _, name := range []string{"shipped-0", "shipped-1"} {
+		require.Positive(t, archive[name], out)
 	}
 }
