@@ -77,6 +77,8 @@ func Describe(stored map[string]string, l brokerconfig.Layers) []Setting {
 		s := Setting{Def: d, Value: d.Default, Source: brokerconfig.Default}
 		if b, ok := broker[d.Broker]; ok {
 			s.Value, s.Source, s.Synonyms = *b.Value, b.Source, b.Synonyms
+		} else {
+			s.Synonyms = []brokerconfig.Synonym{{Name: d.Name, Value: &d.Default, Source: brokerconfig.Default}}
 		}
 		if v, ok := stored[d.Name]; ok {
 			parsed, _ := d.Type.Parse(v)

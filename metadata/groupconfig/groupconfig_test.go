@@ -88,7 +88,8 @@ func TestDescribe(t *testing.T) {
 		case "share.isolation.level":
 			require.Equal(t, "read_uncommitted", s.Value)
 			require.Equal(t, brokerconfig.Default, s.Source)
-			require.Empty(t, s.Synonyms)
+			require.Len(t, s.Synonyms, 1)
+			require.Equal(t, []any{"share.isolation.level", "read_uncommitted", brokerconfig.Default}, []any{s.Synonyms[0].Name, *s.Synonyms[0].Value, s.Synonyms[0].Source})
 		}
 	}
 }
