@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,7 +83,6 @@ type Process struct {
 	Program
 	t    testing.TB
 	cmd  *exec.Cmd
-	in   io.WriteCloser
 	done chan struct{} // closed when the process has ended
 
 	mu  sync.Mutex
@@ -100,11 +98,6 @@ func (p Program) Start(t testing.TB) *Process {
 	r.cmd.Dir = p.Dir
 	r.cmd.Stdout, r.cmd.Stderr = r, r
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	in, err := r.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.in = in
 	if err := r.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", p.Name, err)
 	}
@@ -134,13 +127,6 @@ func (r *Process) Output() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.out.String()
-}
-
-// Say writes one line to its standard input.
-func (r *Process) Say(line string) {
-	if _, err := io.WriteString(r.in, line+"\n"); err != nil {
-		r.t.Fatalf("write to %s: %v", r.Name, err)
-	}
 }
 
 // Kill ends the process as a crash does and waits for its end.
