@@ -41,9 +41,11 @@ func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Resp
 	} else {
 		img = a.askedFor(ctx, req, resp)
 	}
-	if req.IncludeTopicAuthorizedOperations { // also of topics that are not there, as Kafka does
+	if req.IncludeTopicAuthorizedOperations { // also of names that no topic has, as Kafka does
 		for i := range resp.Topics {
-			resp.Topics[i].AuthorizedOperations = topicOperations
+			if resp.Topics[i].ErrorCode != kerr.UnknownTopicID.Code {
+				resp.Topics[i].AuthorizedOperations = topicOperations
+			}
 		}
 	}
 	resp.ClusterID, resp.ControllerID = &img.ClusterID, a.controller(img)

@@ -35,11 +35,12 @@ func (g *generator) metadata() {
 	req.AllowAutoTopicCreation = g.chance(20)
 	req.IncludeTopicAuthorizedOperations = g.chance(20)
 	req.IncludeClusterAuthorizedOperations = g.chance(20)
+	byID := g.chance(20) // all of them: Kafka looks at no name where there is an id
 	if g.chance(85) {
 		for _, name := range g.topics() {
 			t := kmsg.NewMetadataRequestTopic()
-			if t.Topic = ptr(name); g.chance(20) {
-				t.Topic, t.TopicID = nil, g.topicID()
+			if t.Topic = &name; byID {
+				t.Topic, t.TopicID = nil, topicID(name)
 			}
 			req.Topics = append(req.Topics, t)
 		}
@@ -47,10 +48,8 @@ func (g *generator) metadata() {
 		req.Topics = []kmsg.MetadataRequestTopic{}
 	}
 	req.SetVersion(g.version(req.Key()))
-	for i := range req.Topics { // ids come with version 10, and null names with it
-		if t := &req.Topics[i]; req.Version < 10 && t.Topic == nil {
-			t.Topic = ptr("~t0")
-		}
+	if byID && req.Version < 10 { // ids come with version 10, and null names with them
+		req.SetVersion(g.versions[req.Key()][1])
 	}
 	g.steps = append(g.steps, step{g.actor(), req})
 }
@@ -162,7 +161,7 @@ func (g *generator) createPartitions() {
 func (g *generator) deleteTopics() {
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = 30_000
-	for _, name := range repeated(g, func() string { return mostly(g, "~t1", "~t2", "~t3", "~t0", g.topic()) }) {
+	for _, name := range distinct(g, func() string { return mostly(g, "~t1", "~t2", "~t3", "~t0", g.topic()) }) {
 		req.TopicNames = append(req.TopicNames, name)
 		t := kmsg.NewDeleteTopicsRequestTopic()
 		if t.Topic = &name; g.chance(35) {
@@ -268,10 +267,11 @@ func harmless(kind kmsg.ConfigResourceType) bool {
 	return kind != kmsg.ConfigResourceTypeBroker && kind != kmsg.ConfigResourceTypeBrokerLogger
 }
 
+// alterConfigs names no resource twice: Kafka never answers that.
 func (g *generator) alterConfigs() {
 	req := kmsg.NewPtrAlterConfigsRequest()
 	req.ValidateOnly = g.chance(25)
-	for _, of := range g.resources(repeated) {
+	for _, of := range g.resources(distinct) {
 		r := kmsg.NewAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {

@@ -19,7 +19,7 @@ import (
 
 // rebalanceDelay is group.initial.rebalance.delay.ms of both brokers: long enough for the members of a round, short
 // enough for thousands of them.
-const rebalanceDelay = 300
+const rebalanceDelay = 500
 
 // footing are broker configs that both brokers are given: firn's defaults differ from Kafka's on purpose, and a lone Kafka
 // cannot have its own.

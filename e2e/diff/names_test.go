@@ -206,6 +206,9 @@ func recordOf(i int32, keyed, large bool) []byte {
 func (n *names) learn(s step, resp kmsg.Response) {
 	switch r := resp.(type) {
 	case *kmsg.CreateTopicsResponse:
+		if s.req.(*kmsg.CreateTopicsRequest).ValidateOnly {
+			return // Kafka's answer has an id that no topic gets
+		}
 		for _, t := range r.Topics {
 			n.learnTopic(t.Topic, t.TopicID)
 		}

@@ -13,11 +13,12 @@ import (
 type pace struct {
 	settle time.Duration // after a request that may wait for others, before the next is sent
 	agree  time.Duration // for the other broker, once one has answered; and for readers that lag behind what was changed
+	made   time.Duration // until both brokers have the same topics
 }
 
 var (
-	swift  = pace{8 * time.Millisecond, 500 * time.Millisecond}
-	steady = pace{60 * time.Millisecond, 2 * time.Second}
+	swift  = pace{8 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
+	steady = pace{60 * time.Millisecond, 3 * time.Second, 10 * time.Second}
 )
 
 // side is one broker in one run of a program.

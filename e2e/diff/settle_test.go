@@ -19,7 +19,7 @@ func (r *run) settle(st step) {
 			return
 		}
 	case *kmsg.AlterConfigsRequest, *kmsg.IncrementalAlterConfigsRequest:
-		time.Sleep(r.pace.settle) // nothing tells when what writes has taken them in
+		time.Sleep(3 * r.pace.settle) // nothing tells when what writes has taken them in
 		return
 	default:
 		return
@@ -34,7 +34,7 @@ func (r *run) settle(st step) {
 		return
 	}
 	defer f.Close()
-	for end := time.Now().Add(r.pace.agree); time.Now().Before(end); time.Sleep(4 * time.Millisecond) {
+	for end := time.Now().Add(r.pace.made); time.Now().Before(end); time.Sleep(4 * time.Millisecond) {
 		kt, kServed := served(k, r.kafka.names.prefix)
 		ft, fServed := served(f, r.firn.names.prefix)
 		if kServed && fServed && maps.Equal(kt, ft) {
