@@ -125,7 +125,7 @@ func topicDefaultDefs() []Def {
 			d.Doc = t.Doc
 		}
 		if t.NoEffect {
-			d.NoEffect = t.Why
+			d.Doc, d.NoEffect = strings.TrimSuffix(d.Doc, " No effect yet: "+t.Why+"."), t.Why
 		}
 		switch d.Name {
 		case "log.retention.ms":

@@ -80,6 +80,7 @@ func TestAgainstKafka(t *testing.T) {
 		require.True(t, i == 0 || Defs()[i-1].Name < d.Name, d.Name)
 		require.True(t, d.Doc != "" && strings.HasSuffix(d.Doc, "."), "%s has no documentation", d.Name)
 		require.False(t, strings.HasSuffix(d.NoEffect, "."), d.Name)
+		require.NotContains(t, d.Doc, "No effect", "%s: NoEffect says it", d.Name)
 		if d.Default != nil {
 			require.NoError(t, Validate(d.Name, *d.Default))
 			require.Equal(t, *d.Default, *canonical(&d, d.Default), "%s: the default is not written as Kafka writes it", d.Name)
