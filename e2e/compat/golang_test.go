@@ -29,12 +29,13 @@ type goSuite struct {
 // binary builds the suite's tests, and gives the folder where they are and the one that they run in.
 func (g goSuite) binary(t *testing.T) (tests, tools, dir string) {
 	t.Helper()
-	key := fmt.Sprint(g, versions[g.module], versions["github.com/Shopify/toxiproxy/v2"])
+	key := fmt.Sprint(g.pkg, g.tags, g.patch, g.tools, versions[g.module], versions[toxiproxy])
 	built := cached(t, "go-"+filepath.Base(g.module), key, func(built string) {
 		p := process{dir: built, env: []string{"GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off"}}
 		write(t, filepath.Join(built, "go.mod"), "module suite\n\ngo 1.26\n")
 		p.must(t, "go", "get", "-t", g.pkg+"@"+versions[g.module])
 		for _, tool := range g.tools {
+			p.must(t, "go", "get", tool+"@"+versions[toxiproxy])
 			p.must(t, "go", "build", "-o", built+"/", tool)
 		}
 		if g.patch != nil {
@@ -193,6 +194,9 @@ func runKafkaGo(t *testing.T, expected []*expectation) []result {
 	}.run(t, expected)
 }
 
+// toxiproxy is what Sarama's tests reach their brokers through.
+const toxiproxy = "github.com/Shopify/toxiproxy/v2"
+
 // oneReplica is what Sarama's functional tests need to run against one broker: their topics have three replicas.
 const oneReplica = `//go:build functional
 
@@ -211,7 +215,7 @@ func runSarama(t *testing.T, expected []*expectation) []result {
 		module: "github.com/IBM/sarama", pkg: "github.com/IBM/sarama", tags: "functional",
 		seeds: []string{"FunctionalTestEnv"},
 		patch: map[string]string{"one_replica_test.go": oneReplica},
-		tools: []string{"github.com/Shopify/toxiproxy/v2/cmd/server"},
+		tools: []string{toxiproxy + "/cmd/server"},
 	}
 	b := start(t)
 	_, tools, _ := g.binary(t)
