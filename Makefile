@@ -48,6 +48,10 @@ docs: ## Renew the tables of README.md and docs/ that follow from the code
 bench: ## Produce, hot fetch and cold read of one broker, with the figures that bound them
 	go run ./e2e/bench
 
+.PHONY: bench-partitions
+bench-partitions: ## What ten thousand partitions cost: to make, to keep idle, to come back to, to delete
+	go run ./e2e/partitions
+
 .PHONY: e2e
 e2e: ## The end-to-end tests at full length (crashes, store faults, all the history)
 	FIRN_E2E_FULL=1 go run ./e2e/totals -- -count=1 -timeout 120m ./tier/... ./metadata/... ./compaction/... \

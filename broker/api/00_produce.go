@@ -53,6 +53,7 @@ func (a *API) produce(_ context.Context, req *wire.Request, reply *wire.Reply) {
 	c := &produceCall{reply: reply, left: 1}
 	c.resp.Topics = make([]wire.ProduceTopicResponse, len(p.Topics))
 	var failed error
+	a.prepare(req, p)
 	for i := range p.Topics {
 		t := &p.Topics[i]
 		out := &c.resp.Topics[i]
@@ -75,6 +76,22 @@ func (a *API) produce(_ context.Context, req *wire.Request, reply *wire.Reply) {
 	}
 	c.arm(time.Duration(p.TimeoutMs) * time.Millisecond)
 	c.settle(1)
+}
+
+// prepare gets what is not ready for an append ready together, where that is more than one partition's log.
+func (a *API) prepare(req *wire.Request, p *wire.ProduceRequest) {
+	var ps []*partition.Partition
+	for i := range p.Topics {
+		t := &p.Topics[i]
+		for j := range t.Partitions {
+			if pt, err := a.partition(t.Name, t.ID, t.Partitions[j].Index, req.Version >= 13); err == nil && !pt.Ready() {
+				ps = append(ps, pt)
+			}
+		}
+	}
+	if len(ps) > 1 {
+		a.Partitions.Prepare(ps)
+	}
 }
 
 func idText(t *wire.ProduceTopic) string {

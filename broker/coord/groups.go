@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -33,6 +34,9 @@ type GroupsOptions struct {
 	Cluster  Cluster
 	// Open gives the log of a partition of the offsets topic that this broker leads.
 	Open func(index int32) (Log, error)
+	// Empty reports whether such a partition is known never to have been written to, without I/O: its shard starts with
+	// its first request. nil: none is known to be.
+	Empty func(index int32) bool
 	// Partitions (offsets.topic.num.partitions) and SegmentBytes (offsets.topic.segment.bytes) of the offsets topic when
 	// it is made; 0: 50 and 100 MiB.
 	Partitions   int32
@@ -82,7 +86,8 @@ func (g *Groups) Close() {
 func (g *Groups) SetOptions(o group.Options) { g.rt.SetOptions(o) }
 
 // follow takes a new image: shards of partitions that this broker does not lead any more end, those that it leads are
-// loaded, and the offsets of topics that are gone are forgotten.
+// loaded (those of partitions without a record, when they are needed), and the offsets of topics that are gone are
+// forgotten.
 func (g *Groups) follow(img *metadata.Image) {
 	known := map[topic.ID]string{}
 	led := map[int32]bool{}
@@ -113,7 +118,7 @@ func (g *Groups) follow(img *metadata.Image) {
 		}
 	}
 	for p := range led {
-		if !oldLed[p] {
+		if !oldLed[p] && !g.empty(p) {
 			_ = g.rt.Load(p) // only a closed runtime refuses
 		}
 	}
@@ -121,6 +126,9 @@ func (g *Groups) follow(img *metadata.Image) {
 		g.rt.TopicsDeleted(gone)
 	}
 }
+
+// empty reports whether there is nothing that a shard of this partition could know.
+func (g *Groups) empty(p int32) bool { return g.o.Empty != nil && !g.rt.has(p) && g.o.Empty(p) }
 
 // Find tells which broker coordinates a group, making the offsets topic when this is the first to be asked for.
 // Errors are Kafka's.
@@ -208,6 +216,7 @@ func (g *Groups) List(req *kmsg.ListGroupsRequest, reply func(*kmsg.ListGroupsRe
 		ps = append(ps, p)
 	}
 	g.mu.Unlock()
+	ps = slices.DeleteFunc(ps, g.empty)
 	whole := kmsg.NewPtrListGroupsResponse()
 	whole.Version = req.Version
 	if len(ps) == 0 {

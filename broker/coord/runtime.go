@@ -128,6 +128,13 @@ func (r *Runtime) Close() {
 	r.running.Wait()
 }
 
+// has reports whether a shard runs.
+func (r *Runtime) has(partition int32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shards[partition] != nil
+}
+
 func (r *Runtime) all() []*runner {
 	r.mu.Lock()
 	defer r.mu.Unlock()

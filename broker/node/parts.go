@@ -38,6 +38,10 @@ func (n *Node) startGroups() *coord.Groups {
 			}
 			return p.Committed()
 		},
+		Empty: func(index int32) bool {
+			p, err := n.partitions.ByName(coord.OffsetsTopic, index)
+			return err == nil && !p.Stored()
+		},
 	})
 	n.configs.onChange(func(v *brokerconfig.Values) { groups.SetOptions(groupOptions(v)) })
 	return groups

@@ -45,7 +45,7 @@ func (m *Manager) Housekeep(ctx context.Context) {
 	now := m.o.Now()
 	for _, p := range m.All() {
 		l := p.log.Load()
-		if ctx.Err() != nil || l == nil || p.failure() != 0 {
+		if ctx.Err() != nil || l == nil || !(*l).Stored() || p.failure() != 0 {
 			continue
 		}
 		r := &report{at: now}

@@ -290,23 +290,59 @@ func (m *Manager) remove(ids []topic.Partition, ps []*Partition) {
 	m.running.Add(1)
 	go func() {
 		defer m.running.Done()
-		for i, id := range ids {
+		inLanes(len(ids), func(i int) {
 			if ps != nil { // an opening under way ends first
 				ps[i].openMu.Lock()
+				defer ps[i].openMu.Unlock()
 			}
-			if err := m.o.Disk.Remove(id); err != nil {
+			if err := m.o.Disk.Remove(ids[i]); err != nil {
 				m.o.Logger.Error("cannot remove the log of a deleted topic; it is set aside when the name is used again",
-					"partition", id, "id", id.ID, "error", err)
+					"partition", ids[i], "id", ids[i].ID, "error", err)
 			}
-			if ps != nil {
-				ps[i].openMu.Unlock()
-			}
-		}
+		})
 		for _, id := range ids {
 			m.removing.CompareAndDelete(id.String(), removal{id.ID, done})
 		}
 		close(done)
 	}()
+}
+
+// prepareLanes is how many logs are opened, made or removed at once for one request or topic: each waits for the disk, and
+// what waits together is made durable together.
+const prepareLanes = 16
+
+// Prepare opens the logs of partitions that are about to be appended to, and makes the folders of those that have none
+// yet, some at once; one after another, a request for a hundred partitions would wait for the disk a few hundred times.
+// What fails is told by the append.
+func (m *Manager) Prepare(ps []*Partition) {
+	if m.space.full.Load() {
+		return
+	}
+	inLanes(len(ps), func(i int) {
+		if log, err := ps[i].serve(-1); err == nil && !log.Stored() {
+			_ = log.Make()
+		}
+	})
+}
+
+// inLanes calls fn for 0 to n-1, some at once, and returns when all have.
+func inLanes(n int, fn func(int)) {
+	var next atomic.Int64
+	var lanes sync.WaitGroup
+	for range min(n, prepareLanes) {
+		lanes.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				fn(i)
+			}
+		})
+	}
+	lanes.Wait()
+}
+
+// Ready reports whether an append finds the log open and on disk; see Manager.Prepare.
+func (p *Partition) Ready() bool {
+	l := p.log.Load()
+	return l != nil && (*l).Stored()
 }
 
 // removal is a folder on its way out: whose it was, and when it is gone.

@@ -81,6 +81,14 @@ func (p *Partition) serve(clientEpoch int32) (Log, error) {
 // IsOpen reports whether the next operation will find the log open and so not wait for its recovery.
 func (p *Partition) IsOpen() bool { return p.log.Load() != nil }
 
+// Stored reports, without I/O, whether anything of the partition is on disk. One of which nothing is was never written to.
+func (p *Partition) Stored() bool {
+	if l := p.log.Load(); l != nil {
+		return (*l).Stored()
+	}
+	return p.m.o.Disk.Stored(p.id)
+}
+
 // opened gives the log, opening it if need be.
 func (p *Partition) opened() (Log, error) {
 	if l := p.log.Load(); l != nil {

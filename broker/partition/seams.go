@@ -42,6 +42,7 @@ type Log interface {
 	Bytes() int64
 	// Stored reports whether anything of it is on disk; a log without was never written to.
 	Stored() bool
+	Make() error
 }
 
 // Disk is the log directory. OnDisk makes one of a *hot.Dir.
@@ -49,6 +50,8 @@ type Disk interface {
 	Partitions() []topic.Partition
 	Open(p topic.Partition, cfg *hot.Config) (Log, error)
 	Remove(p topic.Partition) error
+	// Stored reports whether anything of the partition is on disk, without looking there.
+	Stored(p topic.Partition) bool
 	// UnopenedBytes tells what the folders of logs that are not open hold.
 	UnopenedBytes() (int64, error)
 	// LogBytes tells the size of a partition's segment files as the folder shows it, 0 without one.

@@ -30,7 +30,7 @@ func (m *Manager) sharing() (sharing, error) {
 	}
 	for _, p := range m.All() {
 		l := p.log.Load()
-		if l == nil || p.failure() != 0 {
+		if l == nil || !(*l).Stored() || p.failure() != 0 {
 			continue
 		}
 		x := hot.ShareLog{Partition: p.id, Segments: (*l).Segments(), Stable: p.hw.Load()}

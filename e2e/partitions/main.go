@@ -109,8 +109,12 @@ func (r *run) create() error {
 	}
 	begin := time.Now()
 	for i := 0; i < r.topics; i += perRequest {
-		if err := r.createTopics(c, i, min(i+perRequest, r.topics)); err != nil {
+		to := min(i+perRequest, r.topics)
+		if err := r.createTopics(c, i, to); err != nil {
 			return err
+		}
+		if _, err := r.ends(c, to-1, to); err != nil {
+			return fmt.Errorf("right after the answer: %w", err)
 		}
 	}
 	r.took("CreateTopics answered", begin, 0)

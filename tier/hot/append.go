@@ -188,7 +188,7 @@ func (l *Log) prepare(epoch, latest int32) error {
 		}
 	}
 	if !l.Stored() {
-		return l.make()
+		return l.Make()
 	}
 	return nil
 }

@@ -182,7 +182,7 @@ func TestIdleLogs(t *testing.T) {
 		if i%100 == 0 {
 			appendTo(t, l, batch(1, 10, startMs))
 		}
-		require.NoError(t, l.make())
+		require.NoError(t, l.Make())
 	}
 	for range 4 {
 		d.sweep()

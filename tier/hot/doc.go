@@ -14,7 +14,8 @@
 //     (I-05).
 //   - End, Flushed, Stable, LocalStart and LogStart never go back while a Log is open, but for Truncate and Reset.
 //   - A folder that belongs to another topic id is never loaded (I-38).
-//   - Idle logs hold no goroutine, no timer and no open file.
+//   - Idle logs hold no goroutine, no timer and no open file; one that was never written to is not on disk.
+//   - No more than MaxOpenFiles are open, but for those that are in use or not flushed yet.
 //
 // What it deliberately does not do: it does not know who leads, what the high watermark is, or what the archive
 // holds. When to trim is decided by pure planners (PlanRetention, PlanDiskShare) whose caller supplies that.

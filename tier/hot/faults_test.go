@@ -163,7 +163,7 @@ func TestFailedFlush(t *testing.T) {
 	other, err := d.Open(part(1), &cfg)
 	require.NoError(t, err)
 	require.NoError(t, other.AssignEpoch(0, -1))
-	require.NoError(t, l.make())
+	require.NoError(t, l.Make())
 	woken := make(chan struct{}, 100)
 	l.OnAdvance(func() { woken <- struct{}{} })
 

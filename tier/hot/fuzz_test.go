@@ -29,7 +29,7 @@ func FuzzRecover(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.make(); err != nil {
+		if err := l.Make(); err != nil {
 			t.Fatal(err)
 		}
 		name := l.active().file.path()

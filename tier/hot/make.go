@@ -27,6 +27,17 @@ import (
 // Stored reports whether the log has a folder on disk. One without holds nothing and never did.
 func (l *Log) Stored() bool { return !l.unmade.Load() }
 
+// Stored reports whether the partition has a folder on disk, opened or not. It does no I/O.
+func (d *Dir) Stored(p topic.Partition) bool {
+	name := p.String()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.logs[name]; l != nil {
+		return l.part.ID == p.ID && l.Stored()
+	}
+	return d.onDisk[name].ID == p.ID
+}
+
 // begin gives the log of a partition of which nothing is on disk.
 func (d *Dir) begin(p topic.Partition, cfg *Config) *Log {
 	l := newLog(d, p, cfg)
@@ -46,8 +57,9 @@ func (l *Log) beginEmpty(start, logStart int64, epochs epoch.Cache, producers []
 	l.loaded = true
 }
 
-// make makes the folder if there is none yet, durably.
-func (l *Log) make() error {
+// Make makes the folder if there is none yet, durably. The first append does it otherwise; who is about to append to many
+// logs may do it for some at once. Errors are those of Append.
+func (l *Log) Make() error {
 	l.trimMu.Lock()
 	defer l.trimMu.Unlock()
 	return l.exclusive(func() error {

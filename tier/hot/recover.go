@@ -94,6 +94,7 @@ type recovery struct {
 	epochs  epoch.Cache
 	grown   bool  // the segment that is vouched for in part has more bytes than that
 	touched bool  // something was found or changed that is not known to be durable
+	more    bool  // bytes were, in a segment whose name is: some of it was flushed
 	cut     int64 // bytes that were cut off
 }
 
@@ -336,7 +337,11 @@ func (r *recovery) resume(s *segment) (whole bool, err error) {
 		s.setVerified() // nothing was written since
 		return true, r.cutIndexes(s)
 	}
-	r.touched = true
+	if s.now().size > 0 {
+		r.more = true
+	} else {
+		r.touched = true
+	}
 	return r.scan(s)
 }
 
@@ -495,7 +500,7 @@ func (r *recovery) finish() error {
 	}); err != nil {
 		return err
 	}
-	if !r.touched {
+	if !r.touched && !r.more {
 		return nil
 	}
 	for _, s := range r.segs {
@@ -505,6 +510,9 @@ func (r *recovery) finish() error {
 		if err := r.sync(s); err != nil {
 			return err
 		}
+	}
+	if !r.touched {
+		return nil
 	}
 	return d.fs.SyncDir(l.folder())
 }
