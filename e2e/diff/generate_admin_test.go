@@ -244,7 +244,12 @@ func (g *generator) describeConfigs() {
 func (g *generator) config(kind kmsg.ConfigResourceType) (string, *string) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
-		return g.topicConfig()
+		for {
+			// Remote storage is on in firn and off in Kafka: turning it off is nothing there.
+			if name, value := g.topicConfig(); name != "remote.storage.enable" {
+				return name, value
+			}
+		}
 	case kmsg.ConfigResourceTypeBroker:
 		return one(g, "log.cleaner.threads", "num.io.threads", "broker.id", "node.id", "log.dirs", "no.such.config", "listeners", "log.retention.ms",
 			"auto.create.topics.enable", "message.max.bytes", "max.connections", "log.segment.bytes", ""), g.value()

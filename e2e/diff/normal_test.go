@@ -39,6 +39,12 @@ func (n *names) normal(s step, resp kmsg.Response) any {
 	return t
 }
 
+// isLate tells whether a time is not from a program's records but from a broker's clock.
+func isLate(v any) bool {
+	ms, ok := v.(int64)
+	return ok && ms > firstTime+1_000_000_000
+}
+
 // own are the elements of a list that the program made; other programs run at the same time.
 func (n *names) own(list any) any {
 	out := []any{}
@@ -61,6 +67,8 @@ func (n *names) normalTree(t any) any {
 				if back, ok := n.back[show(v)]; ok {
 					t[k] = back
 				}
+			case isLate(v) && strings.Contains(k, "Time"):
+				t[k] = "now"
 			case k == "Documentation" && v != nil:
 				t[k] = "text"
 			case k == "ConfigSynonyms": // in order of precedence
