@@ -217,7 +217,7 @@ func runSarama(t *testing.T, expected []*expectation) []result {
 		patch: map[string]string{"one_replica_test.go": oneReplica},
 		tools: []string{toxiproxy + "/cmd/server"},
 	}
-	b := start(t)
+	b := start(t, "auto.create.topics.enable=false", "--advertise 127.0.0.1:29091") // as in its docker-compose.yml
 	_, tools, _ := g.binary(t)
 	proxy := startToxiproxy(t, filepath.Join(tools, "server"), b.Kafka)
 	g.env = []string{"TOXIPROXY_ADDR=http://" + proxy, "KAFKA_VERSION=4.0.0"}
