@@ -128,13 +128,6 @@ func (g *generator) topic() string {
 	return one(g, "", ".", "..", "~bad name", "~bad/name", "~"+strings.Repeat("x", 250), "~ü")
 }
 
-func (g *generator) topicID() [16]byte {
-	if g.chance(8) {
-		return one(g, unknownID, [16]byte{})
-	}
-	return topicID(one(g, "~t0", "~t0", "~t1", "~t2"))
-}
-
 // idOf is mostly the id of the topic with that name.
 func (g *generator) idOf(name string) [16]byte {
 	if g.chance(6) {
