@@ -124,10 +124,10 @@ func (g *generator) joinOdd() {
 	req.MemberID, req.InstanceID = g.memberID(actor), g.instance(actor)
 	req.SessionTimeoutMillis = mostly(g, int32(60_000), 1, 0, -1, 5_999, 6_000, 1_800_001)
 	req.ProtocolType = mostly(g, "consumer", "connect", "")
-	if g.chance(10) {
+	switch n := g.r.IntN(10); n {
+	case 0:
 		req.Protocols = nil
-	}
-	if g.chance(10) {
+	case 1:
 		req.Protocols = append(req.Protocols, req.Protocols[0])
 	}
 	g.do(actor, req)

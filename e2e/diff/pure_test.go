@@ -16,10 +16,10 @@ func everyVersion() versionOf {
 	return v
 }
 
-// TestPrograms: a seed gives one program, and a few hundred seeds call everything there is.
+// TestPrograms: a seed gives one program, and those of a full run call everything there is.
 func TestPrograms(t *testing.T) {
 	seen := map[int16]bool{}
-	for seed := range uint64(300) {
+	for seed := range uint64(fullRun) {
 		p := generate(seed, everyVersion())
 		if again := generate(seed, everyVersion()); p.String() != again.String() {
 			t.Fatalf("seed %d gives two programs:\n%s%s", seed, p, again)
