@@ -63,7 +63,7 @@ func (cmd *consumeCmd) Run(c *cli) error {
 
 // span works out where each partition begins and ends.
 func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error) {
-	from, err := cmd.From.resolve(ctx, adm, cmd.Topic)
+	from, err := cmd.From.resolve(ctx, adm, cmd.Topic, cmd.Partition)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 	}
 	s := &span{next: from, left: cmd.Max, counted: cmd.Max > 0}
 	for partition := range from {
-		if len(cmd.Partition) > 0 && !slices.Contains(cmd.Partition, partition) {
+		if !wanted(cmd.Partition, partition) {
 			delete(from, partition)
 		}
 	}
@@ -83,7 +83,7 @@ func (cmd *consumeCmd) span(ctx context.Context, adm *kadm.Client) (*span, error
 		}
 	}
 	if cmd.To != nil {
-		if s.end, err = cmd.To.resolve(ctx, adm, cmd.Topic); err != nil {
+		if s.end, err = cmd.To.resolve(ctx, adm, cmd.Topic, cmd.Partition); err != nil {
 			return nil, err
 		}
 	}
@@ -95,16 +95,16 @@ func (cmd *consumeCmd) within(ctx context.Context, adm *kadm.Client, from map[in
 	if cmd.From.kind != atOffset {
 		return nil
 	}
-	starts, err := position{kind: atEarliest}.resolve(ctx, adm, cmd.Topic)
+	starts, err := position{kind: atEarliest}.resolve(ctx, adm, cmd.Topic, cmd.Partition)
 	if err != nil {
 		return err
 	}
-	ends, err := position{kind: atLatest}.resolve(ctx, adm, cmd.Topic)
+	ends, err := position{kind: atLatest}.resolve(ctx, adm, cmd.Topic, cmd.Partition)
 	if err != nil {
 		return err
 	}
 	for _, p := range slices.Sorted(maps.Keys(from)) {
-		if len(cmd.Partition) > 0 && !slices.Contains(cmd.Partition, p) {
+		if !wanted(cmd.Partition, p) {
 			continue
 		}
 		switch o := from[p]; {

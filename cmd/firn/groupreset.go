@@ -117,7 +117,7 @@ func (g *groupResetCmd) targets(ctx context.Context, adm *kadm.Client, committed
 		}
 	}
 	for _, topic := range topics {
-		offsets, err := g.To.resolve(ctx, adm, topic)
+		offsets, err := g.To.resolve(ctx, adm, topic, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,8 +53,9 @@ func (p *position) UnmarshalText(text []byte) error {
 }
 
 // resolve gives the offset of the position in each partition of the topic. A moment later than the last
-// record is the end.
-func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
+// record is the end. With only, what another partition answers (that it is offline, say) is no error; its offset means
+// nothing then.
+func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string, only []int32) (map[int32]int64, error) {
 	var (
 		listed kadm.ListedOffsets
 		err    error
@@ -71,7 +73,7 @@ func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string) (
 	}
 	offsets := make(map[int32]int64)
 	for partition, o := range listed[topic] {
-		if o.Err != nil {
+		if o.Err != nil && wanted(only, partition) {
 			return nil, kafkaError("look up the offsets of "+topic, o.Err, "")
 		}
 		offsets[partition] = o.Offset
@@ -83,6 +85,11 @@ func (p position) resolve(ctx context.Context, adm *kadm.Client, topic string) (
 		return nil, kafkaError("look up the offsets of "+topic, kerr.UnknownTopicOrPartition, "")
 	}
 	return offsets, nil
+}
+
+// wanted reports whether a command that was given these partitions, or none for all, means this one.
+func wanted(only []int32, partition int32) bool {
+	return len(only) == 0 || slices.Contains(only, partition)
 }
 
 // moment is a time as a person writes it.

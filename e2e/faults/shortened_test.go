@@ -52,6 +52,7 @@ func TestShortenedLog(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, f.ErrorCode)
 		require.NotEmpty(t, f.RecordBatches)
+		require.Equal(t, lines("events", 0, 200), b.MustRun("", "consume", "events", "-p", "1", "--from", "earliest", "--to", "latest"))
 		b.Stop()
 		now, err := os.Stat(log)
 		require.NoError(t, err)
