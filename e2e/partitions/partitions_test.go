@@ -75,7 +75,7 @@ func TestKilledWhileCreating(t *testing.T) {
 		_, err = leaders(c)
 		require.NoError(t, err)
 		after := time.Duration(rand.IntN(150)) * time.Millisecond // where in the work the kill falls is chance
-		process := r.b.cmd.Process // this one, should the timer be late
+		process := r.b.cmd.Process                                // this one, should the timer be late
 		time.AfterFunc(after, func() { _ = process.Signal(syscall.SIGKILL) })
 		answered := 0
 		for ; answered < r.topics; answered += perRequest {
