@@ -1,16 +1,18 @@
 // Command partitions measures what ten thousand partitions cost one broker: to make, to keep while they are idle, to
-// come back to after a stop, to delete. It starts the real binary and prints a table of what took how long beside the
-// bound that it is held to.
+// come back to after a stop, to delete. It starts the real binary, prints a table of what took how long beside the
+// bound that it is held to, and fails if a figure is not within its bound.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,6 +29,23 @@ type figure struct {
 	Bound float64 `json:"bound,omitempty"`
 }
 
+// misses tells that a figure is not within its bound: below it where it is a time, a share or memory, at most it where
+// it counts.
+func (f figure) misses() bool {
+	return f.Bound > 0 && (f.Value > f.Bound || f.Value == f.Bound && f.Unit != "")
+}
+
+// missed are the figures that are not within their bounds, as an error.
+func missed(figures []figure) error {
+	var errs []error
+	for _, f := range figures {
+		if f.misses() {
+			errs = append(errs, fmt.Errorf("%s: %s, where %g is the bound", f.What, strings.TrimSpace(fmt.Sprintf("%.4g %s", f.Value, f.Unit)), f.Bound))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // run is one run of the program.
 type run struct {
 	shape
@@ -39,6 +58,7 @@ type run struct {
 const (
 	perRequest = 10 // topics made or deleted by one request
 	conns      = 4
+	mostOpen   = 16 // files that an idle broker may hold in the log folder: its lock, and what housekeeping looks at
 )
 
 func main() {
@@ -53,6 +73,7 @@ func main() {
 	if err == nil && *out != "" {
 		err = r.writeJSON(*out)
 	}
+	err = errors.Join(err, missed(r.figures))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "partitions:", err)
 		os.Exit(1)
@@ -179,10 +200,10 @@ func (r *run) read() error {
 
 // descriptors waits until the files of idle partitions are closed.
 func (r *run) descriptors() error {
-	for deadline := time.Now().Add(2 * time.Minute); r.b.openLogs() > 16 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(2 * time.Minute); r.b.openLogs() > mostOpen && time.Now().Before(deadline); {
 		time.Sleep(100 * time.Millisecond)
 	}
-	r.note("open files in the log folder once idle", float64(r.b.openLogs()), "", 16)
+	r.note("open files in the log folder once idle", float64(r.b.openLogs()), "", mostOpen)
 	return nil
 }
 
@@ -257,13 +278,16 @@ func (r *run) print() {
 	t.SetOutputMirror(os.Stdout)
 	t.SetStyle(table.StyleLight)
 	t.SetTitle(fmt.Sprintf("%d partitions in %d topics", r.partitions(), r.topics))
-	t.AppendHeader(table.Row{"", "measured", "bound"})
+	t.AppendHeader(table.Row{"", "measured", "bound", ""})
 	for _, f := range r.figures {
-		bound := ""
+		bound, verdict := "", ""
 		if f.Bound > 0 {
 			bound = fmt.Sprintf("%g %s", f.Bound, f.Unit)
 		}
-		t.AppendRow(table.Row{f.What, fmt.Sprintf("%.4g %s", f.Value, f.Unit), bound})
+		if f.misses() {
+			verdict = "MISSED"
+		}
+		t.AppendRow(table.Row{f.What, fmt.Sprintf("%.4g %s", f.Value, f.Unit), bound, verdict})
 	}
 	t.Render()
 }

@@ -36,6 +36,7 @@ func start(t *testing.T, s shape) *run {
 // topic is ready when its creation is answered, costs no file and no thread until it is used, and comes back after a
 // clean stop and a kill with every record; idle partitions hold no descriptor in the end, deleted ones no folder.
 func TestSmall(t *testing.T) {
+	t.Parallel() // it waits until the files of idle partitions are closed
 	r := start(t, shape{10, 50})
 	require.NoError(t, r.create())
 	n, err := r.b.stored()
@@ -48,6 +49,8 @@ func TestSmall(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, r.partitions(), n)
 	require.NoError(t, r.read())
+	require.NoError(t, r.descriptors())
+	require.NoError(t, missed(r.figures[len(r.figures)-1:]))
 
 	require.NoError(t, r.restart("clean stop", syscall.SIGTERM, 0))
 	require.NoError(t, r.restart("kill -9", syscall.SIGKILL, 0))
@@ -65,9 +68,17 @@ func TestSmall(t *testing.T) {
 	require.NoError(t, r.remove())
 }
 
+// A figure that is not within its bound is told; a count may reach its bound, a time may not.
+func TestMissed(t *testing.T) {
+	require.NoError(t, missed([]figure{{"none", 1e9, "s", 0}, {"time", 1.9, "s", 2}, {"count", 16, "", 16}}))
+	require.EqualError(t, missed([]figure{{"none", 1e9, "s", 0}, {"time", 2, "s", 2}, {"count", 17, "", 16}}),
+		"time: 2 s, where 2 is the bound\ncount: 17, where 16 is the bound")
+}
+
 // TestKilledWhileCreating: a topic that was being made when the process was killed is there as a whole or not at all,
 // and one whose creation was answered is there.
 func TestKilledWhileCreating(t *testing.T) {
+	t.Parallel()
 	for range harness.Count(3, 30) {
 		r := start(t, shape{40, 100})
 		c, err := r.b.start()
