@@ -6,11 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,168 +19,11 @@ import (
 	"github.com/firnlog/firn/e2e/harness"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
-
-// member is one consumer of a group.
-type member struct {
-	cl   *kgo.Client
-	stop context.CancelFunc
-	done chan struct{}
-}
-
-// crew is a group whose members come and go, with what each of them handled.
-type crew struct {
-	t     *testing.T
-	addr  string
-	topic string
-
-	mu      sync.Mutex
-	handled map[string]int  // records by value
-	highest map[int32]int64 // committed so far, by partition
-	members []*member
-}
-
-func (c *crew) join() {
-	ctx, cancel := context.WithCancel(context.Background())
-	m := &member{stop: cancel, done: make(chan struct{})}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.addr), kgo.ConsumerGroup("crew"), kgo.ConsumeTopics(c.topic),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(500*time.Millisecond),
-		kgo.FetchMaxWait(200*time.Millisecond))
-	require.NoError(c.t, err)
-	m.cl = cl
-	c.members = append(c.members, m)
-	go func() {
-		defer close(m.done)
-		for ctx.Err() == nil {
-			pollCtx, polled := context.WithTimeout(ctx, time.Second)
-			fetches := cl.PollRecords(pollCtx, 500)
-			polled()
-			c.mu.Lock()
-			fetches.EachRecord(func(r *kgo.Record) { c.handled[string(r.Value)]++ })
-			c.mu.Unlock()
-			if ctx.Err() == nil {
-				// Refused after a rebalance, when somebody else handles the records again, and while the coordinator is
-				// away: then the next round tries again, whether records came or not.
-				commitCtx, done := context.WithTimeout(ctx, 5*time.Second)
-				_ = cl.CommitUncommittedOffsets(commitCtx)
-				done()
-			}
-			cl.AllowRebalance()
-		}
-	}()
-}
-
-// leave ends a member: politely, or as a crash does, without a word to the coordinator.
-func (c *crew) leave(m *member, politely bool) {
-	m.stop()
-	if politely {
-		<-m.done
-		m.cl.Close()
-		return
+func TestMain(m *testing.M) {
+	if args := os.Getenv(memberEnv); args != "" {
+		memberMain(args)
 	}
-	<-m.done
-	m.cl.PauseFetchTopics(c.topic)
-	go m.cl.CloseAllowingRebalance()
-}
-
-// TestCrew: members join, leave and die at random while records come in, and the coordinator is killed once. Every
-// record is handled, and committed offsets never go back.
-func TestCrew(t *testing.T) {
-	b := harness.Start(t, harness.Options{})
-	partitions := harness.Count(20, 100)
-	b.MustRun("", "topic", "create", "work", "-p", fmt.Sprint(partitions), "-c", "remote.storage.enable=false")
-	c := &crew{t: t, addr: b.Kafka, topic: "work", handled: map[string]int{}, highest: map[int32]int64{}}
-	t.Cleanup(func() {
-		for _, m := range c.members {
-			m.stop()
-			m.cl.CloseAllowingRebalance()
-		}
-	})
-	size := harness.Count(8, 50)
-	for range size {
-		c.join()
-	}
-	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Kafka), kgo.DefaultProduceTopic("work"))
-	require.NoError(t, err)
-	defer producer.Close()
-	adm := kadm.NewClient(producer)
-	rng := rand.New(rand.NewPCG(4, 4))
-	produced := 0
-	rounds := harness.Count(6, 30)
-	for round := range rounds {
-		for range 500 {
-			value := fmt.Sprint("record ", produced)
-			produced++
-			producer.Produce(context.Background(), &kgo.Record{Key: []byte(value), Value: []byte(value)}, func(_ *kgo.Record, err error) {
-				if err != nil {
-					t.Errorf("produce: %v", err)
-				}
-			})
-		}
-		require.NoError(t, producer.Flush(context.Background()))
-		i := rng.IntN(len(c.members))
-		c.leave(c.members[i], rng.IntN(2) == 0)
-		c.members = append(c.members[:i], c.members[i+1:]...)
-		c.join()
-		if round == rounds/2 {
-			b.Kill()
-			b.Launch()
-			b.WaitReady()
-		}
-		c.noneGoesBack(adm)
-	}
-	harness.Eventually(t, 2*time.Minute, "not every record was handled", func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return len(c.handled) == produced
-	})
-	c.noneGoesBack(adm)
-	harness.Eventually(t, time.Minute, "the group does not commit up to the end", func() bool {
-		lags, err := adm.Lag(context.Background(), "crew")
-		return err == nil && lags["crew"].Lag.Total() == 0
-	})
-	c.oneOwnerEach(adm, partitions)
-}
-
-// noneGoesBack holds the committed offsets against what they were.
-func (c *crew) noneGoesBack(adm *kadm.Client) {
-	c.t.Helper()
-	fetched, err := adm.FetchOffsets(context.Background(), "crew")
-	require.NoError(c.t, err)
-	fetched.Offsets().Each(func(o kadm.Offset) {
-		require.GreaterOrEqual(c.t, o.At, c.highest[o.Partition], "the committed offset of partition %d went back", o.Partition)
-		c.highest[o.Partition] = o.At
-	})
-}
-
-// oneOwnerEach wants each partition with exactly one member of the stable group.
-func (c *crew) oneOwnerEach(adm *kadm.Client, partitions int) {
-	c.t.Helper()
-	harness.Eventually(c.t, time.Minute, "the partitions do not have one owner each", func() bool {
-		described, err := adm.DescribeGroups(context.Background(), "crew")
-		if err != nil || described["crew"].State != "Stable" {
-			return false
-		}
-		owners := map[int32]int{}
-		for _, m := range described["crew"].Members {
-			a, ok := m.Assigned.AsConsumer()
-			if !ok {
-				return false
-			}
-			for _, t := range a.Topics {
-				for _, p := range t.Partitions {
-					owners[p]++
-				}
-			}
-		}
-		for p := range int32(partitions) {
-			if owners[p] != 1 {
-				return false
-			}
-		}
-		return true
-	})
+	harness.Main(m)
 }
 
 // TestGroupCommands: list, describe, reset and delete by firn's own command line, and resuming anywhere in the archive.
