@@ -54,7 +54,7 @@ bench-partitions: ## What ten thousand partitions cost: to make, to keep idle, t
 
 .PHONY: e2e
 e2e: ## The end-to-end tests at full length (crashes, store faults, all the history)
-	FIRN_E2E_FULL=1 go run ./e2e/totals -- -count=1 -timeout 120m ./tier/... ./metadata/... ./compaction/... \
+	FIRN_E2E_FULL=1 go run ./e2e/totals -- -count=1 -timeout 120m ./tier/... ./metadata/... ./compaction/... ./broker/... \
 		-- -count=1 -timeout 120m -p 1 ./e2e/...
 
 .PHONY: diff
