@@ -39,33 +39,6 @@ func (c Codec) String() string {
 	return codecNames[c]
 }
 
-// Compress appends src, compressed with c at the codec's default level, to dst. The only error is ErrCodec.
-func Compress(dst, src []byte, c Codec) ([]byte, error) {
-	switch c {
-	case None:
-		return append(dst, src...), nil
-	case Gzip:
-		w := gzipWriters.Get().(*gzip.Writer)
-		defer gzipWriters.Put(w)
-		buf := bytes.NewBuffer(dst)
-		w.Reset(buf)
-		return finish(buf, w, src)
-	case Snappy:
-		return compressXerial(dst, src), nil
-	case LZ4:
-		w := lz4Writers.Get().(*lz4.Writer)
-		defer lz4Writers.Put(w)
-		buf := bytes.NewBuffer(dst)
-		w.Reset(buf)
-		return finish(buf, w, src)
-	case Zstd:
-		e := zstdEncoders.Get().(*zstd.Encoder)
-		defer zstdEncoders.Put(e)
-		return e.EncodeAll(src, dst), nil
-	}
-	return dst, fmt.Errorf("%w: %d", ErrCodec, c)
-}
-
 // Decompress appends src, decompressed with c, to dst. More than max bytes of output are refused with ErrTooLarge,
 // before they are held in memory; bytes that are not of the codec give ErrCorrupt. On an error dst is returned as
 // it was.
@@ -104,17 +77,6 @@ func Decompress(dst, src []byte, c Codec, max int) ([]byte, error) {
 }
 
 func tooLarge(max int) error { return fmt.Errorf("%w: over %d bytes", ErrTooLarge, max) }
-
-// finish sends all of src through w, which writes to buf.
-func finish(buf *bytes.Buffer, w io.WriteCloser, src []byte) ([]byte, error) {
-	if _, err := w.Write(src); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
-}
 
 // readAll appends to dst what r gives until its end, at most max bytes. Memory follows the bytes that really came,
 // not what a frame claims: the first guess is a small multiple of the compressed size.
@@ -192,21 +154,8 @@ func DecompressZstd(dst, src []byte, expect, max int) ([]byte, error) {
 
 // Codec state is dear to make and cheap to reset, hence the pools. All of it runs on the caller's goroutine.
 var (
-	gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(io.Discard) }}
-	gzipReaders = sync.Pool{New: func() any { return new(gzipReader) }}
-	lz4Readers  = sync.Pool{New: func() any { return &lz4Reader{lz4: lz4.NewReader(nil)} }}
-	lz4Writers  = sync.Pool{New: func() any {
-		w := lz4.NewWriter(io.Discard)
-		// What Kafka's own writer does: independent blocks of 64 KiB, no checksum (the batch has one).
-		must(w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1)))
-		return w
-	}}
-	zstdEncoders = sync.Pool{New: func() any {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
-			zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
-		must(err)
-		return e
-	}}
+	gzipReaders  = sync.Pool{New: func() any { return new(gzipReader) }}
+	lz4Readers   = sync.Pool{New: func() any { return &lz4Reader{lz4: lz4.NewReader(nil)} }}
 	zstdDecoders = sync.Pool{New: func() any {
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecodeAllCapLimit(true))

@@ -129,3 +129,41 @@ func FuzzDecompress(f *testing.F) {
 		}
 	})
 }
+
+// I-32: whatever a batch holds, it becomes one of another codec with the same records, or an error within its bound.
+func FuzzRecompress(f *testing.F) {
+	for i, codec := range allCodecs {
+		f.Add(sample(codec, 3), byte(i+1), int8(i))
+		f.Add(body(codec, 3, 2, rec(0, nil)), byte(i+2), int8(-i))
+	}
+	const limit = 1 << 18
+	f.Fuzz(func(t *testing.T, b []byte, to byte, level int8) {
+		c := Compression{Codec: Codec(to % 5), Level: int(level)}
+		out, h, err := Recompress(nil, b, c, limit)
+		if err != nil {
+			oneKind(t, err)
+			return
+		}
+		if h.Codec() != c.Codec || h.Size() != len(out) {
+			t.Fatalf("%+v in %d bytes", h, len(out))
+		}
+		was := parseHeader(b)
+		plain, err := Decompress(nil, b[HeaderSize:was.Size()], was.Codec(), max(limit, len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Decompress(nil, out[HeaderSize:], c.Codec, len(plain))
+		if err != nil || !bytes.Equal(plain, again) {
+			t.Fatalf("%d bytes became %d: %v", len(plain), len(again), err)
+		}
+		if ValidateRecords(b, max(limit, len(plain))) == nil {
+			if err := ValidateRecords(out, max(limit, len(plain))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		was.Attributes, was.Length, was.CRC = h.Attributes, h.Length, h.CRC
+		if was != h {
+			t.Fatalf("%+v, was %+v", h, was)
+		}
+	})
+}

@@ -38,9 +38,6 @@ type Thinner struct {
 	r       Record
 }
 
-// Release lets go of the buffers.
-func (t *Thinner) Release() { *t = Thinner{} }
-
 // Thin appends to dst what is left of the batch at batch[0:], nothing if nothing is. What stays keeps its offset,
 // timestamp, key, value and headers; the batch keeps its base offset, last offset, producer, sequence, leader epoch and
 // codec. A batch of which all stays is copied as it is. With a delete horizon the base timestamp becomes that (KIP-534),
