@@ -105,6 +105,8 @@ func TestMistakesInTheFile(t *testing.T) {
 		"log:\n  format: xml":                                 {`log.format: "xml"`, "text, json"},
 		"settings:\n  num.partition: 1":                       {"firn.yaml:2: settings.num.partition", "unknown", "did you mean num.partitions?"},
 		"settings:\n  num.partitions: many":                   {"firn.yaml:2: settings.num.partitions", "many", "at least 1"},
+		"settings:\n  num.partitions: [3]":                    {"firn.yaml:2: settings.num.partitions holds a list"},
+		"settings:\n  log.cleanup.policy: [[a]]":              {"firn.yaml:2: settings.log.cleanup.policy: an element"},
 		"settings:\n  num.partitions:":                        {"firn.yaml:2: settings.num.partitions has no value"},
 		"settings:\n  num:\n    partitions: 1":                {"firn.yaml:2: settings.num holds keys of its own", "whole name"},
 		"settings:\n  node.id: 1":                             {"firn.yaml:2: settings.node.id", "broker.id instead"},
@@ -267,9 +269,12 @@ func TestSecrets(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(text), "hunter2")
 	require.Contains(t, string(text), "# ssl.key.password: "+Hidden)
-	for _, text := range []string{"store:\n  url: s3://me:hunter2@bucket/x", "metadata:\n  endpoints: http://me:hunter2@etcd:2379"} {
+	for text, says := range map[string]string{
+		"store:\n  url: s3://me:hunter2@bucket/x":             "credentials do not go in it",
+		"metadata:\n  endpoints: http://me:hunter2@etcd:2379": "without a user or password",
+	} {
 		_, err = resolve(Input{File: "f"}, []byte(text))
-		require.ErrorContains(t, err, "without a user or password")
+		require.ErrorContains(t, err, says)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 }
@@ -335,4 +340,19 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWithoutWorkingDirectory: a folder that is gone harms nobody who does not ask for it.
+func TestWithoutWorkingDirectory(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	require.NoError(t, os.Mkdir(gone, 0o755))
+	t.Chdir(gone)
+	t.Setenv("PWD", "")
+	require.NoError(t, os.Remove(gone))
+	e, err := resolve(Input{Flags: map[string]string{"data": "/somewhere"}}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "/somewhere", e.Config.Data)
+	_, err = resolve(Input{}, nil)
+	require.ErrorContains(t, err, "broker.data")
+	require.ErrorContains(t, err, "give a path that begins with /")
 }

@@ -107,7 +107,7 @@ var keys = []Key{
 		Doc: "Where metrics, health and the tier commands are served.",
 		put: listen(func(c *Config) *string { return &c.HTTP })},
 	{Name: Store, Env: "FIRN_STORE", Flag: "store", Type: "string", Placeholder: "URL", Unset: "the folder store under broker.data",
-		Allowed: "dir:///path, s3://bucket/prefix?region=… or minio://host:port/bucket/prefix?secure=false, without a user or password",
+		Allowed: "dir:///path, s3://bucket/prefix?region=… or minio://host:port/bucket/prefix?secure=false; credentials do not go in it, but in the environment or a file",
 		Doc:     "Object store of the archive: dir:///path, s3://bucket/prefix?region=..., minio://host:port/bucket/prefix?secure=false.",
 		put: func(c *Config, v string) bool {
 			c.Store = v
