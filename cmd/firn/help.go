@@ -56,6 +56,9 @@ func describeValue(v *kong.Value) string {
 // printHelp is kong's help without those general flags that mean nothing to the command in question.
 func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 	if cmd := ctx.Selected(); cmd != nil {
+		if cmd.DefaultCmd != nil { // what it does by itself has flags, too
+			cmd.Flags = append(cmd.Flags, cmd.DefaultCmd.Flags...)
+		}
 		used := usedFlags(cmd)
 		for _, f := range ctx.Model.Flags {
 			f.Hidden = f.Hidden || f.Name != "help" && !slices.Contains(used, f.Name)

@@ -69,6 +69,8 @@ func TestHelp(t *testing.T) {
 			require.Contains(t, words(command), k.Default+k.Unset)
 		}
 	}
+	require.Contains(t, words("config"), "--all ")
+	require.Contains(t, words("config"), "--config=FILE")
 	require.Contains(t, words("dev"), "one of debug, info, warn, error; default warn")
 	require.Contains(t, words("produce"), "one of none, gzip, snappy, lz4, zstd; default none")
 	require.Contains(t, words("consume"), "or $FIRN_BOOTSTRAP")

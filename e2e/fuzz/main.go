@@ -77,9 +77,9 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// list finds the fuzz targets by the packages' test files.
+// list finds the fuzz targets by the packages' test files, those that see a package from outside included.
 func list(patterns []string) ([]target, error) {
-	out, err := run("go", append([]string{"list", "-f", `{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}} {{.}}{{"\n"}}{{end}}`}, patterns...)...)
+	out, err := run("go", append([]string{"list", "-f", `{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}} {{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}} {{.}}{{"\n"}}{{end}}`}, patterns...)...)
 	if err != nil {
 		return nil, fmt.Errorf("list packages: %w: %s", err, out)
 	}

@@ -17,6 +17,17 @@ func TestListFindsTargets(t *testing.T) {
 	}
 }
 
+// A package's tests may be of a package of their own.
+func TestListFindsExternalTargets(t *testing.T) {
+	targets, err := list([]string{"./testdata/external"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(targets) != 1 || targets[0].name != "FuzzExternal" {
+		t.Errorf("found %+v", targets)
+	}
+}
+
 func TestProgress(t *testing.T) {
 	out := "fuzz: elapsed: 57s, execs: 100 (2/sec), new interesting: 1 (total: 2)\nfuzz: elapsed: 1m0s, execs: 120 (2/sec), new interesting: 3 (total: 4)\nPASS\n"
 	if got := progress(out); got != "execs: 120 (2/sec), new interesting: 3 (total: 4)" {

@@ -22,7 +22,7 @@ func Validate(name, value string) error {
 	if allowed == "" {
 		allowed = "any " + d.Type.String()
 	}
-	return configdef.Invalid(name, "Invalid value %s for configuration %s: it is a %s, allowed is %s", shown, name, d.Type, allowed)
+	return configdef.Invalid(name, "Invalid value %s for configuration %s: it is %s, allowed is %s", shown, name, d.Type.WithArticle(), allowed)
 }
 
 func unknown(name string) error {

@@ -38,6 +38,14 @@ func (t Type) String() string {
 	return typeNames[t]
 }
 
+// WithArticle names the type as a sentence does: a list, an int.
+func (t Type) WithArticle() string {
+	if t == Int {
+		return "an " + t.String()
+	}
+	return "a " + t.String()
+}
+
 // ErrInvalid is wrapped by every error about a config: Kafka's INVALID_CONFIG. The error's text is a sentence fit for
 // a client.
 var ErrInvalid = errors.New("invalid config")

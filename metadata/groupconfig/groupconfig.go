@@ -53,7 +53,7 @@ func Validate(name, value string) error {
 		return configdef.Invalid(name, "Unknown group config name: %s", configdef.Clip(name))
 	}
 	if v, ok := d.Type.Parse(value); !ok || d.check != nil && !d.check(v) {
-		return configdef.Invalid(name, "Invalid value %s for configuration %s: it is a %s, allowed is %s", configdef.Clip(value), name, d.Type, d.Allowed)
+		return configdef.Invalid(name, "Invalid value %s for configuration %s: it is %s, allowed is %s", configdef.Clip(value), name, d.Type.WithArticle(), d.Allowed)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func TestValidate(t *testing.T) {
 		require.ErrorContains(t, err, c.key)
 	}
 	// I-33: key, value and what is allowed.
-	require.EqualError(t, Validate("segment.bytes", "17"), "Invalid value 17 for configuration segment.bytes: it is a int, allowed is at least 1048576")
+	require.EqualError(t, Validate("segment.bytes", "17"), "Invalid value 17 for configuration segment.bytes: it is an int, allowed is at least 1048576")
 	require.Less(t, len(Validate("segment.bytes", strings.Repeat("9", 1<<20)).Error()), 500)
 }
 

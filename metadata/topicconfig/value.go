@@ -35,7 +35,7 @@ func parse(name, text string) (Def, value, error) {
 	}
 	v, ok := d.Type.Parse(text)
 	if !ok || d.check != nil && !d.check(v) {
-		return d, value{}, invalid(name, "Invalid value %s for configuration %s: it is a %s, allowed is %s", clip(text), name, d.Type, d.Allowed)
+		return d, value{}, invalid(name, "Invalid value %s for configuration %s: it is %s, allowed is %s", clip(text), name, d.Type.WithArticle(), d.Allowed)
 	}
 	return d, v, nil
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/firnlog/firn/metadata/brokerconfig"
 )
 
 // MaxFile is the most bytes that a configuration may have: it is a page or two.
@@ -151,7 +153,8 @@ func (f *fileParser) key(section, short string, k, v *yaml.Node) {
 
 func (f *fileParser) setting(name string, k, v *yaml.Node) {
 	allowed := "written as name: value, with the whole name, such as num.partitions: 3"
-	f.value(k, v, Settings+"."+name, allowed, true)
+	d, known := brokerconfig.Lookup(name)
+	f.value(k, v, Settings+"."+name, allowed, !known || d.Type == brokerconfig.List) // what is unknown is told of as that
 }
 
 // value takes a scalar as it is written, and a list, where one is allowed, as its elements with commas between.

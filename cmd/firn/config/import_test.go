@@ -147,3 +147,25 @@ func FuzzImport(f *testing.F) {
 		}
 	})
 }
+
+// TestImportUnfitListeners: each listener that firn cannot have is dropped for what is wrong with it, not for another's
+// reason.
+func TestImportUnfitListeners(t *testing.T) {
+	m, err := Import([]byte(`process.roles=broker,controller
+listeners=CONTROLLER://:9093,INSIDE://:9094,SAFE://:9095,PLAINTEXT://:9092
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,SAFE:SASL_SSL,PLAINTEXT:PLAINTEXT
+`))
+	require.NoError(t, err)
+	require.Contains(t, string(m.YAML), "kafka: :9092")
+	reasons := map[string]string{}
+	for _, d := range m.Dropped {
+		if listener, why, ok := strings.Cut(d.Reason, "://"); ok {
+			reasons[listener] = why
+		}
+	}
+	require.Contains(t, reasons["CONTROLLER"], "the controllers'")
+	require.Contains(t, reasons["CONTROLLER"], "etcd")
+	require.Contains(t, reasons["INSIDE"], "nothing says what it speaks")
+	require.Contains(t, reasons["SAFE"], "no TLS")
+	require.NotContains(t, reasons["CONTROLLER"]+reasons["INSIDE"], "TLS")
+}

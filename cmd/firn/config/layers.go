@@ -54,6 +54,7 @@ type Input struct {
 type Effective struct {
 	Config Config
 	from   map[string]entry // by key, for what has a value
+	lost   map[string]error // by key, paths that nobody can tell the whole of, unless a later layer has a better one
 }
 
 // Load reads the file, lays everything over it and checks it. The error names every mistake, one a line.
@@ -74,7 +75,7 @@ func resolve(in Input, data []byte) (*Effective, error) {
 	errs := []error{err}
 	fromEnv, err := envEntries(in.Env)
 	errs = append(errs, err)
-	e := &Effective{Config: Config{Settings: map[string]string{}}, from: map[string]entry{}}
+	e := &Effective{Config: Config{Settings: map[string]string{}}, from: map[string]entry{}, lost: map[string]error{}}
 	bases := map[Kind]string{FromFile: filepath.Dir(in.File)}
 	for _, w := range slices.Concat(defaultEntries(), written, fromEnv, flagEntries(in.Flags, in.Set)) {
 		if err := e.take(w, bases[w.source.Kind]); err != nil {
@@ -83,6 +84,9 @@ func resolve(in Input, data []byte) (*Effective, error) {
 		if len(errs) > mostErrors {
 			break
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(e.lost)) {
+		errs = append(errs, e.lost[key])
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -168,9 +172,11 @@ func (e *Effective) take(w entry, base string) error {
 	if k.Type == typePath && w.value != "" {
 		var err error
 		if w.value, err = absolute(w.value, base); err != nil {
-			return fmt.Errorf("%s: %w", w.place(), err)
+			e.lost[k.Name] = fmt.Errorf("%s: %w", w.place(), err)
+			return nil
 		}
 	}
+	delete(e.lost, k.Name)
 	if !k.put(&e.Config, w.value) {
 		return fmt.Errorf("%s: %q is not allowed; it is %s", w.place(), k.show(w.value), k.Allowed)
 	}
@@ -213,7 +219,11 @@ func absolute(path, base string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(base, path)
 	}
-	return filepath.Abs(path)
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("%q starts from the working directory, which is gone (%w): give a path that begins with /", clip(path), err)
+	}
+	return whole, nil
 }
 
 // together checks what only shows when all values are known.

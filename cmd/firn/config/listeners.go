@@ -101,14 +101,20 @@ func (m *importer) unfit(l listener) string {
 	if slices.Contains(upper("controller.listener.names"), l.name) {
 		return noQuorum
 	}
+	if _, told := m.props.Get("controller.listener.names"); l.name == "CONTROLLER" && !told {
+		return "its name says that it is the controllers', and " + noQuorum
+	}
 	protocol := l.name
 	for _, pair := range upper("listener.security.protocol.map") {
 		if name, p, _ := strings.Cut(pair, ":"); name == l.name {
 			protocol = p
 		}
 	}
-	if protocol != "PLAINTEXT" {
+	switch protocol {
+	case "PLAINTEXT":
+		return ""
+	case "SSL", "SASL_PLAINTEXT", "SASL_SSL":
 		return noSecurity
 	}
-	return ""
+	return fmt.Sprintf("nothing says what it speaks: %s is no security protocol, and listener.security.protocol.map does not translate it", clip(protocol))
 }
