@@ -19,8 +19,8 @@ import (
 
 // Produce 3-13. Versions 0-2 are advertised and refused, as in Kafka 4 (see package server).
 //
-// Batches are kept as they were sent: records are decoded only for firn.validate.records and for topics with compaction, whose
-// records need keys.
+// Batches are kept as they were sent, unless compression.type asks for another codec: records are decoded only for
+// firn.validate.records and for topics with compaction, whose records need keys.
 //
 // Deliberate gaps: transactional batches are refused with INVALID_TXN_STATE, as Kafka does for a transaction that its
 // coordinator does not know. Message formats 0 and 1 are refused, as in Kafka 4.

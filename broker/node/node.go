@@ -311,7 +311,7 @@ func (n *Node) probe(ctx context.Context, store object.Store) error {
 func (n *Node) startPartitions(context.Context) error {
 	m := partition.New(partition.Options{
 		BrokerID: n.cfg.BrokerID,
-		Disk:     partition.OnDisk(n.dir), Metadata: n.meta, Archive: partition.OnArchive(n.cold), Uploads: n.uploads,
+		Disk:     partition.OnDisk(n.dir), Metadata: n.meta, Archive: partition.OnArchive(n.cold), Uploads: n.uploads, Unpack: n.unpack,
 		Settings: n.TopicSettings(), Space: partition.StatSpace(n.cfg.logDir()), Beside: n.beside,
 		Tuning: tuning(n.configs.Values()), Interval: ms(n.configs.Values().RetentionCheckIntervalMs),
 		Logger: n.Logger("broker.partition"), Registerer: n.registry,

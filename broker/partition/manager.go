@@ -13,6 +13,7 @@ import (
 
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/topic"
+	"github.com/firnlog/firn/tier/unpack"
 )
 
 // Options of a Manager. BrokerID, Disk, Metadata and Settings are needed.
@@ -22,6 +23,8 @@ type Options struct {
 	Metadata Metadata
 	Archive  Archive // nil: no object store
 	Uploads  Uploads // nil: nothing is uploaded
+	// Unpack bounds what decompressing a producer's batch takes. nil: the default size.
+	Unpack *unpack.Gate
 	// Settings says what a topic's configs mean. It is called once for each change of a topic and must not fail:
 	// what is in the image was validated.
 	Settings func(t *metadata.Topic) *Settings

@@ -339,7 +339,8 @@ type Appended struct {
 
 // Append writes a producer's batch, checked by record.Check, and returns when it is in the page cache. Nobody
 // may be told of it before Await(Next), unless the producer asked for no more (acks=1 in page-cache mode, or
-// acks=0). Errors are Kafka's where the client is to blame, else wrap one. batch is stamped in place.
+// acks=0). Errors are Kafka's where the client is to blame, else wrap one. batch is stamped in place, or a copy of it that is
+// compressed as the topic wants it.
 func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appended, error) {
 	log, err := p.serve(-1)
 	if err != nil {
@@ -348,6 +349,11 @@ func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appende
 	n := p.news.Load()
 	if acksAll && len(n.state.ISR) < min(n.settings.MinISR, len(n.state.Replicas)) {
 		return Appended{}, kerr.NotEnoughReplicas
+	}
+	if c := n.settings.Compression; c != nil && c.Codec != h.Codec() && !h.IsControl() {
+		if batch, h, err = p.m.recompress(n.settings, batch, h); err != nil {
+			return Appended{}, err
+		}
 	}
 	take := p.m.space.take
 	if metadata.IsInternal(p.id.Topic) {

@@ -125,4 +125,7 @@ type Settings struct {
 	MinISR    int
 	Compacted bool // cleanup.policy has compact: records need keys
 	Deletes   bool // cleanup.policy has delete
+	// Compression is what a batch of another codec is compressed anew with; nil: batches stay as they were sent
+	// (compression.type=producer).
+	Compression *record.Compression
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/firnlog/firn/metadata/topicconfig"
 	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/hot/clean"
+	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/upload"
 )
 
@@ -30,7 +31,7 @@ func SettingsOf(defaults map[string]string, log *slog.Logger) func(t *metadata.T
 }
 
 func settingsFrom(v topicconfig.Values) *Settings {
-	s := &Settings{Remote: v.RemoteStorage, MinISR: int(v.MinInsyncReplicas), Compacted: v.Compact, Deletes: v.Delete}
+	s := &Settings{Remote: v.RemoteStorage, MinISR: int(v.MinInsyncReplicas), Compacted: v.Compact, Deletes: v.Delete, Compression: compressionOf(v)}
 	s.Log = hot.DefaultConfig()
 	c := &s.Log
 	c.SegmentBytes, c.SegmentMs, c.SegmentJitterMs = v.SegmentBytes, v.SegmentMs, v.SegmentJitterMs
@@ -55,4 +56,16 @@ func settingsFrom(v topicconfig.Values) *Settings {
 		MinLagMs: v.MinCompactionLagMs, MaxLagMs: v.MaxCompactionLagMs, DeleteRetentionMs: v.DeleteRetentionMs,
 	}
 	return s
+}
+
+func compressionOf(v topicconfig.Values) *record.Compression {
+	for c := record.Gzip; c.Known(); c++ {
+		if v.CompressionType == c.String() {
+			return &record.Compression{Codec: c, Level: int(v.CompressionLevel)}
+		}
+	}
+	if v.CompressionType == "uncompressed" {
+		return &record.Compression{Codec: record.None}
+	}
+	return nil
 }

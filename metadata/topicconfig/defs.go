@@ -31,6 +31,9 @@ const (
 const (
 	CleanupPolicy          = "cleanup.policy"
 	CompressionType        = "compression.type"
+	CompressionGzipLevel   = "compression.gzip.level"
+	CompressionLZ4Level    = "compression.lz4.level"
+	CompressionZstdLevel   = "compression.zstd.level"
 	FlushMessages          = "flush.messages"
 	FlushMs                = "flush.ms"
 	LocalRetentionBytes    = "local.retention.bytes"
@@ -182,14 +185,16 @@ func messageDefs() []Def {
 			"How many ms a record's timestamp may lie before the broker's clock (CreateTime only)."),
 		integer(Long, "message.timestamp.after.max.ms", "3600000", 0, math.MaxInt64, "log.message.timestamp.after.max.ms",
 			"How many ms a record's timestamp may lie after the broker's clock (CreateTime only)."),
-		noEffect("batches are kept as they were sent.", oneOf(CompressionType, "producer", "compression.type",
-			"How batches are compressed on disk; producer leaves that to the producer.",
-			"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")),
-		noEffect("batches are kept as they were sent.", Def{Name: "compression.gzip.level", Type: Int, Default: "-1", BrokerKey: "compression.gzip.level",
-			Allowed: "1 to 9, or -1", Doc: "Level of gzip compression.",
-			check: func(v value) bool { return v.Num == -1 || v.Num >= 1 && v.Num <= 9 }}),
-		noEffect("batches are kept as they were sent.", integer(Int, "compression.lz4.level", "9", 1, 17, "compression.lz4.level", "Level of lz4 compression.")),
-		noEffect("batches are kept as they were sent.", integer(Int, "compression.zstd.level", "3", -131072, 22, "compression.zstd.level", "Level of zstd compression.")),
+		oneOf(CompressionType, "producer", "compression.type",
+			"How batches are compressed on disk. The broker compresses those anew that come with another codec; producer leaves every batch as it was sent.",
+			"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
+		{Name: CompressionGzipLevel, Type: Int, Default: "-1", BrokerKey: CompressionGzipLevel, Allowed: "1 to 9, or -1",
+			Doc:   "How hard the broker tries with compression.type=gzip; -1 is gzip's own default. Batches that come with gzip stay as they are.",
+			check: func(v value) bool { return v.Num == -1 || v.Num >= 1 && v.Num <= 9 }},
+		integer(Int, CompressionLZ4Level, "9", 1, 17, CompressionLZ4Level,
+			"How hard the broker tries with compression.type=lz4; 9 is the fast compressor, as in Kafka. Batches that come with lz4 stay as they are."),
+		integer(Int, CompressionZstdLevel, "3", -131072, 22, CompressionZstdLevel,
+			"How hard the broker tries with compression.type=zstd, in four steps: below 3, 3 to 5, 6 to 9, above. Batches that come with zstd stay as they are."),
 	}
 }
 

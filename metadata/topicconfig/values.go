@@ -31,11 +31,11 @@ type Values struct {
 	LogAppendTime        bool
 	TimestampBeforeMaxMs int64
 	TimestampAfterMaxMs  int64
-	CompressionType      string
+	CompressionType      string // producer, uncompressed or a codec's name
+	CompressionLevel     int32  // of that codec, as Kafka counts; 0 where it has none
 	ValidateRecords      bool
 
-	MinInsyncReplicas     int32
-	UncleanLeaderElection bool
+	MinInsyncReplicas int32
 
 	RetentionMs    int64 // -1: for ever; also when cleanup.policy lacks delete
 	RetentionBytes int64 // -1: no limit; also when cleanup.policy lacks delete
@@ -109,6 +109,19 @@ func (r *resolver) long(name string) int64 { return r.value(name).Num }
 func (r *resolver) int(name string) int32  { return int32(r.value(name).Num) }
 func (r *resolver) flag(name string) bool  { return r.value(name).Flag }
 
+func (r *resolver) compressionLevel() int32 {
+	gzip, lz4, zstd := r.int(CompressionGzipLevel), r.int(CompressionLZ4Level), r.int(CompressionZstdLevel)
+	switch r.value(CompressionType).Text {
+	case "gzip":
+		return gzip
+	case "lz4":
+		return lz4
+	case "zstd":
+		return zstd
+	}
+	return 0
+}
+
 func (r *resolver) all() Values {
 	policy := r.value(CleanupPolicy).List
 	return Values{
@@ -121,9 +134,9 @@ func (r *resolver) all() Values {
 		Preallocate: r.flag("preallocate"), FileDeleteDelayMs: r.long("file.delete.delay.ms"),
 		MaxMessageBytes: r.int(MaxMessageBytes), LogAppendTime: r.value("message.timestamp.type").Text == "LogAppendTime",
 		TimestampBeforeMaxMs: r.long("message.timestamp.before.max.ms"), TimestampAfterMaxMs: r.long("message.timestamp.after.max.ms"),
-		CompressionType: r.value(CompressionType).Text, ValidateRecords: r.flag(ValidateRecords),
-		MinInsyncReplicas: r.int(MinInsyncReplicas), UncleanLeaderElection: r.flag("unclean.leader.election.enable"),
-		RetentionMs: r.long(RetentionMs), RetentionBytes: r.long(RetentionBytes),
+		CompressionType: r.value(CompressionType).Text, CompressionLevel: r.compressionLevel(), ValidateRecords: r.flag(ValidateRecords),
+		MinInsyncReplicas: r.int(MinInsyncReplicas),
+		RetentionMs:       r.long(RetentionMs), RetentionBytes: r.long(RetentionBytes),
 		LocalRetentionMs: r.long(LocalRetentionMs), LocalRetentionBytes: r.long(LocalRetentionBytes),
 		RemoteStorage: r.flag(RemoteStorageEnable), RemoteCopyDisable: r.flag(RemoteCopyDisable),
 		RemoteDeleteOnDisable: r.flag(RemoteDeleteOnDisable), RemoteSegmentBytes: r.int(RemoteSegmentBytes),

@@ -24,7 +24,7 @@ var (
 	// ErrTimestamp: records are further from the broker's time than the topic allows. It wraps BadRecords where
 	// the records are known.
 	ErrTimestamp = errors.New("timestamp is out of the allowed range")
-	// ErrInvalidBatch: ValidateRecords found the batch's records wrong. It wraps what record says.
+	// ErrInvalidBatch: the batch's records are wrong, or do not decompress where they had to be. It wraps what record says.
 	ErrInvalidBatch = errors.New("record batch is invalid")
 	// ErrDuplicateSequence: of several batches in one append, one is stored already.
 	ErrDuplicateSequence = errors.New("sequence is a duplicate of a stored batch")

@@ -7,7 +7,7 @@ import (
 )
 
 // Builder puts records together into one batch. For the command line, internal topics and tests: what clients send
-// is never re-encoded. The setters may be called at any time before Build and return the Builder for chaining. Not for
+// is never built anew. The setters may be called at any time before Build and return the Builder for chaining. Not for
 // concurrent use. It panics on nothing; whoever builds more than 2^31-1 records or bytes gets nonsense.
 type Builder struct {
 	codec   Codec

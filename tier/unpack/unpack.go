@@ -3,7 +3,7 @@
 // (I-32). A small batch can claim, and really have, thousands of times its size.
 //
 // firn decompresses only when it must: firn.validate.records, bounds of record timestamps, keys of compacted topics,
-// lookups by time. A producer's batch that grows beyond the bound is refused with MESSAGE_TOO_LARGE; one that is stored
+// a compression.type that is not the batch's, lookups by time. A producer's batch that grows beyond the bound is refused with MESSAGE_TOO_LARGE; one that is stored
 // already is taken as a whole by a lookup.
 //
 // Metrics: firn_decompression_refused_total, firn_decompression_waits_total, firn_decompression_running and
