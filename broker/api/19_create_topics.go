@@ -56,6 +56,7 @@ func (a *API) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) k
 		}
 		out := kmsg.NewCreateTopicsResponseTopic()
 		out.Topic, out.NumPartitions, out.ReplicationFactor = t.Topic, -1, -1
+		out.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // null would mean that the client may not see them
 		out.ErrorCode, out.ErrorMessage = code(err), message(err)
 		if err == nil {
 			edits, plans, places = append(edits, plan.edit), append(plans, plan), append(places, len(resp.Topics))

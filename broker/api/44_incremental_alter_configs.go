@@ -8,6 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/firnlog/firn/metadata/configdef"
+	"github.com/firnlog/firn/metadata/groupconfig"
+	"github.com/firnlog/firn/metadata/topicconfig"
 )
 
 // IncrementalAlterConfigs 0-1, for topics, brokers ("": all of them), broker loggers and groups: SET, DELETE, APPEND,
@@ -34,6 +36,9 @@ func (a *API) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incremental
 		if err == nil {
 			ops, err = alterOps(r)
 		}
+		if err == nil {
+			err = onlyLists(res.kind, ops)
+		}
 		switch {
 		case err != nil:
 		case res.kind == kmsg.ConfigResourceTypeBrokerLogger:
@@ -52,6 +57,31 @@ func (a *API) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incremental
 func once(times int) error {
 	if times > 1 {
 		return refuse(kerr.InvalidRequest, "each resource may be named once")
+	}
+	return nil
+}
+
+// onlyLists refuses to append to what is no list, or to subtract from it. As in Kafka's controller that goes before all
+// that is wrong with the resource itself. What is known of brokers is checked with their other rules.
+func onlyLists(kind kmsg.ConfigResourceType, ops []configdef.Op) error {
+	for _, op := range ops {
+		if op.Kind != configdef.Append && op.Kind != configdef.Subtract {
+			continue
+		}
+		var list bool
+		switch kind {
+		case kmsg.ConfigResourceTypeTopic:
+			d, ok := topicconfig.Lookup(op.Key)
+			list = ok && d.Type == configdef.List
+		case kmsg.ConfigResourceTypeGroupConfig:
+			d, ok := groupconfig.Lookup(op.Key)
+			list = ok && d.Type == configdef.List
+		default:
+			continue
+		}
+		if !list {
+			return configdef.Invalid(op.Key, "%s is not a list: only a list can be appended to or subtracted from", configdef.Clip(op.Key))
+		}
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func adminCalls() []call {
 		{10, kmsg.DescribeConfigs, (*generator).describeConfigs},
 		{4, kmsg.AlterConfigs, (*generator).alterConfigs},
 		{12, kmsg.IncrementalAlterConfigs, (*generator).incrementalAlterConfigs},
+		{1, kmsg.IncrementalAlterConfigs, (*generator).notANumber},
 		{2, kmsg.ListConfigResources, (*generator).listConfigResources},
 		{2, kmsg.DescribeCluster, (*generator).describeCluster},
 		{3, kmsg.DescribeLogDirs, (*generator).describeLogDirs},
@@ -51,7 +52,7 @@ func (g *generator) metadata() {
 	if byID && req.Version < 10 { // ids come with version 10, and null names with them
 		req.SetVersion(g.versions[req.Key()][1])
 	}
-	g.steps = append(g.steps, step{g.actor(), req})
+	g.steps = append(g.steps, step{actor: g.actor(), req: req, about: creates(req)})
 }
 
 func (g *generator) createTopics() {
@@ -105,7 +106,7 @@ func (g *generator) topicConfig() (name string, value *string) {
 		kv{"max.message.bytes", []string{"1048588", "3000000", "0", "-1"}},
 		kv{"min.insync.replicas", []string{"1", "2", "0", "x"}},
 		kv{"message.timestamp.type", []string{"CreateTime", "LogAppendTime", "createtime", ""}},
-		kv{"min.cleanable.dirty.ratio", []string{"0.5", "1", "0", "1.1", "-0.1", "NaN", "x"}},
+		kv{"min.cleanable.dirty.ratio", []string{"0.5", "1", "0", "1.1", "-0.1", "x"}},
 		kv{"preallocate", []string{"false", "true", "TRUE", "yes", ""}},
 		kv{"unclean.leader.election.enable", []string{"false", "true", "maybe"}},
 		kv{"delete.retention.ms", []string{"86400000", "-1", "0"}},
@@ -241,7 +242,7 @@ func (g *generator) describeConfigs() {
 }
 
 // config draws a config of a resource. Configs of brokers are invalid, or only validated.
-func (g *generator) config(kind kmsg.ConfigResourceType) (string, *string) {
+func (g *generator) config(kind kmsg.ConfigResourceType, about string) (string, *string) {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
 		for {
@@ -251,13 +252,36 @@ func (g *generator) config(kind kmsg.ConfigResourceType) (string, *string) {
 			}
 		}
 	case kmsg.ConfigResourceTypeBroker:
-		return one(g, "log.cleaner.threads", "num.io.threads", "broker.id", "node.id", "log.dirs", "no.such.config", "listeners", "log.retention.ms",
-			"auto.create.topics.enable", "message.max.bytes", "max.connections", "log.segment.bytes", ""), g.value()
+		switch about {
+		case aboutUnknown:
+			return one(g, "no.such.config", "no.such.other", ""), g.value()
+		case aboutThreads:
+			return one(g, "log.cleaner.threads", "num.io.threads"), g.value()
+		}
+		return one(g, "broker.id", "node.id", "log.dirs", "listeners", "log.retention.ms",
+			"auto.create.topics.enable", "message.max.bytes", "max.connections", "log.segment.bytes"), g.value()
 	case kmsg.ConfigResourceTypeBrokerLogger:
 		return one(g, "no.such.logger", "", "root"), ptr(one(g, "INFO", "LOUD", "", "info"))
 	}
 	return one(g, "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms", "share.session.timeout.ms", "share.auto.offset.reset",
 		"share.isolation.level", "streams.num.standby.replicas", "no.such.config", "metrics", "interval.ms", ""), g.value()
+}
+
+// aboutBrokers draws what kind of configs a request gives to brokers, if it names any.
+func (g *generator) aboutBrokers() string { return mostly(g, "", aboutUnknown, aboutThreads) }
+
+// notANumber asks whether a config of a topic could be NaN.
+func (g *generator) notANumber() {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.ValidateOnly = true
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, "~t0"
+	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	c.Name, c.Value = "min.cleanable.dirty.ratio", ptr("NaN")
+	r.Configs = append(r.Configs, c)
+	req.Resources = append(req.Resources, r)
+	g.do(0, req)
+	g.steps[len(g.steps)-1].about = aboutNaN
 }
 
 func (g *generator) value() *string {
@@ -274,31 +298,32 @@ func harmless(kind kmsg.ConfigResourceType) bool {
 
 // alterConfigs names no resource twice: Kafka never answers that.
 func (g *generator) alterConfigs() {
-	req := kmsg.NewPtrAlterConfigsRequest()
+	req, about := kmsg.NewPtrAlterConfigsRequest(), g.aboutBrokers()
 	req.ValidateOnly = g.chance(25)
 	for _, of := range g.resources(distinct) {
 		r := kmsg.NewAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {
 			c := kmsg.NewAlterConfigsRequestResourceConfig()
-			c.Name, c.Value = g.config(r.ResourceType)
+			c.Name, c.Value = g.config(r.ResourceType, about)
 			r.Configs = append(r.Configs, c)
 		})
 		req.ValidateOnly = req.ValidateOnly || !harmless(r.ResourceType)
 		req.Resources = append(req.Resources, r)
 	}
 	g.do(0, req)
+	g.steps[len(g.steps)-1].about = about
 }
 
 func (g *generator) incrementalAlterConfigs() {
-	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req, about := kmsg.NewPtrIncrementalAlterConfigsRequest(), g.aboutBrokers()
 	req.ValidateOnly = g.chance(25)
 	for _, of := range g.resources(repeated) {
 		r := kmsg.NewIncrementalAlterConfigsRequestResource()
 		r.ResourceType, r.ResourceName = of.kind, of.name
 		g.some(func() {
 			c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-			c.Name, c.Value = g.config(r.ResourceType)
+			c.Name, c.Value = g.config(r.ResourceType, about)
 			c.Op = mostly(g, kmsg.IncrementalAlterConfigOpSet, kmsg.IncrementalAlterConfigOpDelete, kmsg.IncrementalAlterConfigOpAppend,
 				kmsg.IncrementalAlterConfigOpSubtract, 4, -1)
 			if c.Op == kmsg.IncrementalAlterConfigOpDelete && g.chance(80) {
@@ -310,6 +335,7 @@ func (g *generator) incrementalAlterConfigs() {
 		req.Resources = append(req.Resources, r)
 	}
 	g.do(0, req)
+	g.steps[len(g.steps)-1].about = about
 }
 
 func (g *generator) listConfigResources() {

@@ -37,7 +37,7 @@ func (g *generator) produceRequest(records string) *kmsg.ProduceRequest {
 func (g *generator) doProduce(actor int, req *kmsg.ProduceRequest) {
 	v := g.versions[req.Key()]
 	req.SetVersion(max(3, v[0]) + int16(g.r.IntN(int(v[1]-max(3, v[0]))+1)))
-	g.steps = append(g.steps, step{actor, req})
+	g.steps = append(g.steps, step{actor: actor, req: req})
 }
 
 func (g *generator) produce() {

@@ -76,10 +76,10 @@ func (g *generator) round() {
 			req.SetVersion(max(req.Version, 5))
 		}
 		joins[a] = req
-		g.steps = append(g.steps, step{a, req})
+		g.steps = append(g.steps, step{actor: a, req: req})
 		if who := (member{group, a}); req.Version >= 4 && !static && !g.joined[who] { // the first answer is just the member id
 			g.joined[who] = true
-			g.steps = append(g.steps, step{a, req})
+			g.steps = append(g.steps, step{actor: a, req: req})
 		}
 	}
 	if g.chance(15) {
@@ -174,6 +174,9 @@ func (g *generator) offsetCommit() {
 	if g.chance(50) {
 		req.MemberID, req.Generation, req.InstanceID = g.memberID(actor), g.generation(), g.instance(actor)
 	}
+	if req.Group == "" { // it is one group for all programs, so that nobody may make it
+		req.MemberID, req.Generation = "nobody", 1
+	}
 	req.RetentionTimeMillis = -1
 	for _, name := range g.topics() {
 		t := kmsg.NewOffsetCommitRequestTopic()
@@ -222,7 +225,7 @@ func (g *generator) offsetFetch() {
 	if req.Version < 2 && req.Topics == nil { // all topics can be asked for from version 2 on
 		req.SetVersion(2)
 	}
-	g.steps = append(g.steps, step{actor, req})
+	g.steps = append(g.steps, step{actor: actor, req: req})
 }
 
 func (g *generator) offsetDelete() {

@@ -16,6 +16,7 @@ type generator struct {
 	steps    []step
 	actors   int
 	joined   map[member]bool // who has asked to join before
+	own      string          // the shared config that the program has for itself, if it has one
 }
 
 // call is what the generator can draw: how often, from which API key, and what adds the steps.
@@ -26,7 +27,7 @@ type call struct {
 }
 
 func calls() []call {
-	return append(append(adminCalls(), dataCalls()...), groupCalls()...)
+	return slices.Concat(adminCalls(), dataCalls(), groupCalls(), clusterCalls())
 }
 
 // generate draws the program of a seed out of calls in versions that both brokers serve. Each program has a theme, calls
@@ -45,7 +46,7 @@ func generate(seed uint64, versions versionOf) program {
 			c.add(g)
 		}
 	}
-	return program{seed: seed, steps: g.steps}
+	return program{seed: seed, own: g.own, steps: g.steps}
 }
 
 func (g *generator) pick(from []call) *call {
@@ -78,7 +79,7 @@ func (g *generator) makeTopics() {
 		req.Topics = append(req.Topics, t)
 	}
 	req.SetVersion(7) // the answer has ids
-	g.steps = append(g.steps, step{0, req})
+	g.steps = append(g.steps, step{req: req})
 }
 
 func createConfig(name, value string) kmsg.CreateTopicsRequestTopicConfig {
@@ -90,7 +91,7 @@ func createConfig(name, value string) kmsg.CreateTopicsRequestTopicConfig {
 // do adds a request by an actor, in a version drawn from those that both brokers serve.
 func (g *generator) do(actor int, req kmsg.Request) {
 	req.SetVersion(g.version(req.Key()))
-	g.steps = append(g.steps, step{actor, req})
+	g.steps = append(g.steps, step{actor: actor, req: req})
 }
 
 // version draws one; what differs between versions is most of all at the newest.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +39,8 @@ type brokers struct {
 	kafka, firn string
 	versions    versionOf
 	listed      *listed
+	logDirs     map[string]string // by address
+	shared      map[string]*sync.Mutex
 }
 
 // startBrokers starts one Kafka and one firn, and waits until both have what their first use makes.
@@ -46,7 +49,10 @@ func startBrokers(t *testing.T) *brokers {
 	if err != nil {
 		t.Fatalf("differences.txt: %v", err)
 	}
-	b := &brokers{kafka: startKafka(t), listed: l}
+	b := &brokers{kafka: startKafka(t), listed: l, logDirs: map[string]string{}, shared: map[string]*sync.Mutex{}}
+	for _, name := range sharedNames {
+		b.shared[name] = new(sync.Mutex)
+	}
 	o := harness.Options{}
 	for _, c := range footing {
 		o.Args = append(o.Args, "--set", c)
@@ -63,6 +69,7 @@ func startBrokers(t *testing.T) *brokers {
 	b.versions = common(k, f)
 	for _, addr := range []string{b.kafka, b.firn} {
 		warm(t, addr)
+		b.logDirs[addr] = logDirOf(t, addr)
 	}
 	return b
 }
@@ -136,4 +143,21 @@ func warm(t *testing.T, addr string) {
 		resp, err := c.ask(init, patience)
 		return err == nil && resp.(*kmsg.InitProducerIDResponse).ErrorCode == 0
 	})
+}
+
+// logDirOf asks a broker where it keeps its logs: that is the first of its directories; firn lists its archive after it.
+func logDirOf(t *testing.T, addr string) string {
+	t.Helper()
+	c, err := dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	req := kmsg.NewPtrDescribeLogDirsRequest()
+	req.SetVersion(4)
+	resp, err := c.ask(req, patience)
+	if err != nil || len(resp.(*kmsg.DescribeLogDirsResponse).Dirs) == 0 {
+		t.Fatalf("%s does not tell where its logs are: %v", addr, err)
+	}
+	return resp.(*kmsg.DescribeLogDirsResponse).Dirs[0].Dir
 }

@@ -1,8 +1,10 @@
 package diff
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -17,6 +19,7 @@ type listed struct{ entries []*entry }
 type entry struct {
 	path, kafka, firn, reason string
 	stops                     bool
+	beside                    *entry // counts only where the same element of the answer differs as this one lists
 	matched                   atomic.Bool
 }
 
@@ -36,6 +39,14 @@ func parseListed(text string) (*listed, error) {
 		}
 		e := &entry{path: parts[0], kafka: parts[1], firn: parts[2], reason: parts[3]}
 		e.path, e.stops = strings.CutPrefix(e.path, "stop ")
+		var beside bool
+		if e.path, beside = strings.CutPrefix(e.path, "beside "); beside {
+			if len(l.entries) == 0 {
+				return nil, fmt.Errorf("line %d is beside nothing", i+1)
+			}
+			last := l.entries[len(l.entries)-1]
+			e.beside = cmp.Or(last.beside, last)
+		}
 		if e.reason == "" {
 			return nil, fmt.Errorf("line %d has no reason", i+1)
 		}
@@ -44,14 +55,31 @@ func parseListed(text string) (*listed, error) {
 	return l, nil
 }
 
-// find returns the entry that lists a difference, or nil.
-func (l *listed) find(d difference) *entry {
+// find returns the entry that lists a difference, which is one of those of an answer, or nil.
+func (l *listed) find(d difference, all []difference) *entry {
 	for _, e := range l.entries {
-		if matches(e.path, d.path) && matches(e.kafka, d.kafka) && matches(e.firn, d.firn) {
+		if e.lists(d) && (e.beside == nil || slices.ContainsFunc(all, func(o difference) bool { return o.of() == d.of() && e.beside.lists(o) })) {
 			return e
 		}
 	}
 	return nil
+}
+
+// judge tells which of an answer's differences are not listed, and whether a listed one stops the program.
+func (l *listed) judge(all []difference) (unlisted []difference, stops bool) {
+	for _, d := range all {
+		if e := l.find(d, all); e == nil {
+			unlisted = append(unlisted, d)
+		} else {
+			e.matched.Store(true)
+			stops = stops || e.stops
+		}
+	}
+	return unlisted, stops
+}
+
+func (e *entry) lists(d difference) bool {
+	return matches(e.path, d.path) && matches(e.kafka, d.kafka) && matches(e.firn, d.firn)
 }
 
 // matches tells whether a text has the form of a pattern, in which * stands for anything and {a,b} for either.

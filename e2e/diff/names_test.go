@@ -21,6 +21,7 @@ import (
 //	@m2          as a member id: that of actor 2, or none while it has none
 //	topicID("~t0")  as a topic id: that of the topic last made under the name
 //	@p           as a protocol: that which the actor was told last
+//	@dir         as a directory: where the broker keeps its logs
 //	lastGeneration  as a generation: the actor's own, lastGeneration-1 the one before
 //	lastProducer    as a producer id: the actor's own
 //	sub:~t0,~t1  as a member's metadata: a consumer's subscription
@@ -28,6 +29,7 @@ import (
 const (
 	lastGeneration = -100
 	lastProducer   = -100
+	logDir         = "@dir"
 )
 
 var unknownID = topicID("nobody")
@@ -41,11 +43,14 @@ func topicID(name string) (id [16]byte) {
 // names is what one side of a run has learned of the values that a broker gave.
 type names struct {
 	prefix     string
+	logDir     string
+	sharedOwn  string              // the shared config that the program has for itself
 	topicIDs   map[string][16]byte // by placeholder name
 	members    map[member]string
 	generation map[member]int32
 	protocol   map[member]string
 	producers  map[int]int64     // by actor
+	given      map[int]int       // how many member ids an actor was given
 	back       map[string]string // from what the broker gave to the placeholder shown instead
 }
 
@@ -57,7 +62,7 @@ type member struct {
 
 func newNames(prefix string) *names {
 	return &names{prefix: prefix, topicIDs: map[string][16]byte{}, members: map[member]string{}, generation: map[member]int32{}, protocol: map[member]string{},
-		producers: map[int]int64{}, back: map[string]string{}}
+		producers: map[int]int64{}, given: map[int]int{}, back: map[string]string{}}
 }
 
 // fill returns the request with the values of this side.
@@ -107,6 +112,8 @@ func (n *names) fillValue(v reflect.Value, field string, who member) {
 			s = n.members[other]
 		} else if s == "@p" {
 			s = n.protocol[who]
+		} else if s == logDir {
+			s = n.logDir
 		}
 		v.SetString(s)
 	case reflect.Array:
@@ -236,7 +243,8 @@ func (n *names) learn(s step, resp kmsg.Response) {
 		} else if r.MemberID != "" {
 			n.members[who] = r.MemberID
 			if id := uuid.FindString(r.MemberID); id != "" && n.back[id] == "" {
-				n.back[id] = fmt.Sprintf("<member %d.%d>", s.actor, len(n.back))
+				n.given[s.actor]++
+				n.back[id] = fmt.Sprintf("<member %d.%d>", s.actor, n.given[s.actor])
 			}
 		}
 		if r.ErrorCode == 0 {

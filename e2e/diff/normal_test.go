@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -27,6 +28,14 @@ func (n *names) normal(s step, resp kmsg.Response) any {
 			if q.Topics == nil {
 				d.(map[string]any)["Topics"] = n.own(d.(map[string]any)["Topics"])
 			}
+		}
+	case *kmsg.DescribeConfigsRequest:
+		for _, r := range asList(t["Resources"]) {
+			r := r.(map[string]any)
+			r["Configs"] = slices.DeleteFunc(asList(r["Configs"]), func(c any) bool {
+				name := c.(map[string]any)["Name"].(string)
+				return shared[name] != nil && name != n.sharedOwn
+			})
 		}
 	case *kmsg.ListConfigResourcesRequest:
 		t["ConfigResources"] = n.own(t["ConfigResources"])

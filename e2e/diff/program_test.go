@@ -12,11 +12,29 @@ import (
 type step struct {
 	actor int // whose connection
 	req   kmsg.Request
+	about string // what tells the request from others of its call in differences.txt: one of about…
+}
+
+// What a step's request may be about.
+const (
+	aboutCreation = "creates" // Metadata that may make topics
+	aboutUnknown  = "unknown" // its broker configs are not known
+	aboutThreads  = "threads" // its broker configs are numbers of threads
+	aboutNaN      = "nan"     // no number where a number is wanted
+)
+
+// creates tells whether a request for metadata may make topics.
+func creates(req *kmsg.MetadataRequest) string {
+	if req.Version < 4 || req.AllowAutoTopicCreation {
+		return aboutCreation
+	}
+	return ""
 }
 
 // program is what one seed makes.
 type program struct {
 	seed  uint64
+	own   string // the shared config that it changes, if it does
 	steps []step
 }
 
@@ -32,11 +50,12 @@ func (s step) parks() bool {
 // reads tells whether a request may be sent again without changing more.
 func (s step) reads() bool {
 	switch s.req.(type) {
-	case *kmsg.MetadataRequest, // also when it makes topics, of which Kafka's first answer does not tell
-		*kmsg.ApiVersionsRequest, *kmsg.DescribeTopicPartitionsRequest, *kmsg.DescribeConfigsRequest, *kmsg.ListOffsetsRequest,
+	case *kmsg.MetadataRequest:
+		return s.about == ""
+	case *kmsg.ApiVersionsRequest, *kmsg.DescribeTopicPartitionsRequest, *kmsg.DescribeConfigsRequest, *kmsg.ListOffsetsRequest,
 		*kmsg.OffsetForLeaderEpochRequest, *kmsg.DescribeLogDirsRequest, *kmsg.DescribeProducersRequest,
 		*kmsg.ListConfigResourcesRequest, *kmsg.DescribeClusterRequest, *kmsg.FindCoordinatorRequest,
-		*kmsg.OffsetFetchRequest, *kmsg.DescribeGroupsRequest, *kmsg.ListGroupsRequest:
+		*kmsg.ListPartitionReassignmentsRequest, *kmsg.OffsetFetchRequest, *kmsg.DescribeGroupsRequest, *kmsg.ListGroupsRequest:
 		return true
 	}
 	return false
@@ -47,7 +66,11 @@ func (s step) call() string {
 	if s.req == nil {
 		return "collect"
 	}
-	return fmt.Sprintf("%s.v%d", kmsg.NameForKey(s.req.Key()), s.req.GetVersion())
+	call := fmt.Sprintf("%s.v%d", kmsg.NameForKey(s.req.Key()), s.req.GetVersion())
+	if s.about != "" {
+		call += ":" + s.about
+	}
+	return call
 }
 
 func (s step) String() string {

@@ -57,6 +57,9 @@ func TestCompare(t *testing.T) {
 		kafka, firn any
 		want        string
 	}{
+		{map[string]any{"A": []any{}}, map[string]any{"A": nil}, "X A | [] | null"},
+		{map[string]any{"A": nil}, map[string]any{"A": []any{}}, "X A | null | []"},
+		{map[string]any{"A": ""}, map[string]any{"A": nil}, `X A | "" | null`},
 		{answer(0, "p-a"), answer(69, "p-a"), "X Groups[~a].ErrorCode | 0 | 69"},
 		{answer(0, "p-a", "p-b"), answer(0, "p-a"), `X Groups[~b] | {Group:"~b"} | absent`},
 		{answer(0), answer(0, "p-a"), `X Groups[~a] | absent | {Group:"~a"}`},
@@ -75,11 +78,11 @@ func TestNames(t *testing.T) {
 	join.SetVersion(9)
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.MemberID, resp.Generation = "diff-01234567-89ab-cdef-0123-456789abcdef", 7
-	n.learn(step{1, join}, resp)
+	n.learn(step{actor: 1, req: join}, resp)
 	beat := kmsg.NewPtrHeartbeatRequest()
 	beat.Group, beat.MemberID, beat.Generation = "~g0", "@m1", lastGeneration-1
 	beat.SetVersion(4)
-	req, err := n.fill(step{1, beat})
+	req, err := n.fill(step{actor: 1, req: beat})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +91,31 @@ func TestNames(t *testing.T) {
 	}
 	if s := n.normalString("p-g0 of " + resp.MemberID); !strings.HasPrefix(s, "~g0 of diff-<member 1.") {
 		t.Errorf("normalised: %s", s)
+	}
+}
+
+// TestJudge: what is not listed is found although what is listed beside it stops the program, and a difference that counts
+// only beside another does not count alone.
+func TestJudge(t *testing.T) {
+	l, err := parseListed("stop P.v* A[*].Code | 0 | 87 | because\nbeside P.v* A[*].Base | * | -1 | the same\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, base, other := difference{"P.v7 A[x].Code", "0", "87"}, difference{"P.v7 A[x].Base", "4", "-1"}, difference{"P.v7 A[y].Code", "0", "5"}
+	for _, c := range []struct {
+		all      []difference
+		unlisted int
+		stops    bool
+	}{
+		{[]difference{base, code}, 0, true},
+		{[]difference{base}, 1, false},
+		{[]difference{base, {"P.v7 A[x].Code", "0", "5"}}, 2, false},
+		{[]difference{base, {"P.v7 A[y].Code", "0", "87"}}, 1, true},
+		{[]difference{base, code, other}, 1, true},
+	} {
+		if unlisted, stops := l.judge(c.all); len(unlisted) != c.unlisted || stops != c.stops {
+			t.Errorf("%v: not listed %v, stops %v", c.all, unlisted, stops)
+		}
 	}
 }
 
@@ -106,7 +134,7 @@ func TestListed(t *testing.T) {
 		{difference{"Other.v1 X", "3", "4"}, 1},
 		{difference{"Other.v1 X.Y", "3", "4"}, -1},
 	} {
-		e := l.find(c.d)
+		e := l.find(c.d, []difference{c.d})
 		if c.want < 0 && e != nil || c.want >= 0 && e != l.entries[c.want] {
 			t.Errorf("%s is listed as %+v", c.d, e)
 		}

@@ -2,6 +2,8 @@ package diff
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +28,7 @@ type side struct {
 	addr  string
 	names *names
 	conns map[int]*conn
+	probe *conn           // for what the runner itself wants to know, nil until then
 	out   map[int]*answer // what has not been collected, by actor
 }
 
@@ -60,6 +63,9 @@ func newSide(addr, prefix string) *side {
 func (s *side) close() {
 	for _, c := range s.conns {
 		_ = c.Close()
+	}
+	if s.probe != nil {
+		_ = s.probe.Close()
 	}
 }
 
@@ -129,6 +135,13 @@ var runs atomic.Int64
 func (b *brokers) play(p program, at pace, trace func(string, ...any)) []found {
 	prefix := fmt.Sprintf("r%06d-", runs.Add(1))
 	r := &run{program: p, pace: at, listed: b.listed, trace: trace, kafka: newSide(b.kafka, prefix), firn: newSide(b.firn, prefix)}
+	if p.own != "" {
+		b.shared[p.own].Lock()
+		defer b.shared[p.own].Unlock()
+	}
+	for _, s := range []*side{r.kafka, r.firn} {
+		s.names.sharedOwn, s.names.logDir = p.own, b.logDirs[s.addr]
+	}
 	defer r.kafka.close()
 	defer r.firn.close()
 	for i, st := range p.steps {
@@ -151,8 +164,10 @@ func (r *run) step(i int, st step) {
 	if r.stopped {
 		return
 	}
+	join := r.joining(st)
 	k, f := r.kafka.send(i, st), r.firn.send(i, st)
 	if st.parks() && !r.soon(k, f) {
+		join.wait(r.pace.agree)
 		return
 	}
 	r.collect(st.actor)
@@ -175,7 +190,10 @@ func (r *run) soon(k, f *answer) bool {
 		select {
 		case <-a.done:
 		case <-wait.C:
-			r.add(a.step, difference{r.program.steps[a.step].call() + " ", answered(k), answered(f)})
+			unlisted, _ := r.listed.judge([]difference{{r.program.steps[a.step].call() + " ", answered(k), answered(f)}})
+			for _, d := range unlisted {
+				r.found = append(r.found, found{a.step, d})
+			}
 			r.stopped = true
 			return false
 		}
@@ -195,7 +213,7 @@ func answered(a *answer) string {
 // collect waits for an actor's answers and compares them.
 func (r *run) collect(actor int) {
 	k, f := r.kafka.out[actor], r.firn.out[actor]
-	if k == nil {
+	if k == nil || r.stopped {
 		return
 	}
 	<-k.done
@@ -214,10 +232,11 @@ func (r *run) collect(actor int) {
 	if st.reads() && r.unlisted(diffs) {
 		diffs = r.again(st, diffs)
 	}
-	for _, d := range diffs {
-		r.add(k.step, d)
+	unlisted, stops := r.listed.judge(diffs)
+	for _, d := range unlisted {
+		r.found = append(r.found, found{k.step, d})
 	}
-	r.stopped = r.stopped || len(r.found) > 0 // what follows from the first difference is not told
+	r.stopped = r.stopped || stops || len(unlisted) > 0 // what follows from the first difference is not told
 }
 
 // again sends a request that changes nothing until the answers agree: both brokers, Kafka above all, take a moment
@@ -233,43 +252,58 @@ func (r *run) again(st step, diffs []difference) []difference {
 }
 
 func (r *run) unlisted(diffs []difference) bool {
-	for _, d := range diffs {
-		if r.listed.find(d) == nil {
-			return true
+	return slices.ContainsFunc(diffs, func(d difference) bool { return r.listed.find(d, diffs) == nil })
+}
+
+// collectAll waits for all answers. It learns from all of them before it compares any: one may name what another gives.
+func (r *run) collectAll() {
+	actors := slices.Sorted(maps.Keys(r.kafka.out))
+	for _, actor := range actors {
+		for _, s := range []*side{r.kafka, r.firn} {
+			a := s.out[actor]
+			if <-a.done; a.resp != nil {
+				s.names.learn(r.program.steps[a.step], a.resp)
+			}
 		}
 	}
-	return false
-}
-
-func (r *run) add(i int, d difference) {
-	if r.stopped {
-		return
-	}
-	e := r.listed.find(d)
-	if e == nil {
-		r.found = append(r.found, found{i, d})
-		return
-	}
-	e.matched.Store(true)
-	r.stopped = r.stopped || e.stops
-}
-
-func (r *run) collectAll() {
-	for actor := range r.kafka.out {
-		r.collect(actor)
+	for _, actor := range actors {
+		if !r.stopped {
+			r.collect(actor)
+		}
 	}
 }
 
-// cleanUp deletes the program's topics, so that the brokers do not grow.
+// cleanUp deletes the program's topics, so that the brokers do not grow, and what it made of a config that all share.
 func (r *run) cleanUp() {
+	r.restore()
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = 10_000
 	for i := range 4 {
 		req.TopicNames = append(req.TopicNames, fmt.Sprintf("~t%d", i))
 	}
 	req.SetVersion(4)
-	st := step{-1, req}
+	st := step{actor: -1, req: req}
 	k, f := r.kafka.send(0, st), r.firn.send(0, st)
 	<-k.done
 	<-f.done
+}
+
+func (r *run) restore() {
+	if r.program.own == "" {
+		return
+	}
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	for _, name := range []string{"", "1"} {
+		res := kmsg.NewIncrementalAlterConfigsRequestResource()
+		res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeBroker, name
+		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		c.Name, c.Op = r.program.own, kmsg.IncrementalAlterConfigOpDelete
+		res.Configs = append(res.Configs, c)
+		req.Resources = append(req.Resources, res)
+	}
+	st := step{actor: -2, req: req}
+	k, f := r.kafka.send(0, st), r.firn.send(0, st)
+	<-k.done
+	<-f.done
+	time.Sleep(r.pace.settle) // for the next that has it
 }

@@ -2,6 +2,8 @@ package diff
 
 import (
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -35,20 +37,21 @@ func (r *run) settle(st step) {
 	}
 	defer f.Close()
 	for end := time.Now().Add(r.pace.made); time.Now().Before(end); time.Sleep(4 * time.Millisecond) {
-		kt, kServed := served(k, r.kafka.names.prefix)
-		ft, fServed := served(f, r.firn.names.prefix)
+		kt, kServed := served(k, r.kafka.names)
+		ft, fServed := served(f, r.firn.names)
 		if kServed && fServed && maps.Equal(kt, ft) {
 			return
 		}
 	}
 }
 
-// served gives how many partitions each of the program's topics has, and tells whether all are served.
-func served(c *conn, prefix string) (map[string]int, bool) {
+// served gives how many partitions each of the program's topics has, and tells whether all are served. The names learn
+// the topics' ids.
+func served(c *conn, n *names) (map[string]int, bool) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range []string{"t0", "t1", "t2", "t3"} {
 		t := kmsg.NewMetadataRequestTopic()
-		name = prefix + name
+		name = n.prefix + name
 		t.Topic = &name
 		req.Topics = append(req.Topics, t)
 	}
@@ -72,6 +75,7 @@ func served(c *conn, prefix string) (map[string]int, bool) {
 			ot.Partitions = append(ot.Partitions, op)
 		}
 		topics[*t.Topic] = len(t.Partitions)
+		n.learnTopic(*t.Topic, t.TopicID)
 		offsets.Topics = append(offsets.Topics, ot)
 	}
 	offsets.SetVersion(5)
@@ -87,4 +91,69 @@ func served(c *conn, prefix string) (map[string]int, bool) {
 		}
 	}
 	return topics, true
+}
+
+// joining is a JoinGroup that may be parked, on both sides: who joins first leads, so that it must be in before the next is
+// sent.
+type joining struct {
+	who    member
+	sides  []*side
+	before []string // the group's members
+}
+
+func (r *run) joining(st step) *joining {
+	q, ok := st.req.(*kmsg.JoinGroupRequest)
+	if !ok {
+		return nil
+	}
+	j := &joining{who: member{q.Group, st.actor}, sides: []*side{r.kafka, r.firn}}
+	for _, s := range j.sides {
+		j.before = append(j.before, s.membersOf(q.Group))
+	}
+	return j
+}
+
+// wait returns when both groups have one more member, or another in the place of one, or when the answer has come. A member
+// that was there before is not waited for.
+func (j *joining) wait(limit time.Duration) {
+	if j == nil {
+		return
+	}
+	end := time.Now().Add(limit)
+	for i, s := range j.sides {
+		if id := s.names.members[j.who]; id != "" && strings.Contains(j.before[i], id) {
+			continue
+		}
+		for time.Now().Before(end) && answered(s.out[j.who.actor]) == "waits" && s.membersOf(j.who.group) == j.before[i] {
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+}
+
+// membersOf lists the ids of a group's members.
+func (s *side) membersOf(group string) string {
+	if s.probe == nil {
+		c, err := dial(s.addr)
+		if err != nil {
+			return ""
+		}
+		s.probe = c
+	}
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Groups = []string{strings.ReplaceAll(group, "~", s.names.prefix)}
+	req.SetVersion(5)
+	resp, err := s.probe.ask(req, patience)
+	if err != nil {
+		_ = s.probe.Close()
+		s.probe = nil
+		return ""
+	}
+	var ids []string
+	for _, g := range resp.(*kmsg.DescribeGroupsResponse).Groups {
+		for _, m := range g.Members {
+			ids = append(ids, m.MemberID)
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " ")
 }

@@ -103,6 +103,15 @@ type difference struct {
 	path, kafka, firn string // path begins with the call: DescribeConfigs.v4 Resources[2/~t0].ErrorCode
 }
 
+// of is the path of the element of the answer in which the difference is: that of the field, or of the element's list.
+func (d difference) of() string {
+	path := d.path
+	if strings.HasSuffix(path, "]") {
+		path = path[:strings.LastIndex(path, "[")]
+	}
+	return path[:max(0, strings.LastIndex(path, "."))]
+}
+
 func (d difference) String() string { return fmt.Sprintf("%s | %s | %s", d.path, d.kafka, d.firn) }
 
 // compare lists the differences of two trees. Elements of lists are matched by what names them; their order counts for
@@ -124,15 +133,16 @@ func compare(path string, kafka, firn any) []difference {
 		}
 		return out
 	case []any:
-		f, ok := firn.([]any)
-		if !ok && firn != nil {
-			break
+		if f, ok := firn.([]any); ok || firn == nil && len(k) > 0 {
+			return compareLists(path, k, f)
 		}
-		return compareLists(path, k, f)
 	case nil:
-		if f, ok := firn.([]any); ok {
+		if f, ok := firn.([]any); ok && len(f) > 0 {
 			return compareLists(path, nil, f)
 		}
+	}
+	if reflect.TypeOf(kafka) != reflect.TypeOf(firn) { // null is not the same as empty
+		return []difference{{path, show(kafka), show(firn)}}
 	}
 	if kafka == firn {
 		return nil
