@@ -206,6 +206,7 @@ func TestBombs(t *testing.T) {
 		c.create("validated", 1, "firn.validate.records", "true"),
 		c.create("compacted", 1, "cleanup.policy", "compact"),
 		c.create("timed", 1, "message.timestamp.before.max.ms", "3600000"),
+		c.create("recompressed", 1, "compression.type", "zstd"),
 	} {
 		if out := c.produce(topic, 0, packed); out.ErrorCode != kerr.MessageTooLarge.Code {
 			t.Errorf("%s: answered %s (%s)", topic, name(out.ErrorCode), str(out.ErrorMessage))
