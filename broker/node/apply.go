@@ -56,8 +56,11 @@ func limits(v *brokerconfig.Values) server.Limits {
 		l.PerIP[addr] = int(most)
 	}
 	// For the server, 0 is its own default.
-	if c.MaxConnectionsPerIP == 0 {
+	switch c.MaxConnectionsPerIP {
+	case 0:
 		l.MaxConnectionsPerIP = -1
+	case -1:
+		l.MaxConnectionsPerIP = 0
 	}
 	if c.ConnectionRate == math.MaxInt32 {
 		l.ConnectionRate = -1

@@ -11,10 +11,10 @@ import (
 	"github.com/firnlog/firn/tier/topic"
 )
 
-// cleanerKeeper runs the log cleaner as the configs want it. A cleaner does not change while it runs: another one takes
-// its place, and goes on where the checkpoint is.
+// cleanerKeeper runs the log cleaner as the configs want it. How a cleaner works does not change while it runs: it is
+// stopped, tuned and started again, and goes on where the checkpoint is.
 type cleanerKeeper struct {
-	options func(brokerconfig.Cleaner) clean.Options
+	options clean.Options // but for the tuning
 	changed chan struct{} // capacity 1
 
 	mu   sync.Mutex
@@ -37,6 +37,7 @@ func (k *cleanerKeeper) set(want brokerconfig.Cleaner) {
 
 // run cleans until ctx is done.
 func (k *cleanerKeeper) run(ctx context.Context) {
+	cleaner := clean.New(k.options)
 	for ctx.Err() == nil {
 		k.mu.Lock()
 		want := k.want
@@ -46,7 +47,8 @@ func (k *cleanerKeeper) run(ctx context.Context) {
 		go func() {
 			defer close(done)
 			if want.Enable && want.Threads > 0 {
-				clean.New(k.options(want)).Run(running)
+				cleaner.Tune(cleanTuning(want))
+				cleaner.Run(running)
 			}
 		}()
 		select {
@@ -58,26 +60,24 @@ func (k *cleanerKeeper) run(ctx context.Context) {
 	}
 }
 
-// cleanOptions are the options of a cleaner that runs as the configs say.
-func cleanOptions(c brokerconfig.Cleaner) clean.Options {
-	o := clean.Options{
+// cleanTuning is how a cleaner works as the configs say. They have a thread at least.
+func cleanTuning(c brokerconfig.Cleaner) clean.Tuning {
+	t := clean.Tuning{
 		Threads: int(c.Threads), DedupeBuffer: c.DedupeBuffer, LoadFactor: c.LoadFactor, Backoff: max(ms(c.BackoffMs), time.Millisecond),
 		IOBuffer: max(int(c.IOBuffer/(2*c.Threads)), 4096), // each thread has two
 	}
 	if c.IOBytesPerSecond < math.MaxFloat64 {
-		o.IOBytesPerSecond = c.IOBytesPerSecond
+		t.IOBytesPerSecond = c.IOBytesPerSecond
 	}
-	return o
+	return t
 }
 
 // startCleaner begins to compact the logs of topics that ask for it, internal ones included.
 func (n *Node) startCleaner() {
-	k := &cleanerKeeper{changed: make(chan struct{}, 1), want: n.configs.Values().Cleaner, options: func(c brokerconfig.Cleaner) clean.Options {
-		o := cleanOptions(c)
-		o.Dir, o.Policy, o.Unpack = n.dir, n.cleanPolicy, n.unpack
-		o.Logger, o.Registerer = n.Logger("tier.clean"), n.registry
-		return o
+	k := &cleanerKeeper{changed: make(chan struct{}, 1), want: n.configs.Values().Cleaner, options: clean.Options{
+		Dir: n.dir, Policy: n.cleanPolicy, Unpack: n.unpack, Logger: n.Logger("tier.clean"), Registerer: n.registry,
 	}}
+	n.cleaner = k
 	n.configs.onChange(func(v *brokerconfig.Values) { k.set(v.Cleaner) })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -103,6 +103,7 @@ func TestLimits(t *testing.T) {
 			l.IdleTimeout, l.FrameTimeout, l.WriteTimeout})
 	l = limits(values(t, conf{"max.connections.per.ip": "0", "firn.connection.request.rate": "-1", "connections.max.idle.ms": "-1", "queued.max.request.bytes": "-1"}))
 	require.Equal(t, []any{-1, -1.0, -1.0, -time.Millisecond, int64(512 << 20)}, []any{l.MaxConnectionsPerIP, l.ConnectionRate, l.RequestRate, l.IdleTimeout, l.MemoryBytes})
+	require.Zero(t, limits(values(t, nil)).MaxConnectionsPerIP, "nobody said: the server's default")
 	require.Positive(t, limits(values(t, conf{"connections.max.idle.ms": "0"})).IdleTimeout, "0 is not the server's default")
 	require.Positive(t, limits(values(t, conf{"connections.max.idle.ms": "9223372036854775807"})).IdleTimeout)
 }
@@ -114,11 +115,11 @@ func TestGroupAndCleanOptions(t *testing.T) {
 		[]any{o.InitialRebalanceDelay, o.MinSessionTimeout, o.MaxSessionTimeout, o.MaxSize, o.MetadataMaxBytes, o.Retention, o.RetentionCheckInterval})
 	require.NotNil(t, o.NewMemberSuffix)
 
-	c := cleanOptions(values(t, conf{"log.cleaner.threads": "2", "log.cleaner.dedupe.buffer.size": "4000000", "log.cleaner.io.buffer.size": "100000",
+	c := cleanTuning(values(t, conf{"log.cleaner.threads": "2", "log.cleaner.dedupe.buffer.size": "4000000", "log.cleaner.io.buffer.size": "100000",
 		"log.cleaner.io.buffer.load.factor": "0.5", "log.cleaner.io.max.bytes.per.second": "7.5", "log.cleaner.backoff.ms": "8"}).Cleaner)
-	require.Equal(t, clean.Options{Threads: 2, DedupeBuffer: 4000000, IOBuffer: 25000, LoadFactor: 0.5, IOBytesPerSecond: 7.5, Backoff: 8 * time.Millisecond}, c)
-	require.Zero(t, cleanOptions(values(t, nil).Cleaner).IOBytesPerSecond, "0 is no limit")
-	require.Equal(t, 256<<10, cleanOptions(values(t, nil).Cleaner).IOBuffer)
+	require.Equal(t, clean.Tuning{Threads: 2, DedupeBuffer: 4000000, IOBuffer: 25000, LoadFactor: 0.5, IOBytesPerSecond: 7.5, Backoff: 8 * time.Millisecond}, c)
+	require.Zero(t, cleanTuning(values(t, nil).Cleaner).IOBytesPerSecond, "0 is no limit")
+	require.Equal(t, 256<<10, cleanTuning(values(t, nil).Cleaner).IOBuffer)
 	require.Equal(t, time.Duration(math.MaxInt64), ms(math.MaxInt64))
 }
 

@@ -38,9 +38,10 @@ func (d descriptors) idleFiles() int {
 
 // Capacity says in a few words how many clients can be connected at once, and what sets the bound.
 func (n *Node) Capacity() string {
-	most := n.kafka.Limits().MaxConnections
+	l := n.kafka.Limits()
+	most := fmt.Sprintf("%d connections (%d from one address)", l.MaxConnections, max(0, min(l.MaxConnectionsPerIP, l.MaxConnections)))
 	if n.descriptors.limit == 0 {
-		return fmt.Sprintf("%d connections", most)
+		return most
 	}
-	return fmt.Sprintf("%d connections, and files beside them, with %d descriptors", most, n.descriptors.limit)
+	return fmt.Sprintf("%s, and files beside them, with %d descriptors", most, n.descriptors.limit)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -79,9 +80,12 @@ func (l *live) join(sessionMs int32) int16 {
 	return resp.ErrorCode
 }
 
-func (l *live) metric(name string) float64 {
-	all, err := l.n.registry.Gather()
-	require.NoError(l, err)
+func (l *live) metric(name string) float64 { return gathered(l.T, l.n.registry, name) }
+
+// gathered returns the value of a counter or gauge, 0 if there is none.
+func gathered(t *testing.T, reg *prometheus.Registry, name string) float64 {
+	all, err := reg.Gather()
+	require.NoError(t, err)
 	for _, f := range all {
 		if f.GetName() == name {
 			m := f.GetMetric()[0]

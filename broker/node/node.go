@@ -20,6 +20,7 @@ import (
 
 	"github.com/firnlog/firn/broker/api"
 	httpapi "github.com/firnlog/firn/broker/api/http"
+	"github.com/firnlog/firn/broker/coord"
 	"github.com/firnlog/firn/broker/fetchsession"
 	"github.com/firnlog/firn/broker/loglevel"
 	"github.com/firnlog/firn/broker/partition"
@@ -59,6 +60,8 @@ type Node struct {
 	cold       *cold.Reader
 	uploads    *upload.Manager
 	partitions *partition.Manager
+	cleaner    *cleanerKeeper
+	groups     *coord.Groups
 	kafka      *server.Server
 
 	hearing atomic.Pointer[partition.Manager] // partitions for those that were there first: log folder and cache

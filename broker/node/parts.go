@@ -43,6 +43,7 @@ func (n *Node) startGroups() *coord.Groups {
 			return err == nil && !p.Stored()
 		},
 	})
+	n.groups = groups
 	n.configs.onChange(func(v *brokerconfig.Values) { groups.SetOptions(groupOptions(v)) })
 	return groups
 }

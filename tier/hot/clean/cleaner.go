@@ -15,8 +15,9 @@ import (
 	"github.com/firnlog/firn/tier/unpack"
 )
 
-// Options configure a Cleaner. Dir and Policy are needed. Names in the comments are Kafka's broker configs.
+// Options configure a Cleaner. Dir and Policy are needed.
 type Options struct {
+	Tuning
 	Dir *hot.Dir
 	// Policy gives what the configs of the partition's topic mean; false if there is no such topic. It is called often
 	// and must be quick.
@@ -24,13 +25,6 @@ type Options struct {
 	// Stable gives the offset below which a log may be cleaned: high watermark or last stable offset. nil: Log.Stable,
 	// right for a partition with one replica and no transactions.
 	Stable func(*hot.Log) int64
-
-	Threads          int           // log.cleaner.threads; 0: 1
-	DedupeBuffer     int64         // log.cleaner.dedupe.buffer.size: bytes for keys, of all threads; 0: 128 MiB
-	LoadFactor       float64       // log.cleaner.io.buffer.load.factor; 0: 0.9
-	IOBuffer         int           // bytes of each of a thread's two buffers (log.cleaner.io.buffer.size is all); 0: 256 KiB
-	IOBytesPerSecond float64       // log.cleaner.io.max.bytes.per.second, read and written; 0: no limit
-	Backoff          time.Duration // log.cleaner.backoff.ms: pause when nothing is due; 0: 15 s
 
 	Unpack     *unpack.Gate          // how far a batch may grow; nil: the default
 	Logger     *slog.Logger          // nil: slog.Default()
@@ -40,12 +34,26 @@ type Options struct {
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
+// Tuning is what may change between two runs of a Cleaner. Names in the comments are Kafka's broker configs.
+type Tuning struct {
+	Threads          int           // log.cleaner.threads; 0: 1
+	DedupeBuffer     int64         // log.cleaner.dedupe.buffer.size: bytes for keys, of all threads; 0: 128 MiB
+	LoadFactor       float64       // log.cleaner.io.buffer.load.factor; 0: 0.9
+	IOBuffer         int           // bytes of each of a thread's two buffers (log.cleaner.io.buffer.size is all); 0: 256 KiB
+	IOBytesPerSecond float64       // log.cleaner.io.max.bytes.per.second, read and written; 0: no limit
+	Backoff          time.Duration // log.cleaner.backoff.ms: pause when nothing is due; 0: 15 s
+}
+
+func (t Tuning) withDefaults() Tuning {
+	def(&t.Threads, 1)
+	def(&t.DedupeBuffer, 128<<20)
+	def(&t.LoadFactor, 0.9)
+	def(&t.IOBuffer, 256<<10)
+	def(&t.Backoff, 15*time.Second)
+	return t
+}
+
 func (o Options) withDefaults() Options {
-	def(&o.Threads, 1)
-	def(&o.DedupeBuffer, 128<<20)
-	def(&o.LoadFactor, 0.9)
-	def(&o.IOBuffer, 256<<10)
-	def(&o.Backoff, 15*time.Second)
 	if o.Stable == nil {
 		o.Stable = (*hot.Log).Stable
 	}
@@ -68,7 +76,7 @@ func def[T comparable](v *T, d T) {
 	}
 }
 
-// Cleaner cleans the logs of one log directory. Its methods may be called concurrently.
+// Cleaner cleans the logs of one log directory. Its methods, but for Tune, may be called concurrently.
 type Cleaner struct {
 	o        Options
 	throttle throttle
@@ -87,19 +95,28 @@ type Cleaner struct {
 // from their beginning.
 func New(o Options) *Cleaner {
 	o = o.withDefaults()
-	c := &Cleaner{o: o, busy: map[*hot.Log]bool{}, aside: map[topic.Partition]error{}, workers: make(chan *worker, o.Threads)}
-	c.throttle = throttle{rate: o.IOBytesPerSecond, now: o.Now, sleep: o.Sleep}
+	c := &Cleaner{o: o, busy: map[*hot.Log]bool{}, aside: map[topic.Partition]error{}}
+	c.throttle = throttle{now: o.Now, sleep: o.Sleep}
 	c.marks = loadMarks(o.Dir, o.Logger)
 	c.metrics = newMetrics(o.Registerer, c)
-	for range o.Threads {
-		c.workers <- &worker{c: c}
-	}
+	c.Tune(o.Tuning)
 	return c
 }
 
-// Run cleans until ctx is done: end it before the Dir is closed. It runs Options.Threads goroutines.
+// Tune changes how the next Run or Round cleans; none may go on meanwhile. What was set aside stays set aside, and the
+// metrics go on.
+func (c *Cleaner) Tune(t Tuning) {
+	c.o.Tuning = t.withDefaults()
+	c.throttle.rate = t.IOBytesPerSecond
+	c.workers = make(chan *worker, c.o.Threads)
+	for range c.o.Threads {
+		c.workers <- &worker{c: c}
+	}
+}
+
+// Run cleans until ctx is done: end it before the Dir is closed. It runs Tuning.Threads goroutines, and may be called
+// again when it has returned.
 func (c *Cleaner) Run(ctx context.Context) {
-	defer c.metrics.close()
 	var wg sync.WaitGroup
 	for range c.o.Threads {
 		wg.Go(func() {
@@ -305,13 +322,6 @@ func (c *Cleaner) uncleanableBytes() (bytes int64) {
 
 // Clean returns the offset below which the partition's log is clean, -1 if it was never cleaned.
 func (c *Cleaner) Clean(p topic.Partition) int64 { return c.marks.get(p) }
-
-// Truncated says that the log was cut to end: what is appended there later is dirty.
-func (c *Cleaner) Truncated(p topic.Partition, end int64) {
-	if c.marks.get(p) > end {
-		c.marks.set(p, end)
-	}
-}
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

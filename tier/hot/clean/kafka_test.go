@@ -132,7 +132,8 @@ func TestAsKafka(t *testing.T) {
 			}
 			segs := l.Segments()
 			active := segs[len(segs)-1].Base
-			cleaner := New(Options{Dir: d, Policy: always(Policy{Compact: true, DeleteRetentionMs: retention}), DedupeBuffer: int64(buffer), IOBuffer: 2000, Now: c.now})
+			cleaner := New(Options{Dir: d, Policy: always(Policy{Compact: true, DeleteRetentionMs: retention}),
+				Tuning: Tuning{DedupeBuffer: int64(buffer), IOBuffer: 2000}, Now: c.now})
 			w := <-cleaner.workers
 			rounds := []string{}
 			var ours [][]stored

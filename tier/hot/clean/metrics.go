@@ -4,8 +4,6 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics work without a registry, too.
 type metrics struct {
-	reg            prometheus.Registerer
-	all            []prometheus.Collector
 	runs           prometheus.Counter
 	read, written  prometheus.Counter
 	freed, keyless prometheus.Counter
@@ -13,7 +11,7 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer, c *Cleaner) *metrics {
-	m := &metrics{reg: reg}
+	m := &metrics{}
 	m.runs = counter("firn_clean_logs_total", "Cleanings of logs, finished or not.")
 	m.read = counter("firn_clean_read_bytes_total", "Bytes of segments that the cleaner rewrote.")
 	m.written = counter("firn_clean_written_bytes_total", "Bytes of segments that the cleaner wrote.")
@@ -21,7 +19,7 @@ func newMetrics(reg prometheus.Registerer, c *Cleaner) *metrics {
 	m.keyless = counter("firn_clean_keyless_records_total", "Records without a key that were dropped from compacted logs.")
 	m.utilization = prometheus.NewGauge(prometheus.GaugeOpts{Name: "firn_clean_key_map_ratio",
 		Help: "Share of the key map that the last cleaning filled."})
-	m.all = []prometheus.Collector{m.runs, m.read, m.written, m.freed, m.keyless, m.utilization,
+	all := []prometheus.Collector{m.runs, m.read, m.written, m.freed, m.keyless, m.utilization,
 		gauge("firn_clean_uncleanable_partitions", "Partitions that are set aside because their cleaning failed.", func() float64 {
 			return float64(len(c.Uncleanable()))
 		}),
@@ -39,7 +37,7 @@ func newMetrics(reg prometheus.Registerer, c *Cleaner) *metrics {
 			return float64(c.delay) / 1000
 		})}
 	if reg != nil {
-		reg.MustRegister(m.all...)
+		reg.MustRegister(all...)
 	}
 	return m
 }
@@ -50,15 +48,6 @@ func counter(name, help string) prometheus.Counter {
 
 func gauge(name, help string, fn func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, fn)
-}
-
-// close lets another Cleaner use the registry.
-func (m *metrics) close() {
-	if m.reg != nil {
-		for _, c := range m.all {
-			m.reg.Unregister(c)
-		}
-	}
 }
 
 func (m *metrics) cleaned(r *result) {
