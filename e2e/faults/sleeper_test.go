@@ -95,7 +95,7 @@ func TestSleeperCommitsNothingThatIsGone(t *testing.T) {
 	require.NoError(t, syscall.Kill(sleeper.PID(), syscall.SIGCONT))
 	harness.Eventually(t, time.Minute, "the ledger did not refuse what is gone", func() bool {
 		require.NotContains(t, sleeper.Log(), "is damaged", "what is gone was committed")
-		return metric(t, sleeper, "firn_upload_refused_total") == 1
+		return sleeper.Metric("firn_upload_refused_total") == 1
 	})
 
 	// It uploads the same records once more, and what the ledger names is there.

@@ -1,12 +1,10 @@
 package faults
 
 import (
-	"bufio"
 	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,32 +23,16 @@ var eager = []string{"--archive-grace", "500ms", "--archive-interval", "100ms"}
 // saw at the first and that is old enough at the third at the latest.
 const eagerRounds = 20
 
-// metric gives the value of a series without labels.
-func metric(t *testing.T, b *harness.Broker, name string) float64 {
-	t.Helper()
-	_, body, err := b.Get("/metrics")
-	require.NoError(t, err)
-	for lines := bufio.NewScanner(strings.NewReader(body)); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			v, err := strconv.ParseFloat(value, 64)
-			require.NoError(t, err)
-			return v
-		}
-	}
-	t.Fatalf("there is no metric %s", name)
-	return 0
-}
-
 // waitRounds waits until eager collectors have had time to do all that they would do.
 func waitRounds(t *testing.T, bs ...*harness.Broker) {
 	t.Helper()
 	from := make([]float64, len(bs))
 	for i, b := range bs {
-		from[i] = metric(t, b, "firn_gc_rounds_total")
+		from[i] = b.Metric("firn_gc_rounds_total")
 	}
 	for i, b := range bs {
 		harness.Eventually(t, time.Minute, "the collector makes no rounds", func() bool {
-			return metric(t, b, "firn_gc_rounds_total") >= from[i]+eagerRounds
+			return b.Metric("firn_gc_rounds_total") >= from[i]+eagerRounds
 		})
 	}
 }
@@ -130,7 +112,7 @@ func requireDistrust(t *testing.T, b *harness.Broker, store, why string) {
 		}
 		return false
 	})
-	require.InDelta(t, 1, metric(t, b, "firn_gc_distrust"), 0)
+	require.InDelta(t, 1, b.Metric("firn_gc_distrust"), 0)
 }
 
 // archived creates a topic if need be, produces lines [from, from+n) to it and waits until they are archived.
@@ -172,7 +154,7 @@ func TestEmptyMetadataDeletesNothing(t *testing.T) {
 	second.Launch()
 	second.WaitReady()
 	waitRounds(t, second)
-	require.InDelta(t, 1, metric(t, second, "firn_gc_distrust"), 0)
+	require.InDelta(t, 1, second.Metric("firn_gc_distrust"), 0)
 	requireSpared(t, store, before)
 	require.FileExists(t, orphan)
 }
@@ -243,7 +225,7 @@ func TestSecondClusterDeletesNothing(t *testing.T) {
 	mine := plantOrphan(t, before)
 	waitRounds(t, first)
 	require.NoFileExists(t, mine)
-	require.Zero(t, metric(t, first, "firn_gc_distrust"))
+	require.Zero(t, first.Metric("firn_gc_distrust"))
 	requireSpared(t, store, all)
 
 	for _, b := range []*harness.Broker{first, second} {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -153,6 +154,26 @@ func (b *Broker) Get(path string) (int, string, error) {
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	return res.StatusCode, string(body), err
+}
+
+// Metric gives the value of a series without labels, and fails the test if there is none.
+func (b *Broker) Metric(name string) float64 {
+	b.t.Helper()
+	_, body, err := b.Get("/metrics")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for line := range strings.Lines(body) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	b.t.Fatalf("there is no metric %s", name)
+	return 0
 }
 
 // Log is what the broker printed since the first start.
