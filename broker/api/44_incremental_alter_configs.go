@@ -36,9 +36,6 @@ func (a *API) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incremental
 		if err == nil {
 			ops, err = alterOps(r)
 		}
-		if err == nil {
-			err = onlyLists(res.kind, ops)
-		}
 		switch {
 		case err != nil:
 		case res.kind == kmsg.ConfigResourceTypeBrokerLogger:
@@ -95,8 +92,6 @@ func alterOps(r *kmsg.IncrementalAlterConfigsRequestResource) ([]configdef.Op, e
 		switch {
 		case seen[c.Name]:
 			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("config %s is named more than once", c.Name))
-		case c.Op < 0 || c.Op > 3:
-			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("unknown operation %d on config %s", c.Op, c.Name))
 		case c.Value == nil && op.Kind != configdef.Delete:
 			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("config %s has no value", c.Name))
 		case c.Value != nil:
@@ -104,6 +99,14 @@ func alterOps(r *kmsg.IncrementalAlterConfigsRequestResource) ([]configdef.Op, e
 		}
 		seen[c.Name] = true
 		ops = append(ops, op)
+	}
+	if err := onlyLists(r.ResourceType, ops); err != nil {
+		return nil, err
+	}
+	for _, op := range ops {
+		if op.Kind < configdef.Set || op.Kind > configdef.Subtract {
+			return nil, refuse(kerr.InvalidRequest, fmt.Sprintf("unknown operation %d on config %s", op.Kind, op.Key))
+		}
 	}
 	return ops, nil
 }

@@ -296,3 +296,24 @@ func TestConfigsInForce(t *testing.T) {
 	}
 	require.Equal(t, []string{"1073741824", "3000000"}, []string{value(defaults), value(made)})
 }
+
+// TestOnlyLists: appending to what is no list is told before what is wrong with the resource, as in Kafka.
+func TestOnlyLists(t *testing.T) {
+	e := newEnv(t)
+	value := "1"
+	for _, c := range []struct {
+		kind kmsg.ConfigResourceType
+		name string
+		key  string
+		want int16
+	}{
+		{kmsg.ConfigResourceTypeTopic, "no such/topic", "segment.ms", kerr.InvalidConfig.Code},
+		{kmsg.ConfigResourceTypeTopic, "no such/topic", "no.such.config", kerr.InvalidConfig.Code},
+		{kmsg.ConfigResourceTypeTopic, "no such/topic", "cleanup.policy", kerr.InvalidTopicException.Code},
+		{kmsg.ConfigResourceTypeGroupConfig, "", "consumer.session.timeout.ms", kerr.InvalidConfig.Code},
+	} {
+		if got := e.alter(c.kind, c.name, true, configOp{Name: c.key, Op: opAppend, Value: &value}).ErrorCode; got != c.want {
+			t.Errorf("append to %s of %q: %d, want %d", c.key, c.name, got, c.want)
+		}
+	}
+}

@@ -29,6 +29,15 @@ func (n *names) normal(s step, resp kmsg.Response) any {
 				d.(map[string]any)["Topics"] = n.own(d.(map[string]any)["Topics"])
 			}
 		}
+	case *kmsg.ProduceRequest: // where a log starts is another thing to tell beside an error
+		for _, topic := range asList(t["Topics"]) {
+			for _, p := range asList(topic.(map[string]any)["Partitions"]) {
+				if p := p.(map[string]any); p["ErrorCode"] != int64(0) {
+					p["LogStartOffsetOfRefused"] = p["LogStartOffset"]
+					delete(p, "LogStartOffset")
+				}
+			}
+		}
 	case *kmsg.DescribeConfigsRequest:
 		for _, r := range asList(t["Resources"]) {
 			r := r.(map[string]any)

@@ -19,8 +19,8 @@ type pace struct {
 }
 
 var (
-	swift  = pace{8 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second}
-	steady = pace{60 * time.Millisecond, 3 * time.Second, 10 * time.Second}
+	swift  = pace{10 * time.Millisecond, 4 * time.Second, 20 * time.Second}
+	steady = pace{60 * time.Millisecond, 5 * time.Second, 20 * time.Second}
 )
 
 // side is one broker in one run of a program.
