@@ -85,6 +85,13 @@ func (g *Groups) Close() {
 // SetOptions changes the settings of every group.
 func (g *Groups) SetOptions(o group.Options) { g.rt.SetOptions(o) }
 
+// Options are the settings in force.
+func (g *Groups) Options() group.Options {
+	g.rt.mu.Lock()
+	defer g.rt.mu.Unlock()
+	return g.rt.group
+}
+
 // follow takes a new image: shards of partitions that this broker does not lead any more end, those that it leads are
 // loaded (those of partitions without a record, when they are needed), and the offsets of topics that are gone are
 // forgotten.

@@ -16,6 +16,9 @@ func (m *Manager) SetTuning(t Tuning) {
 	m.tuning.Store(&t)
 }
 
+// Tuning is what is in force.
+func (m *Manager) Tuning() Tuning { return *m.tuning.Load() }
+
 // Resettle asks Options.Settings again what every topic's configs mean, because a default of all topics has changed.
 func (m *Manager) Resettle() {
 	m.applyMu.Lock()

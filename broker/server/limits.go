@@ -15,7 +15,7 @@ type Limits struct {
 	AnswerBytes     int64 // bytes of answers in memory that clients have not taken, all connections; default 256 MiB
 
 	MaxConnections      int            // max.connections; default 10,000; Options.Ceiling holds it down
-	MaxConnectionsPerIP int            // max.connections.per.ip; default: as MaxConnections; negative: none but those of PerIP
+	MaxConnectionsPerIP int            // max.connections.per.ip; default: half of MaxConnections, held down as it is; negative: none but those of PerIP
 	PerIP               map[string]int // max.connections.per.ip.overrides, by address ("10.0.0.7", "::1"); names are resolved by the caller; 0 = none
 	ConnectionRate      float64        // max.connection.creation.rate: accepted a second; accepting pauses; default none
 	RequestRate         float64        // requests a second of one connection, after as many at once; reading pauses; default 50,000
@@ -38,7 +38,6 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.MemoryBytes, 512<<20)
 	setDefault(&l.AnswerBytes, 256<<20)
 	setDefault(&l.MaxConnections, 10_000)
-	setDefault(&l.MaxConnectionsPerIP, l.MaxConnections)
 	setDefault(&l.RequestRate, 50_000)
 	setDefault(&l.IdleTimeout, 10*time.Minute)
 	setDefault(&l.FrameTimeout, 30*time.Second)
@@ -58,7 +57,7 @@ func (l Limits) check() error {
 	return nil
 }
 
-// normal has every address as remoteIP spells it, and no more connections than the ceiling.
+// normal has every address as remoteIP spells it, no more connections than the ceiling, and what follows from that.
 func (l Limits) normal(ceiling int) Limits {
 	perIP := make(map[string]int, len(l.PerIP))
 	for addr, n := range maps.All(l.PerIP) {
@@ -68,6 +67,7 @@ func (l Limits) normal(ceiling int) Limits {
 	if ceiling > 0 {
 		l.MaxConnections = min(l.MaxConnections, ceiling)
 	}
+	setDefault(&l.MaxConnectionsPerIP, (l.MaxConnections+1)/2) // so that no address takes them all
 	return l
 }
 

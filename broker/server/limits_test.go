@@ -28,11 +28,12 @@ func (s *Server) closedFor(t testing.TB, r *closeReason) float64 {
 // I-32: a connection beyond the limits is closed at once and counted; one that ends makes room.
 func TestConnectionLimits(t *testing.T) {
 	for reason, l := range map[string]Limits{
-		"max connections":                {MaxConnections: 2},
+		"max connections":                {MaxConnections: 2, MaxConnectionsPerIP: 2},
 		"max connections of the address": {MaxConnectionsPerIP: 2},
 	} {
 		t.Run(reason, func(t *testing.T) {
-			s := start(t, echo, l)
+			var log syncBuffer
+			s := start(t, echo, l, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 			a, b := dial(t, s), dial(t, s)
 			a.send(frame(1, "a"))
 			a.expect(1, "a")
@@ -42,6 +43,10 @@ func TestConnectionLimits(t *testing.T) {
 			if n := s.refusedFor(t, reason); n != 1 {
 				t.Errorf("%v connections counted as refused", n)
 			}
+			setting := map[string]string{"max connections": "raise max.connections", "max connections of the address": "raise max.connections.per.ip"}[reason]
+			if got := log.String(); !strings.Contains(got, setting) {
+				t.Errorf("the log does not say %q: %s", setting, got)
+			}
 			a.send(frame(2, "a"))
 			a.expect(2, "a")
 			b.Close()
@@ -50,6 +55,27 @@ func TestConnectionLimits(t *testing.T) {
 			c.send(frame(1, "c"))
 			c.expect(1, "c")
 		})
+	}
+}
+
+// I-32: unless it was said otherwise, one address cannot take all connections that there is room for.
+func TestOneAddressLeavesRoom(t *testing.T) {
+	s := start(t, echo, Limits{}, func(o *Options) { o.Ceiling = 4 })
+	a, b := dial(t, s), dial(t, s)
+	for _, c := range []client{a, b} {
+		c.send(frame(1, "x"))
+		c.expect(1, "x")
+	}
+	dial(t, s).expectClosed()
+	if n := s.refusedFor(t, "max connections of the address"); n != 1 {
+		t.Errorf("%v connections counted as refused", n)
+	}
+	if l := s.Limits(); l.MaxConnections != 4 || l.MaxConnectionsPerIP != 2 {
+		t.Errorf("of %d connections %d are for one address, want 2 of 4", l.MaxConnections, l.MaxConnectionsPerIP)
+	}
+	s.SetLimits(Limits{MaxConnections: 1})
+	if l := s.Limits(); l.MaxConnectionsPerIP != 1 {
+		t.Errorf("%d connections for one address, want at least one", l.MaxConnectionsPerIP)
 	}
 }
 

@@ -167,20 +167,21 @@ func (s *Server) accept(nc net.Conn) {
 	ip := remoteIP(nc)
 	s.mu.Lock()
 	limits := s.limits.Load()
-	reason := ""
+	reason, hint := "", "nothing: clients come back by themselves"
 	switch {
 	case s.stopping:
 		reason = "stopping"
 	case len(s.conns) >= limits.MaxConnections:
-		reason = "max connections"
+		reason, hint = "max connections", "raise max.connections"
 	case s.perIP[ip] >= limits.connectionsOf(ip):
 		reason = "max connections of the address"
+		hint = "clients behind one proxy or NAT share an address: raise max.connections.per.ip, or name the address in max.connections.per.ip.overrides"
 	}
 	if reason != "" {
 		s.mu.Unlock()
 		_ = nc.Close()
 		s.metrics.refused.WithLabelValues(reason).Inc()
-		s.warn("refuse", "connection refused", "reason", reason, "remote", nc.RemoteAddr())
+		s.warn("refuse: "+reason, "connection refused", "reason", reason, "remote", nc.RemoteAddr(), "what to do", hint)
 		return
 	}
 	c := newConn(s, nc, ip)

@@ -211,7 +211,7 @@ func size(t *testing.T) int {
 // nothing behind. At full length the good client's p99 stays within twice of what it was.
 func TestCrowd(t *testing.T) {
 	onlyFirnHere(t)
-	b := harness.Start(t, harness.Options{})
+	b := harness.Start(t, harness.Options{Args: []string{"--set", "max.connections.per.ip=10000"}}) // the crowd has one address
 	t.Cleanup(func() { alive(t, b) })
 	good := dial(t, b.Kafka)
 	for range 4 { // so that metadata is worth not reading

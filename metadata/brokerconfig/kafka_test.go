@@ -42,6 +42,7 @@ var differs = map[string]string{
 	"log.retention.check.interval.ms":  "a full disk does not wait five minutes",
 	"queued.max.request.bytes":         "every queue is bounded",
 	"max.connections":                  "every queue is bounded",
+	"max.connections.per.ip":           "one address must not take them all",
 	"remote.log.storage.system.enable": "firn has an archive",
 	"remote.fetch.max.wait.ms":         "an object store may take longer than half a second",
 }

@@ -66,7 +66,7 @@ type Limits struct {
 	MemoryBytes         int64            // queued.max.request.bytes
 	AnswerBytes         int64            // firn.answer.memory.bytes
 	MaxConnections      int32            // max.connections
-	MaxConnectionsPerIP int32            // max.connections.per.ip
+	MaxConnectionsPerIP int32            // max.connections.per.ip; -1: not set, half of what there is room for
 	PerIP               map[string]int32 // max.connections.per.ip.overrides, by address
 	ConnectionRate      int32            // max.connection.creation.rate: a second; 0 is none at all, math.MaxInt32 no limit
 	RequestRate         float64          // firn.connection.request.rate: a second, of one connection; -1 is no limit
@@ -141,6 +141,9 @@ func (r reader) limits() Limits {
 		MaxInFlight: r.int("firn.connection.max.in.flight"), IdleMs: r.long("connections.max.idle.ms"),
 		FrameTimeoutMs: r.long("firn.frame.timeout.ms"), WriteTimeoutMs: r.long("firn.write.timeout.ms"),
 		DecompressBytes: r.int("firn.decompress.max.bytes"),
+	}
+	if r.value("max.connections.per.ip").Text == "" {
+		v.MaxConnectionsPerIP = -1
 	}
 	if v.MemoryBytes < 0 {
 		v.MemoryBytes = 512 << 20

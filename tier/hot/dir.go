@@ -159,6 +159,9 @@ func newDir(o Options) *Dir {
 // SetProducerExpiry changes how long a producer is remembered after its last batch (producer.id.expiration.ms).
 func (d *Dir) SetProducerExpiry(after time.Duration) { d.expiry.Store(after.Milliseconds()) }
 
+// ProducerExpiry is how long that is now.
+func (d *Dir) ProducerExpiry() time.Duration { return time.Duration(d.expiry.Load()) * time.Millisecond }
+
 func setDefault[T comparable](v *T, def T) {
 	var zero T
 	if *v == zero {
