@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 var toolsForE2E = []string{"tier/object/objecttest"}
 
 // pure packages have no goroutine, lock, clock or I/O (the ones marked with a diamond in the design).
-var pure = []string{"tier/topic", "tier/record", "tier/segment", "tier/ledger", "tier/hot/epoch", "tier/hot/producer", "metadata",
+var pure = []string{"tier/topic", "tier/record", "tier/segment", "tier/ledger", "tier/layout", "tier/hot/epoch", "tier/hot/producer", "broker/group", "metadata",
 	"metadata/configdef", "metadata/topicconfig", "metadata/brokerconfig", "metadata/groupconfig"}
 
 // impure are packages whose import betrays I/O, locks or clocks.
@@ -123,6 +123,66 @@ func TestImportsPointOneWay(t *testing.T) {
 	if files < 20 {
 		t.Fatalf("only %d Go files found: the test looks in the wrong place", files)
 	}
+}
+
+// TestPureIsSaidEverywhere: the map's diamonds, the list above and the linter's path are of the same packages.
+func TestPureIsSaidEverywhere(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(root(t), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	var drawn []string
+	for _, m := range regexp.MustCompile("`([a-z/]+)` ◆").FindAllStringSubmatch(read("ARCHITECTURE.md"), -1) {
+		drawn = append(drawn, m[1])
+	}
+	path := regexp.MustCompile(`path-except: \^\(([^)]*)\)`).FindStringSubmatch(read(".golangci.yml"))
+	if path == nil {
+		t.Fatal(".golangci.yml has no path-except")
+	}
+	linted := strings.Split(path[1], "|")
+	for name, list := range map[string][]string{"ARCHITECTURE.md": drawn, ".golangci.yml": linted} {
+		for _, p := range pure {
+			if !contains(list, p) {
+				t.Errorf("%s does not say that %s is pure", name, p)
+			}
+		}
+		for _, p := range list {
+			if !contains(pure, p) {
+				t.Errorf("%s says that %s is pure, and no test holds it to that", name, p)
+			}
+		}
+	}
+}
+
+// TestMapIsWhole: the map names every package, those of e2e by their last name in one row.
+func TestMapIsWhole(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	goFiles(t, func(rel, _ string) {
+		dir := filepath.ToSlash(filepath.Dir(rel))
+		if told[dir] {
+			return
+		}
+		told[dir] = true
+		if strings.HasSuffix(dir, "test") { // a package's test suite or helpers stand beside it
+			return
+		}
+		name := dir
+		for _, parent := range []string{"e2e/", "tier/object/", "metadata/"} { // whose rows name what is in them
+			if rest, ok := strings.CutPrefix(dir, parent); ok {
+				name = strings.TrimPrefix(rest, "internal/")
+			}
+		}
+		if !strings.Contains(string(text), "`"+name+"`") && !strings.Contains(string(text), "`"+dir+"`") {
+			t.Errorf("%s is not on the map (ARCHITECTURE.md)", dir)
+		}
+	})
 }
 
 func TestPurePackagesDoNoIO(t *testing.T) {
