@@ -49,9 +49,10 @@ type names struct {
 	members    map[member]string
 	generation map[member]int32
 	protocol   map[member]string
-	producers  map[int]int64     // by actor
-	given      map[int]int       // how many member ids an actor was given
-	back       map[string]string // from what the broker gave to the placeholder shown instead
+	producers  map[int]int64               // by actor
+	leaders    map[string]map[int32]string // of a group, by generation
+	given      map[int]int                 // how many member ids an actor was given
+	back       map[string]string           // from what the broker gave to the placeholder shown instead
 }
 
 // member is an actor in a group.
@@ -62,7 +63,7 @@ type member struct {
 
 func newNames(prefix string) *names {
 	return &names{prefix: prefix, topicIDs: map[string][16]byte{}, members: map[member]string{}, generation: map[member]int32{}, protocol: map[member]string{},
-		producers: map[int]int64{}, given: map[int]int{}, back: map[string]string{}}
+		producers: map[int]int64{}, given: map[int]int{}, leaders: map[string]map[int32]string{}, back: map[string]string{}}
 }
 
 // fill returns the request with the values of this side.
@@ -249,6 +250,10 @@ func (n *names) learn(s step, resp kmsg.Response) {
 		}
 		if r.ErrorCode == 0 {
 			n.generation[who] = r.Generation
+			if n.leaders[who.group] == nil {
+				n.leaders[who.group] = map[int32]string{}
+			}
+			n.leaders[who.group][r.Generation] = r.LeaderID
 			if r.Protocol != nil {
 				n.protocol[who] = *r.Protocol
 			}

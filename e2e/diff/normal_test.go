@@ -38,6 +38,13 @@ func (n *names) normal(s step, resp kmsg.Response) any {
 				}
 			}
 		}
+	case *kmsg.JoinGroupRequest: // who leads after another is a matter of its own
+		if n.elected(q.Group, resp.(*kmsg.JoinGroupResponse)) {
+			for _, f := range []string{"LeaderID", "Members"} {
+				t["Elected"+f] = t[f]
+				delete(t, f)
+			}
+		}
 	case *kmsg.DescribeConfigsRequest:
 		for _, r := range asList(t["Resources"]) {
 			r := r.(map[string]any)
@@ -55,6 +62,12 @@ func (n *names) normal(s step, resp kmsg.Response) any {
 		}
 	}
 	return t
+}
+
+// elected tells whether the leader in an answer is not the one of the generation before.
+func (n *names) elected(group string, r *kmsg.JoinGroupResponse) bool {
+	before, known := n.leaders[group][r.Generation-1]
+	return known && r.ErrorCode == 0 && before != r.LeaderID
 }
 
 // isLate tells whether a time is not from a program's records but from a broker's clock.

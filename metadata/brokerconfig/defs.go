@@ -77,7 +77,7 @@ func all() []Def {
 	ds := slices.Concat(topicDefaultDefs(), creationDefs(), cleanerDefs(), logNoEffectDefs(),
 		classicGroupDefs(), coordinatorDefs(), consumerGroupDefs(), shareGroupDefs(), shareCoordinatorDefs(), streamsGroupDefs(), transactionDefs(),
 		identityDefs(), limitDefs(), networkDefs(), listenerDefs(),
-		quorumDefs(), replicationDefs(), quotaDefs(), pluginDefs(), remoteDefs(), archiveReadDefs(),
+		quorumDefs(), replicationDefs(), quotaDefs(), pluginDefs(), remoteDefs(), archiveWorkDefs(), archiveReadDefs(),
 		sslDefs(), saslDefs(), oauthDefs(), aclDefs(), firnDefs())
 	for i := range ds {
 		ds[i].Sensitive = ds[i].Type == Password
@@ -129,7 +129,9 @@ func topicDefaultDefs() []Def {
 		}
 		switch d.Name {
 		case "log.retention.ms":
-			d.KafkaDefault = nil // log.retention.hours has it
+			d.KafkaDefault = nil            // log.retention.hours has it
+			d.Allowed = "-1, or at least 1" // KafkaConfig.validateValues; 0 is for single topics
+			d.check = func(v configdef.Value) bool { return v.Num == -1 || v.Num >= 1 }
 		case "log.roll.ms", "log.roll.jitter.ms", "log.flush.interval.ms":
 			d.Default, d.KafkaDefault = nil, nil // their synonyms have it
 		}
