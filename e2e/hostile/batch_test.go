@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func containsAny(s string, parts ...string) bool {
@@ -98,6 +100,21 @@ func (b *batch) gzipped() *batch {
 	_, _ = w.Write(b.payload) // a Buffer takes everything
 	_ = w.Close()
 	b.payload, b.attributes = buf.Bytes(), b.attributes|1
+	return b
+}
+
+// compressed is gzipped with any codec, as franz-go does it.
+func (b *batch) compressed(t *testing.T, codec kgo.CompressionCodec) *batch {
+	t.Helper()
+	compressor, err := kgo.DefaultCompressor(codec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, kind := compressor.Compress(new(bytes.Buffer), b.payload)
+	if kind == kgo.CodecNone {
+		t.Fatal("it was not compressed")
+	}
+	b.payload, b.attributes = packed, b.attributes|int16(kind)
 	return b
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/firnlog/firn/e2e/harness"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // coldConfigs send a topic's records to the archive at once and drop the local copy at the next housekeeping.
@@ -198,24 +199,36 @@ func servedAsSent(t *testing.T, c *conn, topic string, end int64, sent [][]byte)
 func TestBombs(t *testing.T) {
 	s := onlyFirn(t, harness.Options{})
 	c := dial(t, s.addr)
-	bomb := entries(entry{0, 0, []byte("k"), []byte("v")})
-	bomb.payload = make([]byte, 160<<20)
-	packed := bomb.gzipped().bytes()
+	const most = "33554432" // snappy's bomb is 8 MiB long, and is to be refused for what is in it
+	topics := []string{
+		c.create("validated", 1, "max.message.bytes", most, "firn.validate.records", "true"),
+		c.create("compacted", 1, "max.message.bytes", most, "cleanup.policy", "compact"),
+		c.create("timed", 1, "max.message.bytes", most, "message.timestamp.before.max.ms", "3600000"),
+	}
 	good := entries(entry{0, 0, []byte("k"), []byte("v")})
-	for i, topic := range []string{
-		c.create("validated", 1, "firn.validate.records", "true"),
-		c.create("compacted", 1, "cleanup.policy", "compact"),
-		c.create("timed", 1, "message.timestamp.before.max.ms", "3600000"),
-		c.create("recompressed", 1, "compression.type", "zstd"),
-	} {
-		if out := c.produce(topic, 0, packed); out.ErrorCode != kerr.MessageTooLarge.Code {
-			t.Errorf("%s: answered %s (%s)", topic, name(out.ErrorCode), str(out.ErrorMessage))
-		}
-		if got := metricOf(t, s.firn, "firn_decompression_refused_total"); got != float64(i+1) {
-			t.Errorf("%s: %v counted as refused", topic, got)
-		}
-		if got := c.mustProduce(topic, 0, good); got != 0 {
-			t.Errorf("%s: the next batch came to %d", topic, got)
-		}
+	refused, next := 0.0, map[string]int64{}
+	for _, is := range []struct {
+		codec, other string // and one that it has to be turned into
+		how          kgo.CompressionCodec
+	}{{"gzip", "zstd", kgo.GzipCompression()}, {"snappy", "zstd", kgo.SnappyCompression()}, {"lz4", "zstd", kgo.Lz4Compression()}, {"zstd", "gzip", kgo.ZstdCompression()}} {
+		bomb := entries(entry{0, 0, []byte("k"), []byte("v")})
+		bomb.payload = make([]byte, 160<<20)
+		packed := bomb.compressed(t, is.how).bytes()
+		recompressed := c.create("recompressed-"+is.codec, 1, "max.message.bytes", most, "compression.type", is.other)
+		t.Run(is.codec, func(t *testing.T) {
+			for _, topic := range append([]string{recompressed}, topics...) {
+				refused++
+				if out := c.produce(topic, 0, packed); out.ErrorCode != kerr.MessageTooLarge.Code {
+					t.Errorf("%s: answered %s (%s)", topic, name(out.ErrorCode), str(out.ErrorMessage))
+				}
+				if got := metricOf(t, s.firn, "firn_decompression_refused_total"); got != refused {
+					t.Errorf("%s: %v counted as refused, want %v", topic, got, refused)
+				}
+				if got := c.mustProduce(topic, 0, good); got != next[topic] {
+					t.Errorf("%s: the next batch came to %d, want %d", topic, got, next[topic])
+				}
+				next[topic]++
+			}
+		})
 	}
 }

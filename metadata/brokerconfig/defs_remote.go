@@ -1,6 +1,10 @@
 package brokerconfig
 
-import "github.com/firnlog/firn/metadata/configdef"
+import (
+	"slices"
+
+	"github.com/firnlog/firn/metadata/configdef"
+)
 
 func remoteDefs() []Def {
 	return without("the archive is part of firn and tended by firn itself (firn.remote.* and the store)",
@@ -28,8 +32,6 @@ func remoteDefs() []Def {
 			"How long an index that nobody uses stays on disk.")),
 		def(Int, "remote.log.manager.thread.pool.size", "2", ReadOnly, from(1),
 			"Threads that tend the archive."),
-		def(Int, "remote.log.manager.copier.thread.pool.size", "10", ClusterWide, from(1),
-			"Threads that upload."),
 		def(Int, "remote.log.manager.expiration.thread.pool.size", "10", ClusterWide, from(1),
 			"Threads that delete from the archive."),
 		def(Int, "remote.log.manager.follower.thread.pool.size", "2", ClusterWide, from(1),
@@ -42,24 +44,33 @@ func remoteDefs() []Def {
 			"Longest pause after a failed upload.")),
 		internal(def(Double, "remote.log.manager.task.retry.jitter", "0.2", ReadOnly, rule("0 to 0.5", func(v configdef.Value) bool { return v.Real >= 0 && v.Real <= 0.5 }),
 			"Share of that pause that is left to chance.")),
-		def(Long, "remote.log.manager.copy.max.bytes.per.second", maxLong, ClusterWide, from(1),
-			"Bytes a second that are uploaded at most."),
-		def(Int, "remote.log.manager.copy.quota.window.num", "11", ReadOnly, from(1),
-			"Samples that uploads are measured over."),
-		def(Int, "remote.log.manager.copy.quota.window.size.seconds", "1", ReadOnly, from(1),
-			"Length of a sample of uploads."),
-		def(Long, "remote.log.manager.fetch.max.bytes.per.second", maxLong, ClusterWide, from(1),
-			"Bytes a second that are read from the archive at most."),
-		def(Int, "remote.log.manager.fetch.quota.window.num", "11", ReadOnly, from(1),
-			"Samples that reads of the archive are measured over."),
-		def(Int, "remote.log.manager.fetch.quota.window.size.seconds", "1", ReadOnly, from(1),
-			"Length of a sample of reads of the archive."),
-		def(Int, "remote.log.reader.threads", "10", ClusterWide, from(1),
-			"Threads that read the archive."),
 		def(Int, "remote.log.reader.max.pending.tasks", "100", ReadOnly, from(1),
 			"Reads of the archive that may wait."),
 		def(Long, "remote.list.offsets.request.timeout.ms", "30000", ClusterWide, from(1),
 			"How long a lookup of offsets waits for the archive."),
+	)
+}
+
+func archiveWorkDefs() []Def {
+	return slices.Concat(
+		without("firn does not hold its traffic with the archive to a rate yet",
+			def(Long, "remote.log.manager.copy.max.bytes.per.second", maxLong, ClusterWide, from(1),
+				"Bytes a second that are uploaded at most."),
+			def(Int, "remote.log.manager.copy.quota.window.num", "11", ReadOnly, from(1),
+				"Samples that uploads are measured over."),
+			def(Int, "remote.log.manager.copy.quota.window.size.seconds", "1", ReadOnly, from(1),
+				"Length of a sample of uploads."),
+			def(Long, "remote.log.manager.fetch.max.bytes.per.second", maxLong, ClusterWide, from(1),
+				"Bytes a second that are read from the archive at most."),
+			def(Int, "remote.log.manager.fetch.quota.window.num", "11", ReadOnly, from(1),
+				"Samples that reads of the archive are measured over."),
+			def(Int, "remote.log.manager.fetch.quota.window.size.seconds", "1", ReadOnly, from(1),
+				"Length of a sample of reads of the archive."),
+		),
+		without("firn uploads two segments at a time", def(Int, "remote.log.manager.copier.thread.pool.size", "10", ClusterWide, from(1),
+			"Threads that upload.")),
+		without("firn reads from the archive with up to 16 requests at a time", def(Int, "remote.log.reader.threads", "10", ClusterWide, from(1),
+			"Threads that read the archive.")),
 	)
 }
 
