@@ -25,7 +25,7 @@ func TestBadSettings(t *testing.T) {
 		"num.partitions":            {"0", "at least 1"},
 		"auto.create.topics.enable": {"maybe", "true or false"},
 		"firn.local.disk.target":    {"70", "share"},
-		"log.retention.ms":          {"soon", "at least -1"},
+		"log.retention.ms":          {"soon", "-1, or at least 1"},
 		"listeners":                 {"PLAINTEXT://:9092", "--kafka"},
 		"node.id":                   {"7", "--broker-id"},
 		"retention.ms":              {"7", "Unknown"}, // a config of topics
