@@ -139,7 +139,32 @@ func (a *API) describeTopicConfigs(img *metadata.Image, name string) ([]describe
 	if t == nil {
 		return nil, kerr.UnknownTopicOrPartition
 	}
-	return a.topicConfigs(t.Configs), nil
+	stored := make(map[string]string, len(t.Configs))
+	for name, value := range t.Configs {
+		stored[name] = asRead(name, value)
+	}
+	return a.topicConfigs(stored), nil
+}
+
+// asRead writes a topic's value as it is read: DescribeConfigs of Kafka gives 1.0 where 1 was stored, and each element of
+// a list once. CreateTopics gives what was stored.
+func asRead(name, value string) string {
+	d, known := topicconfig.Lookup(name)
+	if !known {
+		return value
+	}
+	v, ok := d.Type.Parse(value)
+	if !ok {
+		return value
+	}
+	var once []string
+	for _, e := range v.List {
+		if !slices.Contains(once, e) {
+			once = append(once, e)
+		}
+	}
+	v.List = once
+	return d.Type.Canonical(v)
 }
 
 // topicConfigs gives all configs of a topic whose stored ones are given.

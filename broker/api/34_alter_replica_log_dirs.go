@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -28,6 +29,9 @@ func (a *API) alterReplicaLogDirs(_ context.Context, req *kmsg.AlterReplicaLogDi
 				resp.Topics = append(resp.Topics, rt)
 			}
 			for _, index := range t.Partitions {
+				resp.Topics[n].Partitions = slices.DeleteFunc(resp.Topics[n].Partitions, func(p kmsg.AlterReplicaLogDirsResponseTopicPartition) bool {
+					return p.Partition == index // the folder that is named last counts
+				})
 				p := kmsg.NewAlterReplicaLogDirsResponseTopicPartition()
 				p.Partition, p.ErrorCode = index, code(a.moveTo(d.Dir, t.Topic, index))
 				resp.Topics[n].Partitions = append(resp.Topics[n].Partitions, p)

@@ -317,3 +317,20 @@ func TestOnlyLists(t *testing.T) {
 		}
 	}
 }
+
+// TestDescribedAsRead: DescribeConfigs gives values as they are read, as Kafka does, and not as they were written.
+func TestDescribedAsRead(t *testing.T) {
+	e := newEnv(t)
+	e.create("t", 1, "min.cleanable.dirty.ratio", "1", "cleanup.policy", "delete,delete", "segment.ms", " 5000 ")
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t"}}
+	got := map[string]string{}
+	for _, c := range call[*kmsg.DescribeConfigsResponse](e, req, 4).Resources[0].Configs {
+		got[c.Name] = *c.Value
+	}
+	for name, want := range map[string]string{"min.cleanable.dirty.ratio": "1.0", "cleanup.policy": "delete", "segment.ms": "5000"} {
+		if got[name] != want {
+			t.Errorf("%s is described as %q, want %q", name, got[name], want)
+		}
+	}
+}

@@ -28,7 +28,7 @@ var (
 const fullRun, shortRun = 2000, 60
 
 // inFlight is how many programs run side by side: most of the time they wait for rebalances.
-const inFlight = 28
+const inFlight = 48
 
 // failure is a program whose answers differ in a way that is not listed.
 type failure struct {

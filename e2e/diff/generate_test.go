@@ -16,6 +16,7 @@ type generator struct {
 	steps    []step
 	actors   int
 	joined   map[member]bool // who has asked to join before
+	done     bool            // nothing may follow
 	own      string          // the shared config that the program has for itself, if it has one
 }
 
@@ -37,7 +38,7 @@ func generate(seed uint64, versions versionOf) program {
 	g.makeTopics()
 	themes := [][]call{adminCalls(), dataCalls(), groupCalls()}
 	theme := themes[g.r.IntN(len(themes))]
-	for n := 10 + g.r.IntN(12); len(g.steps) < n; {
+	for n := 10 + g.r.IntN(12); len(g.steps) < n && !g.done; {
 		from := calls()
 		if g.chance(70) {
 			from = theme

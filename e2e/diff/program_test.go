@@ -20,6 +20,7 @@ const (
 	aboutCreation = "creates" // Metadata that may make topics
 	aboutUnknown  = "unknown" // its broker configs are not known
 	aboutThreads  = "threads" // its broker configs are numbers of threads
+	aboutTwice    = "twice"   // JoinGroup that names a protocol twice; it ends the program
 	aboutNaN      = "nan"     // no number where a number is wanted
 )
 

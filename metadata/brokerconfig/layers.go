@@ -170,7 +170,7 @@ func (l Layers) DescribeCluster() []Setting {
 			continue
 		}
 		value := l.Cluster[n]
-		s := Setting{Def: d, Value: canonical(&d, &value), Source: DynamicDefaultBroker, effective: canonical(&d, &value)}
+		s := Setting{Def: d, Value: &value, Source: DynamicDefaultBroker, effective: canonical(&d, &value)}
 		for _, syn := range listed(&d, l.given(&d)) {
 			if syn.Source == DynamicDefaultBroker {
 				s.Synonyms = append(s.Synonyms, syn)

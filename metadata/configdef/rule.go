@@ -46,14 +46,9 @@ func OneOfFold(words ...string) Rule {
 	}}
 }
 
-// SubsetOf allows lists of the words given, each once.
+// SubsetOf allows lists of the words given. One that is there twice counts once, as in Kafka.
 func SubsetOf(words ...string) Rule {
 	return Rule{"any of " + strings.Join(words, ", ") + ", separated by commas, or nothing", func(v Value) bool {
-		for i, s := range v.List {
-			if !slices.Contains(words, s) || slices.Contains(v.List[:i], s) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(v.List, func(s string) bool { return !slices.Contains(words, s) })
 	}}
 }

@@ -84,7 +84,7 @@ func TestValidate(t *testing.T) {
 		{"retention.ms", "-1", true}, {"retention.ms", "-2", false}, {"retention.bytes", "-9", true}, {"retention.bytes", "x", false},
 		{"local.retention.ms", "-2", true}, {"local.retention.ms", "-3", false},
 		{"preallocate", "TRUE", true}, {"preallocate", "yes", false}, {"preallocate", "", false},
-		{"cleanup.policy", "delete", true}, {"cleanup.policy", "compact, delete", true}, {"cleanup.policy", "", true}, {"cleanup.policy", "delete,delete", false}, {"cleanup.policy", "Delete", false},
+		{"cleanup.policy", "delete", true}, {"cleanup.policy", "compact, delete", true}, {"cleanup.policy", "", true}, {"cleanup.policy", "delete,delete", true}, {"cleanup.policy", "Delete", false},
 		{"compression.type", "zstd", true}, {"compression.type", "none", false}, {"compression.gzip.level", "-1", true}, {"compression.gzip.level", "0", false},
 		{"message.timestamp.type", "LogAppendTime", true}, {"message.timestamp.type", "logappendtime", false},
 		{"min.cleanable.dirty.ratio", "0.3", true}, {"min.cleanable.dirty.ratio", "1.01", false}, {"min.cleanable.dirty.ratio", "NaN", false},
