@@ -160,7 +160,9 @@ func newDir(o Options) *Dir {
 func (d *Dir) SetProducerExpiry(after time.Duration) { d.expiry.Store(after.Milliseconds()) }
 
 // ProducerExpiry is how long that is now.
-func (d *Dir) ProducerExpiry() time.Duration { return time.Duration(d.expiry.Load()) * time.Millisecond }
+func (d *Dir) ProducerExpiry() time.Duration {
+	return time.Duration(d.expiry.Load()) * time.Millisecond
+}
 
 func setDefault[T comparable](v *T, def T) {
 	var zero T
@@ -361,13 +363,24 @@ func (d *Dir) Offline() error {
 
 // fail takes the directory offline for good (I-31). Who waits for a flush is woken by OnAdvance and finds Offline.
 func (d *Dir) fail(err error) {
+	if d.condemn(err) {
+		d.announceOffline()
+	}
+}
+
+// condemn marks the directory as offline and reports whether err is the first reason for it, which is then to be
+// announced. It takes no lock.
+func (d *Dir) condemn(err error) (first bool) {
 	if errors.Is(err, ErrOffline) {
-		return
+		return false
 	}
 	err = fmt.Errorf("%s: %w: %w", d.root, ErrOffline, err)
-	if !d.offline.CompareAndSwap(nil, &err) {
-		return
-	}
+	return d.offline.CompareAndSwap(nil, &err)
+}
+
+// announceOffline tells everybody. It is called without locks.
+func (d *Dir) announceOffline() {
+	err := d.Offline()
 	d.logger.Error("the log directory is offline: a write to it failed, and what it holds is not known any more",
 		"path", d.root, "error", err)
 	d.mu.Lock()

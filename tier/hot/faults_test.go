@@ -191,6 +191,39 @@ func TestFailedFlush(t *testing.T) {
 	require.NoError(t, d2.Close())
 }
 
+// I-31: nobody who waited while an fdatasync failed tries it again: the kernel would answer that all is well.
+func TestFailedFlushIsNotRepeatedByAnother(t *testing.T) {
+	for range 50 {
+		d, f, _ := faultyWorld(t)
+		l := d.open(0, nil)
+		require.NoError(t, l.Make())
+		d.flusher.Close() // only those below flush
+		appendTo(t, l, batch(1, 10, startMs))
+		var waiting sync.WaitGroup
+		waiting.Add(8)
+		fails := f.Count(disk.OpDatasync) + 1
+		f.SetHook(func(c disk.Call) disk.Fault {
+			if c.Op == disk.OpDatasync && c.N == fails {
+				waiting.Wait()
+				return disk.Fault{Err: syscall.EIO}
+			}
+			return disk.Fault{}
+		})
+		errs := make(chan error, 8)
+		for range 8 {
+			go func() {
+				waiting.Done()
+				errs <- l.Flush()
+			}()
+		}
+		for range 8 {
+			require.ErrorIs(t, <-errs, ErrOffline)
+		}
+		require.Equal(t, fails, f.Count(disk.OpDatasync), "the flush was tried again")
+		require.Error(t, d.Close())
+	}
+}
+
 // Any other failed write takes the directory offline, too.
 func TestFailedWrite(t *testing.T) {
 	d, f, _ := faultyWorld(t)

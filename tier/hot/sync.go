@@ -20,16 +20,29 @@ func (l *Log) Flush() error { return l.Sync() }
 // Sync is Flush, for the flusher.
 func (l *Log) Sync() error {
 	l.marked.Store(false) // what is written from here on marks anew
-	moved, err := l.sync()
+	moved, first, err := l.syncOnce()
+	if first {
+		l.dir.announceOffline()
+	}
 	if err != nil {
-		err = fmt.Errorf("flushing %s: %w", l.name, err)
-		l.dir.fail(err)
 		return fmt.Errorf("%w: %w", ErrOffline, err)
 	}
 	if moved {
 		l.notify()
 	}
 	return nil
+}
+
+// syncOnce is sync, one at a time. A failure is known to the directory before the next may begin: a second fdatasync of
+// pages that the kernel could not write answers that all is well (I-31). first says that it is to be announced.
+func (l *Log) syncOnce() (moved, first bool, err error) {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if moved, err = l.sync(); err != nil {
+		err = fmt.Errorf("flushing %s: %w", l.name, err)
+		first = l.dir.condemn(err)
+	}
+	return moved, first, err
 }
 
 // unsynced is a segment with what Sync has to make durable of it.
@@ -40,8 +53,6 @@ type unsynced struct {
 }
 
 func (l *Log) sync() (moved bool, err error) {
-	l.syncMu.Lock()
-	defer l.syncMu.Unlock()
 	if err := l.dir.Offline(); err != nil {
 		return false, err
 	}
