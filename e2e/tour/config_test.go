@@ -96,7 +96,7 @@ func TestBadConfigurationStopsTheStart(t *testing.T) {
 		out = run(good+"settings:\n  log.retention.ms: soon\n", nil, command...)
 		require.Contains(t, out, file+":4: settings.log.retention.ms: ")
 		require.Contains(t, out, "soon")
-		require.Contains(t, out, "at least -1")
+		require.Contains(t, out, "-1, or at least 1")
 		out = run(good, []string{"FIRN_LOG_LEVEL=loud"}, command...)
 		require.Contains(t, out, `FIRN_LOG_LEVEL (log.level): "loud" is not allowed; it is one of debug, info, warn, error`)
 		out = run(good, nil, append(command, "--set", "num.partitions=0")...)
