@@ -33,7 +33,7 @@ func Refuse(req kmsg.Request, code int16) kmsg.Response {
 		r.Version, r.ErrorCode = q.Version, code
 		return r
 	case *kmsg.OffsetCommitRequest:
-		return refuseCommit(q, code)
+		return group.OffsetCommitAnswer(q, code)
 	case *kmsg.OffsetFetchRequest:
 		return group.OffsetFetchError(q, code)
 	case *kmsg.OffsetDeleteRequest:
@@ -64,22 +64,6 @@ func Refuse(req kmsg.Request, code int16) kmsg.Response {
 		return r
 	}
 	return nil
-}
-
-func refuseCommit(q *kmsg.OffsetCommitRequest, code int16) kmsg.Response {
-	r := kmsg.NewPtrOffsetCommitResponse()
-	r.Version = q.Version
-	for _, t := range q.Topics {
-		rt := kmsg.NewOffsetCommitResponseTopic()
-		rt.Topic, rt.TopicID = t.Topic, t.TopicID
-		for _, p := range t.Partitions {
-			rp := kmsg.NewOffsetCommitResponseTopicPartition()
-			rp.Partition, rp.ErrorCode = p.Partition, code
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		r.Topics = append(r.Topics, rt)
-	}
-	return r
 }
 
 // codeOf gives the code of a log's error.

@@ -11,7 +11,7 @@ func (s *Shard) OffsetCommit(now int64, t Token, req *kmsg.OffsetCommitRequest) 
 	s.begin(now)
 	g := s.groups[req.Group]
 	if code := commitCode(g, req); code != 0 {
-		s.reply(t, commitResponse(req, code))
+		s.reply(t, OffsetCommitAnswer(req, code))
 		return s.end()
 	}
 	if g != nil && (g.state == stateStable || g.state == statePreparing) {
@@ -28,7 +28,7 @@ func (s *Shard) OffsetCommit(now int64, t Token, req *kmsg.OffsetCommitRequest) 
 		s.groups[g.id] = g
 		s.store(&writeSimple{group: g})
 	}
-	resp := commitResponse(req, 0)
+	resp := OffsetCommitAnswer(req, 0)
 	var records []Record
 	for i := range req.Topics {
 		rt := &req.Topics[i]
@@ -49,7 +49,7 @@ func (s *Shard) OffsetCommit(now int64, t Token, req *kmsg.OffsetCommitRequest) 
 			records = append(records, offsetRecord(req.Group, rt.Topic, rp.Partition, o))
 		}
 	}
-	s.replyStored(t, resp, func(code int16) kmsg.Response { return commitResponse(req, code) }, records...)
+	s.replyStored(t, resp, func(code int16) kmsg.Response { return OffsetCommitAnswer(req, code) }, records...)
 	return s.end()
 }
 
@@ -86,8 +86,8 @@ func commitCode(g *group, req *kmsg.OffsetCommitRequest) int16 {
 	return 0
 }
 
-// commitResponse answers every partition of a request with one code.
-func commitResponse(req *kmsg.OffsetCommitRequest, code int16) *kmsg.OffsetCommitResponse {
+// OffsetCommitAnswer answers every partition of a request with one code, 0 for one that is stored.
+func OffsetCommitAnswer(req *kmsg.OffsetCommitRequest, code int16) *kmsg.OffsetCommitResponse {
 	r := kmsg.NewPtrOffsetCommitResponse()
 	r.Version = req.Version
 	for _, rt := range req.Topics {
