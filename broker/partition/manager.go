@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -47,12 +48,12 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	def(&o.Interval, 10*time.Second)
-	def(&o.OpenTimeout, 10*time.Second)
-	def(&o.ColdWorkers, 16)
-	def(&o.ColdParts, 16)
-	def(&o.ColdGrace, 25*time.Millisecond)
-	def(&o.OpenParallel, 4)
+	o.Interval = cmp.Or(o.Interval, 10*time.Second)
+	o.OpenTimeout = cmp.Or(o.OpenTimeout, 10*time.Second)
+	o.ColdWorkers = cmp.Or(o.ColdWorkers, 16)
+	o.ColdParts = cmp.Or(o.ColdParts, 16)
+	o.ColdGrace = cmp.Or(o.ColdGrace, 25*time.Millisecond)
+	o.OpenParallel = cmp.Or(o.OpenParallel, 4)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -60,13 +61,6 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	return o
-}
-
-func def[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 // Manager holds the partitions of one broker. All methods may be called concurrently.

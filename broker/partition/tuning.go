@@ -1,6 +1,9 @@
 package partition
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Tuning is what may change while the manager runs. A zero field has the default.
 type Tuning struct {
@@ -11,8 +14,8 @@ type Tuning struct {
 
 // SetTuning changes it. What is under way goes on under the old one.
 func (m *Manager) SetTuning(t Tuning) {
-	def(&t.TargetShare, 0.70)
-	def(&t.ColdWait, 5*time.Second)
+	t.TargetShare = cmp.Or(t.TargetShare, 0.70)
+	t.ColdWait = cmp.Or(t.ColdWait, 5*time.Second)
 	m.tuning.Store(&t)
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -25,23 +26,16 @@ type Limits struct {
 	WriteTimeout time.Duration // for a client to take 1 MiB of an answer; default 60 s
 }
 
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
-}
-
 func (l Limits) withDefaults() Limits {
-	setDefault(&l.MaxRequestBytes, 100<<20)
-	setDefault(&l.MaxInFlight, 64)
-	setDefault(&l.MemoryBytes, 512<<20)
-	setDefault(&l.AnswerBytes, 256<<20)
-	setDefault(&l.MaxConnections, 10_000)
-	setDefault(&l.RequestRate, 50_000)
-	setDefault(&l.IdleTimeout, 10*time.Minute)
-	setDefault(&l.FrameTimeout, 30*time.Second)
-	setDefault(&l.WriteTimeout, time.Minute)
+	l.MaxRequestBytes = cmp.Or(l.MaxRequestBytes, 100<<20)
+	l.MaxInFlight = cmp.Or(l.MaxInFlight, 64)
+	l.MemoryBytes = cmp.Or(l.MemoryBytes, 512<<20)
+	l.AnswerBytes = cmp.Or(l.AnswerBytes, 256<<20)
+	l.MaxConnections = cmp.Or(l.MaxConnections, 10_000)
+	l.RequestRate = cmp.Or(l.RequestRate, 50_000)
+	l.IdleTimeout = cmp.Or(l.IdleTimeout, 10*time.Minute)
+	l.FrameTimeout = cmp.Or(l.FrameTimeout, 30*time.Second)
+	l.WriteTimeout = cmp.Or(l.WriteTimeout, time.Minute)
 	return l
 }
 
@@ -67,7 +61,7 @@ func (l Limits) normal(ceiling int) Limits {
 	if ceiling > 0 {
 		l.MaxConnections = min(l.MaxConnections, ceiling)
 	}
-	setDefault(&l.MaxConnectionsPerIP, (l.MaxConnections+1)/2) // so that no address takes them all
+	l.MaxConnectionsPerIP = cmp.Or(l.MaxConnectionsPerIP, (l.MaxConnections+1)/2) // so that no address takes them all
 	return l
 }
 

@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -139,12 +140,12 @@ func newDir(o Options) *Dir {
 	if o.Config == (Config{}) {
 		o.Config = DefaultConfig()
 	}
-	setDefault(&o.FlushParallel, 4)
-	setDefault(&o.MaxOpenFiles, 4096)
-	setDefault(&o.IdleClose, time.Minute)
-	setDefault(&o.SaveEvery, time.Minute)
-	setDefault(&o.Housekeep, time.Second)
-	setDefault(&o.ProducerExpiry, 24*time.Hour)
+	o.FlushParallel = cmp.Or(o.FlushParallel, 4)
+	o.MaxOpenFiles = cmp.Or(o.MaxOpenFiles, 4096)
+	o.IdleClose = cmp.Or(o.IdleClose, time.Minute)
+	o.SaveEvery = cmp.Or(o.SaveEvery, time.Minute)
+	o.Housekeep = cmp.Or(o.Housekeep, time.Second)
+	o.ProducerExpiry = cmp.Or(o.ProducerExpiry, 24*time.Hour)
 	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
 		logs: map[string]*Log{}, opening: map[string]bool{},
 		unopened: map[string]*logState{}, onDisk: map[string]topic.Partition{},
@@ -162,13 +163,6 @@ func (d *Dir) SetProducerExpiry(after time.Duration) { d.expiry.Store(after.Mill
 // ProducerExpiry is how long that is now.
 func (d *Dir) ProducerExpiry() time.Duration {
 	return time.Duration(d.expiry.Load()) * time.Millisecond
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
 
 func (d *Dir) takeLock() error {

@@ -1,6 +1,7 @@
 package clean
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -45,11 +46,11 @@ type Tuning struct {
 }
 
 func (t Tuning) withDefaults() Tuning {
-	def(&t.Threads, 1)
-	def(&t.DedupeBuffer, 128<<20)
-	def(&t.LoadFactor, 0.9)
-	def(&t.IOBuffer, 256<<10)
-	def(&t.Backoff, 15*time.Second)
+	t.Threads = cmp.Or(t.Threads, 1)
+	t.DedupeBuffer = cmp.Or(t.DedupeBuffer, 128<<20)
+	t.LoadFactor = cmp.Or(t.LoadFactor, 0.9)
+	t.IOBuffer = cmp.Or(t.IOBuffer, 256<<10)
+	t.Backoff = cmp.Or(t.Backoff, 15*time.Second)
 	return t
 }
 
@@ -67,13 +68,6 @@ func (o Options) withDefaults() Options {
 		o.Sleep = sleep
 	}
 	return o
-}
-
-func def[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 // Cleaner cleans the logs of one log directory. Its methods, but for Tune, may be called concurrently.
