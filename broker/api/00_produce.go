@@ -78,8 +78,12 @@ func (a *API) produce(_ context.Context, req *wire.Request, reply *wire.Reply) {
 	c.settle(1)
 }
 
-// prepare gets what is not ready for an append ready together, where that is more than one partition's log.
+// prepare gets what is not ready for an append ready together, where that is more than one partition's log. A request for
+// one partition, the most common, has nothing to look up here.
 func (a *API) prepare(req *wire.Request, p *wire.ProduceRequest) {
+	if len(p.Topics) == 1 && len(p.Topics[0].Partitions) == 1 {
+		return
+	}
 	var ps []*partition.Partition
 	for i := range p.Topics {
 		t := &p.Topics[i]
