@@ -38,15 +38,9 @@ func (groupListCmd) Run(c *cli) error {
 	for _, g := range groups.Sorted() {
 		rows = append(rows, row{g.Group, g.State, g.ProtocolType})
 	}
-	if c.Output == outputJSON {
-		return printJSON(os.Stdout, rows)
-	}
-	out := make([]table.Row, 0, len(rows))
-	for _, r := range rows {
-		out = append(out, table.Row{r.Group, r.State, r.Protocol})
-	}
-	printTable(os.Stdout, table.Row{"group", "state", "protocol type"}, out)
-	return nil
+	return printRows(c, rows, table.Row{"group", "state", "protocol type"}, func(r row) table.Row {
+		return table.Row{r.Group, r.State, r.Protocol}
+	})
 }
 
 type groupDescribeCmd struct {

@@ -36,6 +36,19 @@ func printJSON(w io.Writer, v any) error {
 // printTable writes rows for a person: plain columns, no frame, so that it can be cut and grepped too.
 func printTable(w io.Writer, header table.Row, rows []table.Row) { newTable(w, header, rows).Render() }
 
+// printRows answers a command whose result is a list: a script gets the rows, a person a table of their cells.
+func printRows[R any](c *cli, rows []R, header table.Row, cells func(R) table.Row) error {
+	if c.Output == outputJSON {
+		return printJSON(os.Stdout, rows)
+	}
+	out := make([]table.Row, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, cells(r))
+	}
+	printTable(os.Stdout, header, out)
+	return nil
+}
+
 func newTable(w io.Writer, header table.Row, rows []table.Row) table.Writer {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)

@@ -32,25 +32,20 @@ func (t *tierStatusCmd) Run(c *cli) error {
 	if err := c.getJSON(ctx, path, &parts); err != nil {
 		return err
 	}
-	if c.Output == outputJSON {
-		return printJSON(os.Stdout, parts)
-	}
-	rows := make([]table.Row, 0, len(parts))
-	for _, p := range parts {
+	header := table.Row{"topic", "partition", "hot offsets", "hot size", "cold offsets", "cold size", "lag records", "lag size", "lag age", "last error"}
+	return printRows(c, parts, header, func(p httpapi.PartitionTiers) table.Row {
 		cold := "off"
 		if p.Remote || p.ColdEnd > p.ColdStart {
 			cold = fmt.Sprintf("%d..%d", p.ColdStart, p.ColdEnd)
 		}
-		rows = append(rows, table.Row{
+		return table.Row{
 			p.Topic, p.Partition,
 			fmt.Sprintf("%d..%d", p.HotStart, p.HotEnd), humanBytes(p.HotBytes),
 			cold, humanBytes(p.ColdBytes),
 			p.LagRecords, humanBytes(p.LagBytes), time.Duration(p.LagSeconds * float64(time.Second)).Round(time.Second),
 			p.LastError,
-		})
-	}
-	printTable(os.Stdout, table.Row{"topic", "partition", "hot offsets", "hot size", "cold offsets", "cold size", "lag records", "lag size", "lag age", "last error"}, rows)
-	return nil
+		}
+	})
 }
 
 type tierExplainCmd struct {

@@ -87,15 +87,9 @@ func (t *topicListCmd) Run(c *cli) error {
 	for _, d := range topics.Sorted() {
 		rows = append(rows, row{d.Topic, topicID(d.ID), len(d.Partitions)})
 	}
-	if c.Output == outputJSON {
-		return printJSON(os.Stdout, rows)
-	}
-	out := make([]table.Row, 0, len(rows))
-	for _, r := range rows {
-		out = append(out, table.Row{r.Topic, r.Partitions, r.ID})
-	}
-	printTable(os.Stdout, table.Row{"topic", "partitions", "id"}, out)
-	return nil
+	return printRows(c, rows, table.Row{"topic", "partitions", "id"}, func(r row) table.Row {
+		return table.Row{r.Topic, r.Partitions, r.ID}
+	})
 }
 
 type topicDescribeCmd struct {
