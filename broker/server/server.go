@@ -179,9 +179,9 @@ func (s *Server) accept(nc net.Conn) {
 	}
 	if reason != "" {
 		s.mu.Unlock()
-		_ = nc.Close()
 		s.metrics.refused.WithLabelValues(reason).Inc()
 		s.warn("refuse: "+reason, "connection refused", "reason", reason, "remote", nc.RemoteAddr(), "what to do", hint)
+		_ = nc.Close() // last: what a peer sees has been counted and told
 		return
 	}
 	c := newConn(s, nc, ip)
