@@ -19,14 +19,13 @@ func (a *API) alterConfigs(ctx context.Context, req *kmsg.AlterConfigsRequest) k
 	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
 	ctx, cancel := deadline(ctx, 0)
 	defer cancel()
-	times := map[configResource]int{}
-	for _, r := range req.Resources {
-		times[configResource{r.ResourceType, r.ResourceName}]++
-	}
+	once := namedOnce(req.Resources, func(r *kmsg.AlterConfigsRequestResource) configResource {
+		return configResource{r.ResourceType, r.ResourceName}
+	})
 	for i := range req.Resources {
 		r := &req.Resources[i]
 		res := configResource{r.ResourceType, r.ResourceName}
-		err := once(times[res])
+		err := once(res)
 		if err == nil {
 			err = a.replaceConfigs(ctx, res, r.Configs, req.ValidateOnly)
 		}

@@ -24,14 +24,13 @@ func (a *API) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incremental
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
 	ctx, cancel := deadline(ctx, 0)
 	defer cancel()
-	times := map[configResource]int{}
-	for _, r := range req.Resources {
-		times[configResource{r.ResourceType, r.ResourceName}]++
-	}
+	once := namedOnce(req.Resources, func(r *kmsg.IncrementalAlterConfigsRequestResource) configResource {
+		return configResource{r.ResourceType, r.ResourceName}
+	})
 	for i := range req.Resources {
 		r := &req.Resources[i]
 		res := configResource{r.ResourceType, r.ResourceName}
-		err := once(times[res])
+		err := once(res)
 		var ops []configdef.Op
 		if err == nil {
 			ops, err = alterOps(r)
@@ -51,11 +50,18 @@ func (a *API) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incremental
 	return resp
 }
 
-func once(times int) error {
-	if times > 1 {
-		return refuse(kerr.InvalidRequest, "each resource may be named once")
+// namedOnce returns what refuses each resource that a request names more than once.
+func namedOnce[R any](rs []R, of func(*R) configResource) func(configResource) error {
+	times := make(map[configResource]int, len(rs))
+	for i := range rs {
+		times[of(&rs[i])]++
 	}
-	return nil
+	return func(r configResource) error {
+		if times[r] > 1 {
+			return refuse(kerr.InvalidRequest, "each resource may be named once")
+		}
+		return nil
+	}
 }
 
 // onlyLists refuses to append to what is no list, or to subtract from it. As in Kafka's controller that goes before all

@@ -221,7 +221,7 @@ func TestBombs(t *testing.T) {
 				if out := c.produce(topic, 0, packed); out.ErrorCode != kerr.MessageTooLarge.Code {
 					t.Errorf("%s: answered %s (%s)", topic, name(out.ErrorCode), str(out.ErrorMessage))
 				}
-				if got := metricOf(t, s.firn, "firn_decompression_refused_total"); got != refused {
+				if got := s.firn.Metric("firn_decompression_refused_total"); got != refused {
 					t.Errorf("%s: %v counted as refused, want %v", topic, got, refused)
 				}
 				if got := c.mustProduce(topic, 0, good); got != next[topic] {

@@ -88,7 +88,7 @@ func TestStopAnswersWhoWaitsForItsGroup(t *testing.T) {
 	}
 	parked := join(second, join(second, "").MemberID) // waits until the first joins again, which it does not
 	harness.Eventually(t, patience, "the join is not parked", func() bool {
-		return metricOf(t, b, "firn_server_request_memory_bytes") > 0
+		return b.Metric("firn_server_request_memory_bytes") > 0
 	})
 	answered := make(chan error, 1)
 	go func() { answered <- second.tryRecv(parked) }()

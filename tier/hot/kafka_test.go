@@ -13,31 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/internal/kafkajars"
 	"github.com/firnlog/firn/tier/record"
 )
 
-// kafkaLibs returns the folder with Apache Kafka's jars: KAFKA_LIBS, or where the end-to-end tests have put them.
-func kafkaLibs(t *testing.T) string {
-	if _, err := exec.LookPath("java"); err != nil {
-		t.Skip("there is no java here to run Kafka's DumpLogSegments with")
-	}
-	dirs := []string{os.Getenv("KAFKA_LIBS")}
-	if cache, err := os.UserCacheDir(); err == nil {
-		found, _ := filepath.Glob(filepath.Join(cache, "firn-test", "kafka-*"))
-		dirs = append(dirs, found...)
-	}
-	for _, dir := range dirs {
-		if jars, _ := filepath.Glob(filepath.Join(dir, "kafka-tools-*.jar")); dir != "" && len(jars) > 0 {
-			return dir
-		}
-	}
-	t.Skip("KAFKA_LIBS names no folder with Apache Kafka's jars, and the end-to-end tests have not fetched them")
-	return ""
-}
-
 // TestDumpLogSegments lets Kafka's own tool check files that were written, rolled, crashed, recovered and closed here.
 func TestDumpLogSegments(t *testing.T) {
-	libs := kafkaLibs(t)
+	libs := kafkajars.Dir(t, "kafka-tools")
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(1, 2))
 	d := openDir(t, disk.OS(), dir)

@@ -15,27 +15,9 @@ import (
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/hot/internal/kafkajars"
 	"github.com/firnlog/firn/tier/record"
 )
-
-// kafkaLibs returns the folder with Apache Kafka's jars: KAFKA_LIBS, or where the end-to-end tests have put them.
-func kafkaLibs(t *testing.T) string {
-	if _, err := exec.LookPath("java"); err != nil {
-		t.Skip("there is no java here to run Kafka's cleaner with")
-	}
-	dirs := []string{os.Getenv("KAFKA_LIBS")}
-	if cache, err := os.UserCacheDir(); err == nil {
-		found, _ := filepath.Glob(filepath.Join(cache, "firn-test", "kafka-*"))
-		dirs = append(dirs, found...)
-	}
-	for _, dir := range dirs {
-		if jars, _ := filepath.Glob(filepath.Join(dir, "kafka-storage-*.jar")); dir != "" && len(jars) > 0 {
-			return dir
-		}
-	}
-	t.Skip("KAFKA_LIBS names no folder with Apache Kafka's jars, and the end-to-end tests have not fetched them")
-	return ""
-}
 
 // traffic appends batches of all kinds: codecs, tombstones, records without key, headers, idempotent and transactional
 // producers, LogAppendTime.
@@ -103,7 +85,7 @@ func traffic(t *testing.T, l *hot.Log, rng *rand.Rand, batches int) {
 // records are left, with the same timestamps, headers, sequences and delete horizons. The one difference is what the
 // package comment says: the last batch of a segment stays, without records.
 func TestAsKafka(t *testing.T) {
-	libs := kafkaLibs(t)
+	libs := kafkajars.Dir(t, "kafka-storage")
 	seeds := uint64(4)
 	if testing.Short() {
 		seeds = 1
