@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"time"
+)
+
+// ErrSkip is wrapped by what a case or a side fails with that this machine cannot run, with the reason.
+var ErrSkip = errors.New("not run on this machine")
+
+// Options say what is run and how.
+type Options struct {
+	Cases        *regexp.Regexp // of names
+	Sides        *regexp.Regexp // of names
+	Alternations int
+	Round        time.Duration // at least so long
+	Bytes        int64         // that the reading cases read: of each partition set, once through
+	Warm         int64         // bytes that Kafka is warmed with before its first round
+	Out          string        // folder of the results
+	Resume       bool          // cases whose results stand in Out already are not run again
+	Progress     io.Writer     // one line a round
+}
+
+// Bench is one run: what the cases share. Its methods are for the goroutine that runs the cases.
+type Bench struct {
+	Options
+	dir         string // scratch, removed at the end
+	built       map[string]bool
+	firn, kafka *Server // shared; nil before their first use
+	cleanup     []func() error
+	memory      int64
+}
+
+// newBench makes the scratch folder; Close removes it.
+func newBench(o Options) (*Bench, error) {
+	dir, err := os.MkdirTemp("", "firn-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the run: %w", err)
+	}
+	return &Bench{Options: o, dir: dir, built: map[string]bool{}}, nil
+}
+
+// Close ends everything that still runs and removes the scratch folder.
+func (b *Bench) Close() error {
+	return errors.Join(b.endCase(), b.stopShared(), os.RemoveAll(b.dir))
+}
+
+// Dir is a new, empty folder that is removed at the end of the case.
+func (b *Bench) Dir(name string) (string, error) {
+	dir, err := os.MkdirTemp(b.dir, name+"-")
+	if err != nil {
+		return "", err
+	}
+	b.Cleanup(func() error { return os.RemoveAll(dir) })
+	return dir, nil
+}
+
+// Cleanup has fn called at the end of the case, last given first.
+func (b *Bench) Cleanup(fn func() error) { b.cleanup = append(b.cleanup, fn) }
+
+// Wants says whether a side of that name is to be run, so that a case need not start what only others use.
+func (b *Bench) Wants(side string) bool { return b.Sides == nil || b.Sides.MatchString(side) }
+
+// endCase undoes what the case's Prepare did.
+func (b *Bench) endCase() error {
+	var errs []error
+	for len(b.cleanup) > 0 {
+		last := b.cleanup[len(b.cleanup)-1]
+		b.cleanup = b.cleanup[:len(b.cleanup)-1]
+		errs = append(errs, last())
+	}
+	return errors.Join(errs...)
+}
+
+// stopShared ends the brokers that the cases share.
+func (b *Bench) stopShared() error {
+	var errs []error
+	for _, s := range []**Server{&b.firn, &b.kafka} {
+		if *s != nil {
+			errs = append(errs, (*s).Stop(), os.RemoveAll((*s).Dir))
+			*s = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Firn is the firn that shared cases run on, started at its first use.
+func (b *Bench) Firn(ctx context.Context) (*Server, error) {
+	if b.firn == nil {
+		s, err := b.newFirn(FirnOptions{Name: "firn-shared"})
+		if err != nil {
+			return nil, err
+		}
+		b.firn = s
+		if err := s.Restart(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return b.firn, nil
+}
+
+// never is a value of Kafka's configs that stands for "not at all".
+const never = math.MaxInt64

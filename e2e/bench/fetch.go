@@ -1,0 +1,3 @@
+package main
+
+func fetchCases() []Case { return nil }

@@ -1,0 +1,3 @@
+package main
+
+func produceCases() []Case { return nil }

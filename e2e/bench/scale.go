@@ -1,0 +1,4 @@
+package main
+
+// scaleCases are the cases of start-up, idling and recovery.
+func scaleCases() []Case { return nil }

@@ -1,0 +1,3 @@
+package main
+
+func smallCases() []Case { return nil }
