@@ -1,0 +1,78 @@
+// Command cmd runs one of the references of package limit as a process of its own, so that what it costs is accounted
+// as a broker's is. It prints a line when it listens and ends with SIGTERM.
+//
+//	limit sink   -addr A -dir D -partitions N [-flush] [-fresh] [-bytes B]
+//	limit source -addr A -dir D
+//	limit reader -addr A -endpoint E -bucket B -credentials F -cache D
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/firnlog/firn/e2e/bench/limit"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "limit:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return errors.New("name one of sink, source, reader")
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	server, err := start(args[0], args[1:])
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	<-stop
+	return server.Close()
+}
+
+func start(which string, args []string) (io.Closer, error) {
+	f := flag.NewFlagSet(which, flag.ExitOnError)
+	addr := f.String("addr", "", "where to listen, host:port")
+	switch which {
+	case "sink":
+		o := limit.SinkOptions{}
+		f.StringVar(&o.Dir, "dir", "", "folder of the files")
+		f.IntVar(&o.Partitions, "partitions", 1, "partitions")
+		f.Int64Var(&o.Bytes, "bytes", 0, "size of all files together (0: 1 GiB)")
+		f.BoolVar(&o.Flush, "flush", false, "answer what is durable only")
+		f.BoolVar(&o.Fresh, "fresh", false, "begin a new file when one is full")
+		_ = f.Parse(args) // exits on an error
+		o.Addr = *addr
+		return limit.NewSink(o)
+	case "source":
+		o := limit.SourceOptions{}
+		f.StringVar(&o.Dir, "dir", "", "log folder")
+		_ = f.Parse(args)
+		o.Addr = *addr
+		return limit.NewSource(o)
+	case "reader":
+		o := limit.ReaderOptions{}
+		f.StringVar(&o.Endpoint, "endpoint", "", "host:port of the store")
+		f.StringVar(&o.Bucket, "bucket", "", "bucket")
+		f.StringVar(&o.Credentials, "credentials", "", "AWS credentials file")
+		f.StringVar(&o.Cache, "cache", "", "folder of the cache files")
+		f.Int64Var(&o.CacheBytes, "cache-bytes", 0, "kept in the cache (0: 4 GiB)")
+		f.Int64Var(&o.GetBytes, "get-bytes", 0, "fetched with one GET (0: 8 MiB)")
+		f.Int64Var(&o.Ahead, "ahead", 0, "read ahead of each partition (0: 64 MiB)")
+		f.IntVar(&o.Workers, "workers", 0, "GETs at once (0: 4)")
+		_ = f.Parse(args)
+		o.Addr = *addr
+		return limit.NewReader(o)
+	}
+	return nil, fmt.Errorf("%q is none of sink, source, reader", which)
+}

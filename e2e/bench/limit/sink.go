@@ -1,0 +1,304 @@
+package limit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// SinkOptions of NewSink. Addr, Dir and Partitions are needed.
+type SinkOptions struct {
+	Addr       string // where to listen, host:port
+	Dir        string // of the files; it must be there
+	Partitions int    // partitions 0 to Partitions-1 are served, whatever their topic
+	Bytes      int64  // all files together; 0: 1 GiB
+	// Fresh replaces a file that is full by a new one, instead of writing from its beginning again.
+	Fresh bool
+	// Flush answers only what is durable. All partitions then share one file, zero-filled beforehand: one fdatasync at a
+	// time covers whatever came meanwhile, and none waits for the file system to change what it knows of the file. It
+	// excludes Fresh.
+	Flush bool
+	// Sync makes a file's data durable; nil: fdatasync.
+	Sync func(*os.File) error
+}
+
+// Sink is the least that could take Produce requests: a goroutine a connection, which reads into one buffer, checks,
+// stamps and writes from there, and answers with one write whatever was read with one read.
+type Sink struct {
+	*server
+	o     SinkOptions
+	parts []sinkPart
+	files []*dataFile
+	flush *flusher // nil: the page cache is enough
+}
+
+// sinkPart is a partition.
+type sinkPart struct {
+	mu   sync.Mutex
+	next int64 // guarded by mu
+	file *dataFile
+}
+
+// NewSink makes the files and serves.
+func NewSink(o SinkOptions) (*Sink, error) {
+	if o.Partitions < 1 || o.Flush && o.Fresh {
+		return nil, fmt.Errorf("a sink of %d partitions (flush %v, fresh %v): at least one, and not both", o.Partitions, o.Flush, o.Fresh)
+	}
+	if o.Bytes <= 0 {
+		o.Bytes = 1 << 30
+	}
+	if o.Sync == nil {
+		o.Sync = func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+	}
+	s := &Sink{o: o, parts: make([]sinkPart, o.Partitions)}
+	n := o.Partitions
+	if o.Flush {
+		n = 1
+	}
+	for i := range n {
+		f := &dataFile{name: filepath.Join(o.Dir, fmt.Sprintf("sink-%d", i)), size: o.Bytes / int64(n), zeroed: o.Flush, fresh: o.Fresh}
+		if err := f.open(); err != nil {
+			return nil, errors.Join(err, s.closeFiles())
+		}
+		s.files = append(s.files, f)
+	}
+	for i := range s.parts {
+		s.parts[i].file = s.files[i%n]
+	}
+	if o.Flush {
+		s.flush = newFlusher(func() error { return o.Sync(s.files[0].f) })
+	}
+	var err error
+	if s.server, err = serve(o.Addr, s.handle); err != nil {
+		if s.flush != nil {
+			err = errors.Join(err, s.flush.close())
+		}
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	return s, nil
+}
+
+// Close ends connections and removes the files. It tells why connections or flushes had failed.
+func (s *Sink) Close() error {
+	err := s.close()
+	if s.flush != nil {
+		err = errors.Join(err, s.flush.close())
+	}
+	return errors.Join(err, s.closeFiles())
+}
+
+func (s *Sink) closeFiles() error {
+	var errs []error
+	for _, f := range s.files {
+		errs = append(errs, f.f.Close(), os.Remove(f.name))
+	}
+	return errors.Join(errs...)
+}
+
+// sinkConn is a connection; answers gather in out until what was read with one read is done.
+type sinkConn struct {
+	c   *net.TCPConn
+	req produce
+	out []byte
+
+	// Guarded by flusher.mu: answers that wait to be durable, and whether the flusher knows.
+	pending, due []byte
+	queued       bool
+}
+
+func (s *Sink) handle(c *net.TCPConn) error {
+	sc := &sinkConn{c: c}
+	in := frames{r: c}
+	for {
+		frame, err := in.next()
+		if err != nil {
+			return err
+		}
+		if err := sc.req.parse(frame); err != nil {
+			return err
+		}
+		if err := s.take(sc); err != nil {
+			return err
+		}
+		if in.buffered() || len(sc.out) == 0 {
+			continue
+		}
+		if s.flush != nil {
+			err = s.flush.answer(sc)
+		} else {
+			_, err = c.Write(sc.out)
+		}
+		if err != nil {
+			return err
+		}
+		sc.out = sc.out[:0]
+	}
+}
+
+const (
+	codeCorrupt          = 2
+	codeUnknownPartition = 3
+)
+
+// take stores what a request brings and adds its answer.
+func (s *Sink) take(sc *sinkConn) error {
+	req, out := &sc.req, sc.out
+	start := len(out)
+	out = append(out, 0, 0, 0, 0)
+	out = binary.BigEndian.AppendUint32(out, req.correlation)
+	out = append(out, 0)
+	out = binary.AppendUvarint(out, uint64(req.topics)+1)
+	left := 0 // partitions of the topic
+	for i := range req.parts {
+		p := &req.parts[i]
+		if p.first {
+			out = append(out, p.topic...)
+			out = binary.AppendUvarint(out, uint64(p.count)+1)
+			left = p.count
+		}
+		base, code, err := s.append(p)
+		if err != nil {
+			return err
+		}
+		out = binary.BigEndian.AppendUint32(out, uint32(p.partition))
+		out = binary.BigEndian.AppendUint16(out, code)
+		out = binary.BigEndian.AppendUint64(out, uint64(base))
+		out = binary.BigEndian.AppendUint64(out, ^uint64(0)) // log append time: none
+		out = append(out, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0)   // log start 0, no record errors, no message, no tags
+		if left--; left == 0 {
+			out = append(out, 0)
+		}
+	}
+	out = append(out, 0, 0, 0, 0, 0) // no throttling, no tags
+	binary.BigEndian.PutUint32(out[start:], uint32(len(out)-start-4))
+	if req.acks == 0 {
+		out = out[:start]
+	}
+	sc.out = out
+	return nil
+}
+
+// append checks, stamps and writes the batches of one partition.
+func (s *Sink) append(p *part) (base int64, code uint16, err error) {
+	if p.partition < 0 || int(p.partition) >= len(s.parts) {
+		return -1, codeUnknownPartition, nil
+	}
+	records, ok := checkBatches(p.records)
+	if !ok {
+		return -1, codeCorrupt, nil
+	}
+	to := &s.parts[p.partition]
+	to.mu.Lock()
+	base = to.next
+	to.next += records
+	to.mu.Unlock()
+	stamp(p.records, base)
+	return base, 0, to.file.write(p.records)
+}
+
+const batchHeader = 61
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checkBatches tells how many offsets whole and sound batches take.
+func checkBatches(b []byte) (offsets int64, ok bool) {
+	for len(b) > 0 {
+		n := batchSize(b)
+		if n < batchHeader || n > len(b) || b[16] != 2 || crc32.Checksum(b[21:n], castagnoli) != binary.BigEndian.Uint32(b[17:]) {
+			return 0, false
+		}
+		delta, count := int32(binary.BigEndian.Uint32(b[23:])), int32(binary.BigEndian.Uint32(b[57:]))
+		if delta < 0 || count != delta+1 {
+			return 0, false
+		}
+		offsets += int64(count)
+		b = b[n:]
+	}
+	return offsets, offsets > 0
+}
+
+// batchSize is the length in bytes of the batch at the beginning of b, 0 if it cannot be told.
+func batchSize(b []byte) int {
+	if len(b) < batchHeader {
+		return 0
+	}
+	return 12 + int(int32(binary.BigEndian.Uint32(b[8:])))
+}
+
+// stamp gives the batches their offsets, and leader epoch 0.
+func stamp(b []byte, base int64) {
+	for len(b) > 0 {
+		binary.BigEndian.PutUint64(b, uint64(base))
+		binary.BigEndian.PutUint32(b[12:], 0)
+		base += int64(binary.BigEndian.Uint32(b[23:])) + 1
+		b = b[batchSize(b):]
+	}
+}
+
+// dataFile is a file of fixed size that is written round and round, or again and again.
+type dataFile struct {
+	name          string
+	size          int64
+	zeroed, fresh bool
+
+	mu sync.Mutex
+	f  *os.File // guarded by mu when fresh, otherwise constant
+	at int64    // guarded by mu
+}
+
+// open makes the file anew.
+func (d *dataFile) open() error {
+	if err := os.Remove(d.name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(d.name, os.O_CREATE|os.O_RDWR|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("make a data file: %w", err)
+	}
+	d.f, d.at = f, 0
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, d.size); err != nil {
+		return fmt.Errorf("preallocate %s: %w", d.name, err)
+	}
+	if !d.zeroed {
+		return nil
+	}
+	zero := make([]byte, 1<<20)
+	for at := int64(0); at < d.size; at += int64(len(zero)) {
+		if _, err := f.WriteAt(zero[:min(int64(len(zero)), d.size-at)], at); err != nil {
+			return fmt.Errorf("fill %s: %w", d.name, err)
+		}
+	}
+	return f.Sync()
+}
+
+// write takes the next place in the file and writes there. A replaced file stays open for those who still write.
+func (d *dataFile) write(b []byte) error {
+	n := int64(len(b))
+	d.mu.Lock()
+	if d.fresh {
+		defer d.mu.Unlock()
+	}
+	if d.at+n > d.size {
+		d.at = 0
+		if d.fresh {
+			d.f.Close()
+			if err := d.open(); err != nil {
+				return err
+			}
+		}
+	}
+	f, at := d.f, d.at
+	d.at += n
+	if !d.fresh {
+		d.mu.Unlock()
+	}
+	_, err := f.WriteAt(b, at)
+	return err
+}
