@@ -1,11 +1,16 @@
-// Package limit is the limit beside the brokers: the least programs that could do their work, for the bench to tell not
-// only who is ahead but how much is left.
+// Command limit is the limit beside the brokers: the least programs that could do their work, for the bench to tell not
+// only who is ahead but how much is left. Each runs as a process of its own, so that what it costs is accounted as a
+// broker's is; it prints a line when it listens and ends with SIGTERM.
 //
-//   - Sink takes Produce requests, checks each batch's CRC-32C, writes it to a preallocated file, flushes as its mode
-//     says, and answers.
-//   - Source answers Fetch requests with sendfile from the segment files of a log folder.
-//   - Reader answers them from archived segments: parallel ranged GETs, CRC-32C, decompression, a write to a cache file,
-//     sendfile from there.
+//		limit sink   -addr A -dir D -partitions N [-flush] [-fresh] [-bytes B]
+//		limit source -addr A -dir D
+//		limit reader -addr A -endpoint E -bucket B -credentials F -cache D
+//
+//	  - The sink takes Produce requests, checks each batch's CRC-32C, writes it to a preallocated file, flushes as its mode
+//	    says, and answers.
+//	  - The source answers Fetch requests with sendfile from the segment files of a log folder.
+//	  - The reader answers them from archived segments: parallel ranged GETs, CRC-32C, decompression, a write to a cache file,
+//	    sendfile from there.
 //
 // They speak just enough of the protocol that a client which knows its topic needs no other server: Produce 9 to 13 and
 // Fetch 12, without ApiVersions or Metadata. A request that is anything else closes its connection.
@@ -14,8 +19,8 @@
 // the topic), nothing is kept for a restart, there is no index, no idempotence, no limit, no log, no metric, and no fetch
 // waits for more to come. The sink writes round and round in the same files, so that a long run does not fill the disk;
 // from the second time around their pages are in the page cache and their blocks are allocated, which no log that grows
-// can have. With Fresh it begins a new file instead, as a log does. The reader lists the bucket and reads all segments'
+// can have. With -fresh it begins a new file instead, as a log does. The reader lists the bucket and reads all segments'
 // indexes when it starts, where a broker has its ledger.
 //
 // e2e imports nothing of the inside, so the segment's format is read here a second time, as far as it is needed.
-package limit
+package main

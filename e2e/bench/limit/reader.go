@@ -1,4 +1,4 @@
-package limit
+package main
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReaderOptions of NewReader. All but the sizes are needed.
-type ReaderOptions struct {
+// readerOptions of newReader. All but the sizes are needed.
+type readerOptions struct {
 	Addr        string // where to listen, host:port
 	Endpoint    string // of the store, host:port, plain HTTP
 	Bucket      string
@@ -26,7 +26,7 @@ type ReaderOptions struct {
 	Ahead       int64  // decompressed bytes that one partition is read ahead; 0: 64 MiB
 }
 
-func (o ReaderOptions) withDefaults() ReaderOptions {
+func (o readerOptions) withDefaults() readerOptions {
 	for _, d := range []struct {
 		v   *int64
 		def int64
@@ -41,14 +41,14 @@ func (o ReaderOptions) withDefaults() ReaderOptions {
 	return o
 }
 
-// Reader is the least that could answer Fetch requests from the archive. A segment has one cache file, preallocated when
+// reader is the least that could answer Fetch requests from the archive. A segment has one cache file, preallocated when
 // its first chunk is asked for. A GET fetches several chunks; a worker reads them through one small buffer, so that what
 // it checks and writes is in the processor's cache, and they can be served one by one.
 //
 // Its memory is bounded by Workers, the indexes apart; goroutines by what is read ahead.
-type Reader struct {
+type reader struct {
 	*server
-	o      ReaderOptions
+	o      readerOptions
 	store  *store
 	ctx    context.Context // of fills
 	cancel context.CancelFunc
@@ -62,13 +62,13 @@ type Reader struct {
 	clock  int64     // guarded by mu
 }
 
-// cached is a segment and what is cached of it. All but o is guarded by Reader.mu.
+// cached is a segment and what is cached of it. All but o is guarded by reader.mu.
 type cached struct {
 	o     *object
 	f     *os.File // nil: nothing is
 	state []state  // of each chunk
 	busy  int      // fills and answers under way
-	last  int64    // Reader.clock when it was last used
+	last  int64    // reader.clock when it was last used
 	err   error    // of the last fill that failed, until the next one
 }
 
@@ -80,9 +80,9 @@ const (
 	ready
 )
 
-// NewReader reads all indexes and serves.
-func NewReader(o ReaderOptions) (*Reader, error) {
-	r := &Reader{o: o.withDefaults(), topics: make(map[string]map[int32][]*cached)}
+// newReader reads all indexes and serves.
+func newReader(o readerOptions) (*reader, error) {
+	r := &reader{o: o.withDefaults(), topics: make(map[string]map[int32][]*cached)}
 	r.change.L = &r.mu
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.slots = make(chan *buffers, r.o.Workers)
@@ -110,7 +110,7 @@ func NewReader(o ReaderOptions) (*Reader, error) {
 }
 
 // Close ends connections and fills, and gives the cache up. It tells why connections had failed.
-func (r *Reader) Close() error {
+func (r *reader) Close() error {
 	r.cancel()
 	r.mu.Lock()
 	r.change.Broadcast()
@@ -131,7 +131,7 @@ func (r *Reader) Close() error {
 
 // take implements supply. It waits for the first chunk and gives all that are there; an answer is cut at chunks, the
 // first of which may be larger than what was asked for.
-func (r *Reader) take(topic []byte, partition int32, offset, most int64) (region, int64, error) {
+func (r *reader) take(topic []byte, partition int32, offset, most int64) (region, int64, error) {
 	list := r.topics[string(topic)][partition]
 	if len(list) == 0 {
 		return region{}, 0, errors.New("no such partition")
@@ -170,7 +170,7 @@ func (r *Reader) take(topic []byte, partition int32, offset, most int64) (region
 	return region{f: s.f, at: at, n: end - at, release: func() { r.release(s) }}, high, nil
 }
 
-func (r *Reader) release(s *cached) {
+func (r *reader) release(s *cached) {
 	r.mu.Lock()
 	s.busy--
 	r.mu.Unlock()
@@ -194,7 +194,7 @@ func batchesBelow(f *os.File, at, end, offset int64) (int64, error) {
 }
 
 // readAhead begins to fill what is not there from a chunk of list's first segment on. r.mu is held.
-func (r *Reader) readAhead(list []*cached, chunk int) error {
+func (r *reader) readAhead(list []*cached, chunk int) error {
 	for left := r.o.Ahead; len(list) > 0 && left > 0; list, chunk = list[1:], 0 {
 		s := list[0]
 		r.clock++
@@ -226,7 +226,7 @@ func (r *Reader) readAhead(list []*cached, chunk int) error {
 }
 
 // makeRoom gives s its file and takes others' that were not used for longest. r.mu is held.
-func (r *Reader) makeRoom(s *cached) error {
+func (r *reader) makeRoom(s *cached) error {
 	for r.used+s.o.raw > r.o.CacheBytes {
 		var oldest *cached
 		for _, t := range r.topics {
@@ -259,7 +259,7 @@ func (r *Reader) makeRoom(s *cached) error {
 }
 
 // fill fetches chunks [from, to) of a segment.
-func (r *Reader) fill(s *cached, from, to int) {
+func (r *reader) fill(s *cached, from, to int) {
 	b := <-r.slots
 	done, err := r.store.chunks(r.ctx, s.o, s.f, from, to, b, func(c int) {
 		r.mu.Lock()

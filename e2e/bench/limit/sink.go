@@ -1,4 +1,4 @@
-package limit
+package main
 
 import (
 	"encoding/binary"
@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SinkOptions of NewSink. Addr, Dir and Partitions are needed.
-type SinkOptions struct {
+// sinkOptions of newSink. Addr, Dir and Partitions are needed.
+type sinkOptions struct {
 	Addr       string // where to listen, host:port
 	Dir        string // of the files; it must be there
 	Partitions int    // partitions 0 to Partitions-1 are served, whatever their topic
@@ -29,11 +29,11 @@ type SinkOptions struct {
 	Sync func(*os.File) error
 }
 
-// Sink is the least that could take Produce requests: a goroutine a connection, which reads into one buffer, checks,
+// sink is the least that could take Produce requests: a goroutine a connection, which reads into one buffer, checks,
 // stamps and writes from there, and answers with one write whatever was read with one read.
-type Sink struct {
+type sink struct {
 	*server
-	o     SinkOptions
+	o     sinkOptions
 	parts []sinkPart
 	files []*dataFile
 	flush *flusher // nil: the page cache is enough
@@ -46,8 +46,8 @@ type sinkPart struct {
 	file *dataFile
 }
 
-// NewSink makes the files and serves.
-func NewSink(o SinkOptions) (*Sink, error) {
+// newSink makes the files and serves.
+func newSink(o sinkOptions) (*sink, error) {
 	if o.Partitions < 1 || o.Flush && o.Fresh {
 		return nil, fmt.Errorf("a sink of %d partitions (flush %v, fresh %v): at least one, and not both", o.Partitions, o.Flush, o.Fresh)
 	}
@@ -57,7 +57,7 @@ func NewSink(o SinkOptions) (*Sink, error) {
 	if o.Sync == nil {
 		o.Sync = func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 	}
-	s := &Sink{o: o, parts: make([]sinkPart, o.Partitions)}
+	s := &sink{o: o, parts: make([]sinkPart, o.Partitions)}
 	n := o.Partitions
 	if o.Flush {
 		n = 1
@@ -86,7 +86,7 @@ func NewSink(o SinkOptions) (*Sink, error) {
 }
 
 // Close ends connections and removes the files. It tells why connections or flushes had failed.
-func (s *Sink) Close() error {
+func (s *sink) Close() error {
 	err := s.close()
 	if s.flush != nil {
 		err = errors.Join(err, s.flush.close())
@@ -94,7 +94,7 @@ func (s *Sink) Close() error {
 	return errors.Join(err, s.closeFiles())
 }
 
-func (s *Sink) closeFiles() error {
+func (s *sink) closeFiles() error {
 	var errs []error
 	for _, f := range s.files {
 		errs = append(errs, f.f.Close(), os.Remove(f.name))
@@ -113,7 +113,7 @@ type sinkConn struct {
 	queued       bool
 }
 
-func (s *Sink) handle(c *net.TCPConn) error {
+func (s *sink) handle(c *net.TCPConn) error {
 	sc := &sinkConn{c: c}
 	in := frames{r: c}
 	for {
@@ -148,7 +148,7 @@ const (
 )
 
 // take stores what a request brings and adds its answer.
-func (s *Sink) take(sc *sinkConn) error {
+func (s *sink) take(sc *sinkConn) error {
 	req, out := &sc.req, sc.out
 	start := len(out)
 	out = append(out, 0, 0, 0, 0)
@@ -186,7 +186,7 @@ func (s *Sink) take(sc *sinkConn) error {
 }
 
 // append checks, stamps and writes the batches of one partition.
-func (s *Sink) append(p *part) (base int64, code uint16, err error) {
+func (s *sink) append(p *part) (base int64, code uint16, err error) {
 	if p.partition < 0 || int(p.partition) >= len(s.parts) {
 		return -1, codeUnknownPartition, nil
 	}

@@ -1,4 +1,4 @@
-package limit
+package main
 
 import (
 	"encoding/binary"
@@ -12,17 +12,17 @@ import (
 	"strings"
 )
 
-// SourceOptions of NewSource.
-type SourceOptions struct {
+// sourceOptions of newSource.
+type sourceOptions struct {
 	Addr string // where to listen, host:port
 	// Dir is a log folder as Kafka and firn lay it out: <topic>-<partition>/<offset>.log. It is read once; what is
 	// written later is not served.
 	Dir string
 }
 
-// Source is the least that could answer Fetch requests from files: where every batch begins is in memory, and an answer
+// source is the least that could answer Fetch requests from files: where every batch begins is in memory, and an answer
 // is its header, one sendfile and three bytes.
-type Source struct {
+type source struct {
 	*server
 	logs map[string]map[int32][]*logFile // by topic and partition, in order
 }
@@ -35,9 +35,9 @@ type logFile struct {
 	next    int64   // offset after the last one
 }
 
-// NewSource reads the folder's batch headers and serves.
-func NewSource(o SourceOptions) (*Source, error) {
-	s := &Source{logs: make(map[string]map[int32][]*logFile)}
+// newSource reads the folder's batch headers and serves.
+func newSource(o sourceOptions) (*source, error) {
+	s := &source{logs: make(map[string]map[int32][]*logFile)}
 	names, err := filepath.Glob(filepath.Join(o.Dir, "*", "*.log"))
 	if err != nil {
 		return nil, err
@@ -71,11 +71,11 @@ func NewSource(o SourceOptions) (*Source, error) {
 }
 
 // Close ends connections and tells why some had failed.
-func (s *Source) Close() error {
+func (s *source) Close() error {
 	return errors.Join(s.close(), s.closeFiles())
 }
 
-func (s *Source) closeFiles() error {
+func (s *source) closeFiles() error {
 	var errs []error
 	for _, topic := range s.logs {
 		for _, list := range topic {
@@ -119,7 +119,7 @@ func openLog(name string) (*logFile, error) {
 }
 
 // take implements supply.
-func (s *Source) take(topic []byte, partition int32, offset, most int64) (region, int64, error) {
+func (s *source) take(topic []byte, partition int32, offset, most int64) (region, int64, error) {
 	list := s.logs[string(topic)][partition]
 	if len(list) == 0 {
 		return region{}, 0, errors.New("no such partition")

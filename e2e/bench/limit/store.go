@@ -1,4 +1,4 @@
-package limit
+package main
 
 import (
 	"context"
@@ -24,7 +24,7 @@ type store struct {
 	zstd   *zstd.Decoder
 }
 
-func openStore(o ReaderOptions) (*store, error) {
+func openStore(o readerOptions) (*store, error) {
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(o.Workers))
 	if err != nil {
 		return nil, err

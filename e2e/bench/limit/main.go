@@ -1,9 +1,3 @@
-// Command cmd runs one of the references of package limit as a process of its own, so that what it costs is accounted
-// as a broker's is. It prints a line when it listens and ends with SIGTERM.
-//
-//	limit sink   -addr A -dir D -partitions N [-flush] [-fresh] [-bytes B]
-//	limit source -addr A -dir D
-//	limit reader -addr A -endpoint E -bucket B -credentials F -cache D
 package main
 
 import (
@@ -14,8 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/firnlog/firn/e2e/bench/limit"
 )
 
 func main() {
@@ -45,7 +37,7 @@ func start(which string, args []string) (io.Closer, error) {
 	addr := f.String("addr", "", "where to listen, host:port")
 	switch which {
 	case "sink":
-		o := limit.SinkOptions{}
+		o := sinkOptions{}
 		f.StringVar(&o.Dir, "dir", "", "folder of the files")
 		f.IntVar(&o.Partitions, "partitions", 1, "partitions")
 		f.Int64Var(&o.Bytes, "bytes", 0, "size of all files together (0: 1 GiB)")
@@ -53,15 +45,15 @@ func start(which string, args []string) (io.Closer, error) {
 		f.BoolVar(&o.Fresh, "fresh", false, "begin a new file when one is full")
 		_ = f.Parse(args) // exits on an error
 		o.Addr = *addr
-		return limit.NewSink(o)
+		return newSink(o)
 	case "source":
-		o := limit.SourceOptions{}
+		o := sourceOptions{}
 		f.StringVar(&o.Dir, "dir", "", "log folder")
 		_ = f.Parse(args)
 		o.Addr = *addr
-		return limit.NewSource(o)
+		return newSource(o)
 	case "reader":
-		o := limit.ReaderOptions{}
+		o := readerOptions{}
 		f.StringVar(&o.Endpoint, "endpoint", "", "host:port of the store")
 		f.StringVar(&o.Bucket, "bucket", "", "bucket")
 		f.StringVar(&o.Credentials, "credentials", "", "AWS credentials file")
@@ -72,7 +64,7 @@ func start(which string, args []string) (io.Closer, error) {
 		f.IntVar(&o.Workers, "workers", 0, "GETs at once (0: 4)")
 		_ = f.Parse(args)
 		o.Addr = *addr
-		return limit.NewReader(o)
+		return newReader(o)
 	}
 	return nil, fmt.Errorf("%q is none of sink, source, reader", which)
 }
