@@ -24,6 +24,8 @@ func (memFile) WriteAt([]byte, int64) (int, error)      { return 0, errors.ErrUn
 func (memFile) WritevAt([][]byte, int64) (int64, error) { return 0, errors.ErrUnsupported }
 func (memFile) Truncate(int64) error                    { return errors.ErrUnsupported }
 func (memFile) Datasync() error                         { return errors.ErrUnsupported }
+func (memFile) WritevSync([][]byte, int64) error        { return errors.ErrUnsupported }
+func (memFile) Writeback(int64, int64) error            { return errors.ErrUnsupported }
 func (m memFile) Size() (int64, error)                  { return int64(len(m)), nil }
 func (memFile) Name() string                            { return "mem" }
 func (memFile) Close() error                            { return nil }

@@ -103,6 +103,37 @@ func (f *memFile) Datasync() error {
 	return nil
 }
 
+// WritevSync makes the bytes durable, and nothing else: as far as they lie beyond the durable length, not them either.
+func (f *memFile) WritevSync(bufs [][]byte, off int64) error {
+	data := slices.Concat(bufs...)
+	if _, err := f.WriteAt(data, off); err != nil || len(data) == 0 {
+		return err
+	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	n := f.node
+	within := min(int64(len(data)), int64(len(n.durable))-off)
+	if within <= 0 {
+		return nil
+	}
+	n.durable = writeInto(n.durable, data[:within], off)
+	if len(n.pending) == 1 && within == int64(len(data)) {
+		n.pending = nil // else what was written here before, and is not durable, comes first
+	}
+	return nil
+}
+
+func (f *memFile) Writeback(int64, int64) error { return f.enterOnly("sync_file_range") }
+
+// enterOnly is all that a call does which changes nothing that a power cut would leave.
+func (f *memFile) enterOnly(op string) error {
+	err := f.enter(op, true, 0)
+	if err == nil {
+		f.fs.mu.Unlock()
+	}
+	return err
+}
+
 // loseDirty makes the unsynced writes impossible to sync, as Linux does when fsync fails: readers go on
 // seeing them, but the kernel holds them for clean and a later fsync succeeds without them.
 func (f *memFile) loseDirty() {

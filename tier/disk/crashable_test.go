@@ -220,6 +220,37 @@ func TestCrashTornKeepsSynced(t *testing.T) {
 	}
 }
 
+// TestWritevSync: a synced write makes its own bytes durable, where the length was; a failed one some of them, perhaps.
+func TestWritevSync(t *testing.T) {
+	mem := disk.NewCrashable(1)
+	d := disk.NewFaulty(mem, nil)
+	f := open(t, d, "/f")
+	write(t, f, "........", 0)
+	ok(t, f.Datasync())
+	ok(t, d.SyncDir("/"))
+	write(t, f, "x", 0)
+	ok(t, f.WritevSync([][]byte{[]byte("a"), []byte("b")}, 2))
+	ok(t, f.Writeback(0, 8))
+	holds(t, mem.Crash(), "/f", "..ab....")
+	ok(t, f.WritevSync([][]byte{[]byte("cdef")}, 6))
+	holds(t, mem.Crash(), "/f", "..ab..cd")
+	holds(t, d, "/f", "x.ab..cdef")
+	for range 100 {
+		b, err := disk.ReadFile(mem.CrashTorn(), "/f")
+		ok(t, err)
+		if string(b[2:4]) != "ab" || string(b[6:8]) != "cd" {
+			t.Fatalf("a torn crash left %q", b)
+		}
+	}
+	ok(t, f.Datasync())
+	d.SetHook(func(disk.Call) disk.Fault { return disk.Fault{Err: syscall.EIO, Short: 3} })
+	if err := f.WritevSync([][]byte{[]byte("gh"), []byte("ij")}, 4); !errors.Is(err, syscall.EIO) {
+		t.Errorf("error %v, want EIO", err)
+	}
+	holds(t, mem.Crash(), "/f", "x.ab..cdef")
+	holds(t, mem, "/f", "x.abghidef")
+}
+
 func TestCrashTornRepeats(t *testing.T) {
 	result := func() string {
 		d := disk.NewCrashable(42)
@@ -309,6 +340,7 @@ func TestFaultyEveryCall(t *testing.T) {
 		disk.OpWrite:     func() error { _, err := f.WriteAt([]byte("x"), 0); return err },
 		disk.OpTruncate:  func() error { return f.Truncate(0) },
 		disk.OpDatasync:  f.Datasync,
+		disk.OpWriteSync: func() error { return f.WritevSync([][]byte{[]byte("x")}, 0) },
 		disk.OpCloseFile: nil, // last
 	}
 	for op, call := range calls {

@@ -34,6 +34,13 @@ type File interface {
 	// Datasync makes content and length survive a power cut (fdatasync). After an error the state of the
 	// content on disk is unknown: the caller must not retry and count on it.
 	Datasync() error
+	// WritevSync is WritevAt that returns when these bytes survive a power cut, and syncs nothing else of the file
+	// (pwritev2 with RWF_DSYNC). The range must lie within a length that Datasync made durable: only content becomes
+	// so. After an error some of the bytes may be written; the caller must not retry and count on them.
+	WritevSync(bufs [][]byte, off int64) error
+	// Writeback asks the disk to begin writing a range that Datasync is going to need, and does not wait
+	// (sync_file_range). It makes nothing durable, and where there is no such call it does nothing.
+	Writeback(off, length int64) error
 	Size() (int64, error)
 	Name() string
 	Close() error

@@ -343,6 +343,37 @@ func (f *faultsFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
 	return n, err
 }
 
+// WritevSync copies the bytes into the image, but none beyond the length that Datasync put there.
+func (f *faultsFile) WritevSync(bufs [][]byte, off int64) error {
+	n := f.node
+	n.syncing.Lock()
+	defer n.syncing.Unlock()
+	written, err := f.WritevAt(bufs, off)
+	if err != nil || n.dead.Load() {
+		return err
+	}
+	if err := f.copyWithin(f.fs.inode(n.id), off, off+written); err != nil {
+		return fmt.Errorf("faults build: image of %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+func (f *faultsFile) copyWithin(image string, from, to int64) error {
+	out, err := os.OpenFile(image, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close() }()
+	st, err := out.Stat()
+	if err != nil {
+		return err
+	}
+	return copyRange(out, f.f, from, min(to, st.Size()))
+}
+
 func (f *faultsFile) Truncate(size int64) error {
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()

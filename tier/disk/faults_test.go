@@ -86,6 +86,16 @@ func put(d disk.FS, name, text string, off int64, sync bool) error {
 	return nil
 }
 
+// putSync writes text at off with WritevSync.
+func putSync(d disk.FS, name, text string, off int64) error {
+	f, err := d.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.WritevSync([][]byte{[]byte(text)}, off)
+}
+
 // childScript leaves synced and unsynced things of every kind, and waits for its end.
 func childScript(d disk.FS, root string) error {
 	p := func(name string) string { return filepath.Join(root, name) }
@@ -111,6 +121,10 @@ func childScript(d disk.FS, root string) error {
 		put(d, p("replaced"), "old", 0, true),
 		put(d, p("removed"), "back again", 0, true),
 		put(d, p("removedsynced"), "gone", 0, true),
+		put(d, p("part"), "........", 0, true),
+		put(d, p("part"), "lost", 0, false),
+		putSync(d, p("part"), "sync", 2),
+		putSync(d, p("part"), "beyond", 6),
 		d.MkdirAll(p("dir/below"), 0o755),
 		put(d, p("dir/below/f"), "deep", 0, true),
 		put(d, p("dir/below/g"), "name never synced", 0, true),
@@ -177,7 +191,7 @@ func TestFaultsKill(t *testing.T) {
 	want := []string{
 		`content ""`, `cut "before"`, `cutsynced "be"`,
 		`dir/`, `dir/below/`, `dir/below/f "DEEP"`, `dir/checkpoint "one"`,
-		`name "name never synced"`, `newdir/`, `overwritten "before"`,
+		`name "name never synced"`, `newdir/`, `overwritten "before"`, `part "..syncbe"`,
 		`regrown "be\x00\x00\x00!"`, `removed "back again"`, `renamed "R"`, `replaced "old"`, `synced "all of it"`,
 	}
 	for range 2 { // and a second restore gives the same
@@ -189,8 +203,8 @@ func TestFaultsKill(t *testing.T) {
 	// No garbage piles up in the image: one inode for each file that has content.
 	inodes, err := os.ReadDir(root + ".durable/inodes")
 	ok(t, err)
-	if len(inodes) != 11 {
-		t.Errorf("%d inodes in the image, want 11", len(inodes))
+	if len(inodes) != 12 {
+		t.Errorf("%d inodes in the image, want 12", len(inodes))
 	}
 }
 

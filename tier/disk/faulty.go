@@ -20,6 +20,7 @@ const (
 	OpSyncDir   Op = "syncdir"
 	OpRead      Op = "read"
 	OpWrite     Op = "write" // WritevAt too
+	OpWriteSync Op = "writesync"
 	OpTruncate  Op = "truncate"
 	OpDatasync  Op = "datasync"
 	OpCloseFile Op = "close"
@@ -31,7 +32,7 @@ type Call struct {
 	Name  string // of the file or folder; for a rename, the old name
 	N     int    // how many calls of this Op there were, this one included: 1, 2, …
 	Total int    // how many calls of any Op
-	Bytes int    // how many a write means to write
+	Bytes int    // how many a write, synced or not, means to write
 }
 
 // Fault is what becomes of a call. With a nil Err the call goes through.
@@ -218,25 +219,40 @@ func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *faultyFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
-	total := 0
-	for _, b := range bufs {
-		total += len(b)
-	}
-	fault, err := f.fs.ask(OpWrite, f.Name(), total)
+	fault, err := f.fs.ask(OpWrite, f.Name(), total(bufs))
 	if err == nil {
 		return f.File.WritevAt(bufs, off)
 	}
-	var done int64
-	left := min(fault.Short, total)
+	return f.short(bufs, off, fault.Short), err
+}
+
+func (f *faultyFile) WritevSync(bufs [][]byte, off int64) error {
+	fault, err := f.fs.ask(OpWriteSync, f.Name(), total(bufs))
+	if err == nil {
+		return f.File.WritevSync(bufs, off)
+	}
+	f.short(bufs, off, fault.Short)
+	return err
+}
+
+func total(bufs [][]byte) (n int) {
+	for _, b := range bufs {
+		n += len(b)
+	}
+	return n
+}
+
+// short writes the first left bytes of the buffers, not synced, and returns how many it did.
+func (f *faultyFile) short(bufs [][]byte, off int64, left int) (done int64) {
 	for _, b := range bufs {
 		b = b[:min(len(b), left)]
-		n, werr := f.File.WriteAt(b, off+done)
+		n, err := f.File.WriteAt(b, off+done)
 		done += int64(n)
-		if left -= n; werr != nil || left <= 0 {
+		if left -= n; err != nil || left <= 0 {
 			break
 		}
 	}
-	return done, err
+	return done
 }
 
 func (f *faultyFile) Truncate(size int64) error {

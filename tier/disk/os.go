@@ -80,8 +80,22 @@ func (o *osFile) Datasync() error {
 
 // WritevAt issues one pwritev(2) per iovMax buffers, and goes on after a short write.
 func (o *osFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
+	return o.writev("pwritev", pwritev, bufs, off)
+}
+
+// WritevSync is WritevAt with RWF_DSYNC. A part of it that was written is durable whatever becomes of the rest.
+func (o *osFile) WritevSync(bufs [][]byte, off int64) error {
+	_, err := o.writev("pwritev2", pwritevDsync, bufs, off)
+	return err
+}
+
+func pwritevDsync(fd int, iov [][]byte, off int64) (int, error) {
+	return unix.Pwritev2(fd, iov, off, unix.RWF_DSYNC)
+}
+
+func (o *osFile) writev(op string, write func(fd int, iov [][]byte, off int64) (int, error), bufs [][]byte, off int64) (int64, error) {
 	if off < 0 {
-		return 0, &fs.PathError{Op: "pwritev", Path: o.Name(), Err: syscall.EINVAL}
+		return 0, &fs.PathError{Op: op, Path: o.Name(), Err: syscall.EINVAL}
 	}
 	var total int64
 	w := vector{rest: bufs}
@@ -92,7 +106,7 @@ func (o *osFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
 		}
 		var n int
 		var err error
-		if cerr := o.control("pwritev", func(fd int) { n, err = pwritev(fd, iov, off+total) }); cerr != nil {
+		if cerr := o.control(op, func(fd int) { n, err = write(fd, iov, off+total) }); cerr != nil {
 			return total, cerr
 		}
 		if n > 0 {
@@ -106,13 +120,20 @@ func (o *osFile) WritevAt(bufs [][]byte, off int64) (int64, error) {
 			err = io.ErrShortWrite // a write of more than nothing that neither writes nor fails
 		}
 		if err != nil {
-			return total, o.wrap("pwritev", err)
+			return total, o.wrap(op, err)
 		}
 	}
 }
 
 // pwritev is unix.Pwritev; a test replaces it to make short writes.
 var pwritev = unix.Pwritev
+
+// Writeback begins to write the range, and takes no error for one: the kernel says the same to the next Datasync.
+func (o *osFile) Writeback(off, length int64) error {
+	return o.control("sync_file_range", func(fd int) {
+		_ = unix.SyncFileRange(fd, off, length, unix.SYNC_FILE_RANGE_WRITE)
+	})
+}
 
 // control runs fn with the descriptor, which stays open meanwhile. It fails only on a closed file.
 func (o *osFile) control(op string, fn func(fd int)) error {

@@ -34,9 +34,9 @@ var proofs = map[string][2]string{
 // noProduct are sources that are no part of the broker (they make no record durable): what only tests use.
 var noProduct = regexp.MustCompile(`^(e2e/|tier/disk/disktest/|tier/disk/(faulty|crashable|crashable_file|faults|faults_image)\.go$|tier/object/objecttest/)`)
 
-// syncing are the names of functions and methods that make something durable.
-var syncing = []string{"Sync", "Datasync", "SyncDir", "Fsync", "Fdatasync", "Sync_file_range", "SyncFileRange", "Syncfs",
-	"WriteFileSync", "MkdirAllSync", "syncFolder", "syncRoot"}
+// syncing are the names of functions and methods that make something durable. (SyncFileRange does not.)
+var syncing = []string{"Sync", "Datasync", "SyncDir", "Fsync", "Fdatasync", "Syncfs",
+	"WritevSync", "Pwritev2", "WriteFileSync", "MkdirAllSync", "syncFolder", "syncRoot"}
 
 // site is a place in the sources where one of them is called, or given away as a value.
 type site struct {
@@ -295,6 +295,10 @@ func (s site) without(t *testing.T) map[string]string {
 	case s.name == "WriteFileSync" || s.name == "MkdirAllSync":
 		changed := text[:s.from] + strings.Replace(here, "disk."+s.name, "disk.Without_"+s.name, 1) + text[s.to:]
 		return map[string]string{s.file: changed, files: read(files) + unsynced}
+	case s.name == "WritevSync":
+		here = "func() error { _, err := " + strings.Replace(here, "WritevSync", "WritevAt", 1) + "; return err }()"
+	case s.name == "Pwritev2":
+		here = strings.Replace(here, "unix.RWF_DSYNC", "0", 1)
 	case s.call:
 		here = "func() error { if false { return " + here + " }; return nil }()"
 	case s.name == "syncFolder":

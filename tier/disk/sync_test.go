@@ -29,6 +29,20 @@ func TestOSSyncsForReal(t *testing.T) {
 	if err := disk.OS().SyncDir(name); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("SyncDir of a pipe: %v, want %v", err, unix.EINVAL)
 	}
+	// This file of the kernel's own takes bytes, but none with RWF_DSYNC.
+	const adj = "/proc/self/oom_score_adj"
+	same, err := os.ReadFile(adj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := disk.OS().OpenFile(adj, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = own.Close() }()
+	if err := own.WritevSync([][]byte{same}, 0); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("WritevSync of %s: %v, want %v", adj, err, unix.EOPNOTSUPP)
+	}
 }
 
 // TestMkdirAllSync: every folder on the way survives a power cut, and what fails is told.

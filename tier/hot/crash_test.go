@@ -445,10 +445,13 @@ func TestStories(t *testing.T) {
 
 // syncSites finds the lines in the sources of this package, and in those of disk.WriteFileSync, that sync.
 func syncSites(t *testing.T) []string {
-	call := regexp.MustCompile(`\.(Datasync|SyncDir)\(`)
+	call := regexp.MustCompile(`\.(Datasync|SyncDir|WritevSync)\(`)
 	var sites []string
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
+	journal, err := filepath.Glob("flush/*.go")
+	require.NoError(t, err)
+	files = append(files, journal...)
 	for _, file := range append(files, "../disk/files.go") {
 		if strings.HasSuffix(file, "_test.go") {
 			continue

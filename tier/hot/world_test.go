@@ -62,6 +62,14 @@ type spyFile struct {
 	s *syncSpy
 }
 
+func (f *spyFile) WritevSync(bufs [][]byte, off int64) error {
+	if !f.s.ask() {
+		_, err := f.WritevAt(bufs, off)
+		return err
+	}
+	return f.File.WritevSync(bufs, off)
+}
+
 func (f *spyFile) Datasync() error {
 	if !f.s.ask() {
 		return nil
