@@ -34,7 +34,12 @@ type Bench struct {
 	built       map[string]bool
 	firn, kafka *Server // shared; nil before their first use
 	cleanup     []func() error
-	memory      int64
+	topics      int // made so far: their names are numbers
+}
+
+// say tells how the run goes.
+func (b *Bench) say(format string, args ...any) {
+	fmt.Fprintf(b.Progress, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
 
 // newBench makes the scratch folder; Close removes it.

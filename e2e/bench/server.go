@@ -24,9 +24,10 @@ type Server struct {
 	Dir  string // its folder, with data and log
 	Logs string // the folder with a folder for each partition; empty for a reference program
 
-	argv []string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended
+	argv   []string
+	serves func() bool // whether it is ready, where that takes more than to listen
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process has ended
 }
 
 // readyIn is how long a server may take to be ready: a Kafka on a busy machine takes half a minute.
@@ -132,6 +133,9 @@ func (s *Server) Restart(ctx context.Context) error {
 
 // ready asks firn's HTTP side, and of another server whether it takes connections.
 func (s *Server) ready() bool {
+	if s.serves != nil {
+		return s.serves()
+	}
 	if s.HTTP == "" {
 		c, err := measure.Dial(s.Addr)
 		if err == nil {
@@ -201,6 +205,15 @@ func (b *Bench) newFirn(o FirnOptions) (*Server, error) {
 // StartLimit starts a reference program (`limit sink`, `limit source`, `limit reader`) with the arguments given besides
 // -addr, and waits until it takes connections. It ends with the case; Stop ends it earlier.
 func (b *Bench) StartLimit(ctx context.Context, kind string, args ...string) (*Server, error) {
+	s, err := b.startLimit(ctx, kind, args...)
+	if err != nil {
+		return nil, err
+	}
+	b.Cleanup(s.Stop)
+	return s, nil
+}
+
+func (b *Bench) startLimit(ctx context.Context, kind string, args ...string) (*Server, error) {
 	binary, err := b.build("limit", "github.com/firnlog/firn/e2e/bench/limit")
 	if err != nil {
 		return nil, err
@@ -211,7 +224,6 @@ func (b *Bench) StartLimit(ctx context.Context, kind string, args ...string) (*S
 	}
 	s := &Server{Name: kind, Addr: addr, Dir: filepath.Join(b.dir, "limit-"+kind)}
 	s.argv = append([]string{binary, kind, "-addr", addr}, args...)
-	b.Cleanup(s.Stop)
 	return s, s.Restart(ctx)
 }
 

@@ -3,6 +3,7 @@
 package javatools
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,48 +49,60 @@ func Libs(t testing.TB) string {
 	return Kafka.Fetch(t)
 }
 
-// Fetch returns the folder that holds the bundle's jars, fetching them once per machine. Without Java or Maven the
-// test is skipped with a sentence.
+// Fetch returns the folder that holds the bundle's jars, see Get. Without Java or Maven the test is skipped with a
+// sentence.
 func (b Bundle) Fetch(t testing.TB) string {
 	t.Helper()
-	harness.Need(t, "java")
-	cache, err := os.UserCacheDir()
+	dir, err := b.Get()
+	if errors.Is(err, exec.ErrNotFound) {
+		harness.Missing(t, err.Error())
+	}
 	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, "firn-test", b.Name)
-	complete := filepath.Join(dir, ".complete")
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = lock.Close() }()
-	// Several test processes may want the jars at once; one fetches, the others wait.
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(complete); err == nil {
-		return dir
-	}
-	mvn := harness.Need(t, "mvn")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	pom := filepath.Join(dir, "pom.xml")
-	if err := os.WriteFile(pom, []byte(b.pom()), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+dir).CombinedOutput()
-	if err != nil {
-		t.Fatalf("fetch the jars of %s: %v\n%s", b.Name, err, out)
-	}
-	if err := os.WriteFile(complete, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// Get returns the folder that holds the bundle's jars, fetching them once per machine. The error wraps exec.ErrNotFound
+// where Java or Maven is missing.
+func (b Bundle) Get() (string, error) {
+	if _, err := exec.LookPath("java"); err != nil {
+		return "", fmt.Errorf("java is not installed on this machine: %w", err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "firn-test", b.Name)
+	complete := filepath.Join(dir, ".complete")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	// Several processes may want the jars at once; one fetches, the others wait.
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("wait for who fetches %s: %w", b.Name, err)
+	}
+	if _, err := os.Stat(complete); err == nil {
+		return dir, nil
+	}
+	mvn, err := exec.LookPath("mvn")
+	if err != nil {
+		return "", fmt.Errorf("mvn is not installed on this machine: %w", err)
+	}
+	pom := filepath.Join(dir, "pom.xml")
+	if err := os.WriteFile(pom, []byte(b.pom()), 0o644); err != nil {
+		return "", err
+	}
+	out, err := exec.Command(mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+dir).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("fetch the jars of %s: %w\n%s", b.Name, err, out)
+	}
+	return dir, os.WriteFile(complete, nil, 0o644)
 }
 
 // pom is the smallest project file from which Maven resolves the bundle.
