@@ -25,6 +25,7 @@ type Options struct {
 	Out          string        // folder of the results
 	Resume       bool          // cases whose results stand in Out already are not run again
 	Progress     io.Writer     // one line a round
+	Table        io.Writer     // what was measured, at the end
 }
 
 // Bench is one run: what the cases share. Its methods are for the goroutine that runs the cases.

@@ -25,6 +25,8 @@ type Case struct {
 	Shared bool
 	// Memory is about how many bytes of page cache a round of the length given fills; the bench touches as much beforehand.
 	Memory func(b *Bench) int64
+	// Cold: no round goes uncounted before the first, because the sides are to be measured as they are then.
+	Cold bool
 	// Alternations, if not 0, is how many alternations there are at most, for cases whose rounds take long.
 	Alternations int
 

@@ -3,15 +3,18 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"regexp"
+	"syscall"
 	"time"
 )
 
 func main() {
-	o := Options{Progress: os.Stderr}
+	o := Options{Progress: os.Stderr, Table: os.Stdout}
 	list := flag.Bool("list", false, "print the cases and end")
 	only := flag.String("case", ".", "run the cases whose names match this regular expression")
 	sides := flag.String("side", ".", "run the sides whose names match this regular expression")
@@ -35,18 +38,12 @@ func main() {
 			}
 			return
 		}
-		err = run(o)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = run(ctx, o)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-}
-
-func run(o Options) error {
-	b, err := newBench(o)
-	if err != nil {
-		return err
-	}
-	return b.Close()
 }

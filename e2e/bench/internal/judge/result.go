@@ -1,0 +1,72 @@
+package judge
+
+import "slices"
+
+// Result is what the rounds of a case measured: all that its report is made of.
+type Result struct {
+	Case  string `json:"case"`
+	About string `json:"about"`
+	// Sides in the order in which the report names them.
+	Sides []string `json:"sides"`
+	// Rounds of each side; those at the same index were of the same alternation.
+	Rounds map[string][]Figures `json:"rounds"`
+	// Device is the rate, in MB/s, at which the device took bytes with one fdatasync a MiB, by alternation; empty if no
+	// bar asks.
+	Device []float64 `json:"deviceMBPerSecond,omitempty"`
+	Bars   []Bar     `json:"bars,omitempty"`
+	// Fdatasync are the device's latencies of one write of 4 KiB with fdatasync, measured between the rounds.
+	Fdatasync     *Sync   `json:"fdatasync,omitempty"`
+	SecondsARound float64 `json:"secondsARound"` // at least
+	Commit        string  `json:"commit"`        // of firn
+	Error         string  `json:"error,omitempty"`
+}
+
+// Sync are latencies in milliseconds.
+type Sync struct {
+	P50 float64 `json:"p50ms"`
+	P99 float64 `json:"p99ms"`
+}
+
+// Alternations is how many there were: of the side that has the most rounds.
+func (r *Result) Alternations() int {
+	n := 0
+	for _, rounds := range r.Rounds {
+		n = max(n, len(rounds))
+	}
+	return n
+}
+
+// Values are those of one figure of one side, of the rounds that have it.
+func (r *Result) Values(side string, f Figure) []float64 {
+	var v []float64
+	for _, round := range r.Rounds[side] {
+		if x, ok := round[f]; ok {
+			v = append(v, x)
+		}
+	}
+	return v
+}
+
+// Figures are all that some side has, in the order in which columns stand.
+func (r *Result) Figures() []Figure {
+	has := map[Figure]bool{}
+	for _, rounds := range r.Rounds {
+		for _, round := range rounds {
+			for f := range round {
+				has[f] = true
+			}
+		}
+	}
+	var list, more []Figure
+	for _, f := range Order {
+		if has[f] {
+			list = append(list, f)
+			delete(has, f)
+		}
+	}
+	for f := range has {
+		more = append(more, f)
+	}
+	slices.Sort(more)
+	return append(list, more...)
+}

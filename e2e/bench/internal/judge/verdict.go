@@ -1,0 +1,162 @@
+package judge
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Outcome is what becomes of a bar.
+type Outcome string
+
+// The outcomes.
+const (
+	Met        Outcome = "met"             // the median meets it
+	NotDecided Outcome = "not decided"     // the median misses it, and the middle half lies on both sides of it
+	NotMet     Outcome = "not met"         // the median misses it, and the middle half does too
+	TooSlow    Outcome = "device too slow" // the device does not allow what the bar asks
+	NotRun     Outcome = "not run"         // there are no rounds to judge by
+)
+
+// Verdict is a bar judged.
+type Verdict struct {
+	Bar     Bar     `json:"bar"`
+	Outcome Outcome `json:"outcome"`
+	// Ratio is of Side ÷ Beside, each pair from one alternation; for an absolute bar, of the values themselves.
+	Ratio Spread `json:"ratio"`
+	// Device is of the device's rate ÷ the rate that the bar asks, for a bar that depends on it.
+	Device *Spread `json:"device,omitempty"`
+	// Reported: the bar is of throughput, which decides nothing.
+	Reported bool `json:"reported,omitempty"`
+	// Trial: there were fewer alternations than a verdict needs.
+	Trial bool `json:"trial,omitempty"`
+}
+
+// Judge judges all bars of the case.
+func (r *Result) Judge() []Verdict {
+	var all []Verdict
+	for _, b := range r.Bars {
+		all = append(all, b.judge(r))
+	}
+	return all
+}
+
+func (b Bar) judge(r *Result) Verdict {
+	v := Verdict{Bar: b, Reported: b.Figure.Throughput()}
+	ratios, device := b.ratios(r)
+	v.Ratio = SpreadOf(ratios)
+	v.Trial = v.Ratio.N < Enough
+	if v.Ratio.N == 0 {
+		v.Outcome, v.Trial = NotRun, false
+		return v
+	}
+	if b.Device {
+		d := SpreadOf(device)
+		v.Device = &d
+		if d.Median < DeviceMargin {
+			v.Outcome = TooSlow
+			return v
+		}
+	}
+	s := v.Ratio
+	switch {
+	case b.Every && b.meets(s.Min) && b.meets(s.Max), !b.Every && b.meets(s.Median):
+		v.Outcome = Met
+	case !b.Every && b.meets(s.Q1) != b.meets(s.Q3):
+		v.Outcome = NotDecided
+	default:
+		v.Outcome = NotMet
+	}
+	return v
+}
+
+// ratios pairs the rounds of each alternation. An alternation where one of the two is missing or zero is left out.
+func (b Bar) ratios(r *Result) (ratios, device []float64) {
+	beside := b.Figure
+	if b.BesideFigure != "" {
+		beside = b.BesideFigure
+	}
+	others := r.Rounds[b.Beside]
+	for i, round := range r.Rounds[b.Side] {
+		mine, ok := round[b.Figure]
+		if !ok {
+			continue
+		}
+		if b.Beside == "" {
+			ratios = append(ratios, mine)
+			continue
+		}
+		if i >= len(others) || others[i][beside] <= 0 {
+			continue
+		}
+		ratios = append(ratios, mine/others[i][beside])
+		if i < len(r.Device) {
+			device = append(device, r.Device[i]/(b.bound()*others[i][beside]))
+		}
+	}
+	return ratios, device
+}
+
+func (b Bar) bound() float64 {
+	if b.AtLeast != 0 {
+		return b.AtLeast
+	}
+	return b.AtMost
+}
+
+func (b Bar) meets(x float64) bool {
+	if b.AtLeast != 0 {
+		return x >= b.AtLeast
+	}
+	return x <= b.AtMost
+}
+
+// String is the bar as the report names it.
+func (b Bar) String() string {
+	s := string(b.Figure) + " of " + b.Side
+	if b.Beside != "" {
+		s += " ÷ "
+		if b.BesideFigure != "" {
+			s += string(b.BesideFigure) + " of "
+		}
+		s += b.Beside
+	}
+	if b.AtLeast != 0 {
+		s += " ≥ "
+	} else {
+		s += " ≤ "
+	}
+	s += strconv.FormatFloat(b.bound(), 'g', 3, 64)
+	if b.Every {
+		s += ", every time"
+	}
+	if b.Device {
+		s += ", where the device allows it"
+	}
+	return s
+}
+
+// Share is how the median stands to the bound: above 1 the bar is met, by how much is the same for both kinds of bound.
+func (v Verdict) Share(x float64) float64 {
+	if v.Bar.AtLeast != 0 {
+		return x / v.Bar.AtLeast
+	}
+	if x == 0 {
+		return 1000
+	}
+	return v.Bar.AtMost / x
+}
+
+// Text is the outcome with what it is worth.
+func (v Verdict) Text() string {
+	s := string(v.Outcome)
+	if v.Outcome == TooSlow {
+		s = fmt.Sprintf("%s (%.2f of what the bar asks; %.2f needed)", s, v.Device.Median, DeviceMargin)
+	}
+	if v.Trial {
+		s += fmt.Sprintf(" (trial of %d)", v.Ratio.N)
+	}
+	if v.Reported {
+		s += ", reported"
+	}
+	return s
+}

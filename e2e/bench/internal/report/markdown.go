@@ -1,0 +1,189 @@
+// Package report writes what a bench measured: as JSON case by case, as Markdown, as plots, and as a table for a
+// terminal.
+package report
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/firnlog/firn/e2e/bench/internal/judge"
+	"github.com/firnlog/firn/e2e/bench/internal/machine"
+)
+
+// Number is a value with about three digits.
+func Number(v float64) string {
+	digits := 0
+	switch a := math.Abs(v); {
+	case a == 0 || a >= 100:
+	case a >= 10:
+		digits = 1
+	case a >= 1:
+		digits = 2
+	case a >= 0.0005:
+		digits = 3
+	default:
+		return strconv.FormatFloat(v, 'g', 2, 64)
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64)
+}
+
+// Markdown is the report of all cases.
+func Markdown(m machine.Description, results []*judge.Result) string {
+	var s strings.Builder
+	s.WriteString("# What the bench measured\n\nWritten by `make bench`. ")
+	s.WriteString("Figures are medians of the rounds, in brackets the smallest and the largest. All sides of a case ran in turn in one run, " +
+		"on the same machine and with the same client, which neither builds nor decodes records; client and server share the cores. " +
+		"Absolute figures tell of the machine.\n\n")
+	s.WriteString(describe(m, results))
+	s.WriteString(summary(results))
+	s.WriteString("\n![Each bar's ratio beside its bound](bars.svg)\n\n![CPU of each side](cpu.svg)\n")
+	for _, r := range results {
+		s.WriteString(chapter(r))
+	}
+	s.WriteString(legend)
+	return s.String()
+}
+
+func describe(m machine.Description, results []*judge.Result) string {
+	var s strings.Builder
+	s.WriteString("| | |\n|---|---|\n")
+	row := func(name, value string) { fmt.Fprintf(&s, "| %s | %s |\n", name, value) }
+	row("processor", fmt.Sprintf("%s, %d cores", m.CPU, m.Cores))
+	row("memory", Number(m.MemoryGB)+" GB")
+	row("kernel", m.Kernel)
+	row("file system", m.FileSystem)
+	row("device", m.Device)
+	row("versions", fmt.Sprintf("firn %s, Go %s; Apache Kafka %s, Java %s, 1 GiB of heap, flags of its start script", commits(m, results), m.Go, m.Kafka, m.Java))
+	var p50, p99, rate []float64
+	for _, r := range results {
+		if r.Fdatasync != nil {
+			p50, p99 = append(p50, r.Fdatasync.P50), append(p99, r.Fdatasync.P99)
+		}
+		rate = append(rate, r.Device...)
+	}
+	if len(p50) > 0 {
+		row("4 KiB with fdatasync, by case", fmt.Sprintf("p50 %s ms, p99 %s ms", ranged(judge.SpreadOf(p50)), ranged(judge.SpreadOf(p99))))
+	}
+	if len(rate) > 0 {
+		row("writing with one fdatasync a MiB", ranged(judge.SpreadOf(rate))+" MB/s")
+	}
+	return s.String()
+}
+
+// commits names those of firn that were measured.
+func commits(m machine.Description, results []*judge.Result) string {
+	var list []string
+	seen := map[string]bool{}
+	for _, r := range results {
+		if !seen[r.Commit] {
+			seen[r.Commit] = true
+			list = append(list, r.Commit)
+		}
+	}
+	if len(list) == 0 {
+		return m.Firn
+	}
+	return strings.Join(list, ", ")
+}
+
+// ranged is a median with the smallest and the largest.
+func ranged(s judge.Spread) string {
+	if s.N == 0 {
+		return ""
+	}
+	if s.N == 1 {
+		return Number(s.Median)
+	}
+	return fmt.Sprintf("%s (%s–%s)", Number(s.Median), Number(s.Min), Number(s.Max))
+}
+
+func summary(results []*judge.Result) string {
+	counts := map[judge.Outcome]int{}
+	var s strings.Builder
+	for _, r := range results {
+		for _, v := range r.Judge() {
+			if !v.Reported {
+				counts[v.Outcome]++
+			}
+		}
+	}
+	s.WriteString("\n## Bars\n\nOf the bars that decide (throughput is reported only):")
+	for i, o := range []judge.Outcome{judge.Met, judge.NotDecided, judge.NotMet, judge.TooSlow, judge.NotRun} {
+		sep := ","
+		if i == 0 {
+			sep = ""
+		}
+		fmt.Fprintf(&s, "%s %d %s", sep, counts[o], o)
+	}
+	s.WriteString(".\n")
+	return s.String()
+}
+
+func chapter(r *judge.Result) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "\n## %s\n\n%s %d alternations, rounds of %s s.\n", r.Case, r.About, r.Alternations(), Number(r.SecondsARound))
+	if r.Error != "" {
+		fmt.Fprintf(&s, "\n**It ended early:** %s\n", strings.ReplaceAll(r.Error, "\n", " "))
+	}
+	if r.Fdatasync != nil {
+		fmt.Fprintf(&s, "\nIn this case: 4 KiB with fdatasync p50 %s ms, p99 %s ms", Number(r.Fdatasync.P50), Number(r.Fdatasync.P99))
+		if len(r.Device) > 0 {
+			fmt.Fprintf(&s, "; one fdatasync a MiB %s MB/s", ranged(judge.SpreadOf(r.Device)))
+		}
+		s.WriteString(".\n")
+	}
+	s.WriteString("\n| |")
+	for _, side := range r.Sides {
+		s.WriteString(" " + side + " |")
+	}
+	s.WriteString("\n|---" + strings.Repeat("|---", len(r.Sides)) + "|\n")
+	for _, f := range r.Figures() {
+		s.WriteString("| " + string(f) + " |")
+		for _, side := range r.Sides {
+			s.WriteString(" " + ranged(judge.SpreadOf(r.Values(side, f))) + " |")
+		}
+		s.WriteString("\n")
+	}
+	verdicts := r.Judge()
+	if len(verdicts) == 0 {
+		return s.String()
+	}
+	s.WriteString("\n| bar | median | middle half | |\n|---|---|---|---|\n")
+	for _, v := range verdicts {
+		fmt.Fprintf(&s, "| %s | %s | %s | %s |\n", v.Bar, median(v.Ratio), middle(v.Ratio), v.Text())
+	}
+	return s.String()
+}
+
+func median(s judge.Spread) string {
+	if s.N == 0 {
+		return ""
+	}
+	return Number(s.Median)
+}
+
+func middle(s judge.Spread) string {
+	if s.N == 0 {
+		return ""
+	}
+	return Number(s.Q1) + "–" + Number(s.Q3)
+}
+
+const legend = `
+## What is counted
+
+- A bar is judged on the ratios of the two sides within each alternation, of which a verdict needs nine. *Met*: the median
+  meets it. *Not decided*: the median misses it and the middle half of the ratios lies on both sides of it. *Not met*: both
+  miss. Where bars depend on the device, it must take the same bytes, with one fdatasync a MiB, at 1.25 times the rate asked.
+- CPU is of the server's process, user and system (/proc/PID/stat); client CPU is of the bench, which is the client.
+- Peak is VmHWM, reset before each round; the page cache is not in it.
+- Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device. The journal of the file system is not in
+  it, nor are pages that were dropped with a deleted file left out.
+- Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
+- I/O calls are syscr and syscw of /proc/PID/io: reads, writes and sendfile. Waiting (epoll, futex), fdatasync and calls that
+  receive or send by other names are not in it.
+- Latencies at a fixed rate count from the moment at which a record was due, whether it could be sent then or not. Where
+  requests are sent as fast as they are answered, they count from when each was sent.
+`

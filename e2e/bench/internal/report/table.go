@@ -1,0 +1,44 @@
+package report
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/firnlog/firn/e2e/bench/internal/judge"
+)
+
+// Table prints a case for a terminal: a column for each side, then its bars.
+func Table(w io.Writer, r *judge.Result) error {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.SetTitle("%s", r.Case)
+	head := table.Row{""}
+	for _, s := range r.Sides {
+		head = append(head, s)
+	}
+	t.AppendHeader(head)
+	for _, f := range r.Figures() {
+		row := table.Row{string(f)}
+		for _, side := range r.Sides {
+			row = append(row, ranged(judge.SpreadOf(r.Values(side, f))))
+		}
+		t.AppendRow(row)
+	}
+	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
+		return err
+	}
+	for _, v := range r.Judge() {
+		if _, err := fmt.Fprintf(w, "  %-60s %s (%s)  %s\n", v.Bar, median(v.Ratio), middle(v.Ratio), v.Text()); err != nil {
+			return err
+		}
+	}
+	if r.Error != "" {
+		if _, err := fmt.Fprintf(w, "  it ended early: %s\n", r.Error); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
