@@ -75,7 +75,7 @@ func (f *flusher) fail(err error, round []*sinkConn) {
 	defer f.mu.Unlock()
 	f.err = errors.Join(errors.New("a flush failed"), err)
 	for _, c := range slices.Concat(round, f.waiting) {
-		c.c.Close()
+		_ = c.c.Close()
 	}
 }
 

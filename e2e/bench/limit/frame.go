@@ -191,7 +191,7 @@ func (p *produce) parse(frame []byte) error {
 	p.acks = int16(c.u16())
 	c.u32() // timeout
 	p.topics = c.entries()
-	for range p.topics {
+	for i := 0; i < p.topics && !c.bad; i++ {
 		name := c.topic(p.version >= 13)
 		n := c.entries()
 		for i := range n {
@@ -202,9 +202,9 @@ func (p *produce) parse(frame []byte) error {
 			}
 		}
 		c.tags()
-		if c.bad {
-			return fmt.Errorf("%w: a Produce that does not parse", errFrame)
-		}
+	}
+	if c.bad {
+		return fmt.Errorf("%w: a Produce that does not parse", errFrame)
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func (f *fetch) parse(frame []byte) error {
 	f.max = int64(c.u32())
 	c.take(1 + 4 + 4) // isolation, session
 	f.topics = c.entries()
-	for range f.topics {
+	for i := 0; i < f.topics && !c.bad; i++ {
 		name := c.topic(false)
 		n := c.entries()
 		for i := range n {
@@ -253,9 +253,9 @@ func (f *fetch) parse(frame []byte) error {
 			f.parts = append(f.parts, p)
 		}
 		c.tags()
-		if c.bad {
-			return fmt.Errorf("%w: a Fetch that does not parse", errFrame)
-		}
+	}
+	if c.bad {
+		return fmt.Errorf("%w: a Fetch that does not parse", errFrame)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -83,7 +84,8 @@ func answer(c *net.TCPConn, s supply) error {
 // build makes the answer but for the regions, which stand in cuts.
 func (a *sender) build(s supply) error {
 	a.cuts = a.cuts[:0]
-	out := append(a.out[:0], 0, 0, 0, 0)
+	out := a.out[:0]
+	out = append(out, 0, 0, 0, 0)
 	out = binary.BigEndian.AppendUint32(out, a.req.correlation)
 	out = append(out, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) // no tags, no throttling, no error, no session
 	out = binary.AppendUvarint(out, uint64(a.req.topics)+1)
@@ -184,10 +186,10 @@ func (a *sender) sendSome(fd uintptr) bool {
 
 // after tells what a call's error means: the end, or waiting for the socket.
 func (a *sender) after(err error) (failed, waits bool) {
-	switch err {
-	case nil, unix.EINTR:
+	switch {
+	case err == nil, errors.Is(err, unix.EINTR):
 		return false, false
-	case unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		return false, true
 	}
 	a.err = err

@@ -39,14 +39,14 @@ func (s *server) accept(handle func(*net.TCPConn) error) {
 		s.mu.Lock()
 		if s.ended {
 			s.mu.Unlock()
-			t.Close()
+			_ = t.Close()
 			return
 		}
 		s.conns[t] = struct{}{}
 		s.mu.Unlock()
 		s.wg.Go(func() {
 			err := handle(t)
-			t.Close()
+			_ = t.Close()
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			delete(s.conns, t)
@@ -65,10 +65,10 @@ func (s *server) close() error {
 	s.mu.Lock()
 	s.ended = true
 	for c := range s.conns {
-		c.Close()
+		_ = c.Close()
 	}
 	s.mu.Unlock()
-	s.l.Close()
+	_ = s.l.Close()
 	s.wg.Wait()
 	return errors.Join(s.errs...)
 }

@@ -102,9 +102,9 @@ func openLog(name string) (*logFile, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	var h [batchHeader]byte
-	for at := int64(0); ; {
+	for at := int64(0); at+batchHeader <= info.Size(); {
 		if _, err := f.ReadAt(h[:], at); err != nil {
-			break // the end
+			return nil, errors.Join(err, f.Close())
 		}
 		n := int64(batchSize(h[:]))
 		if n < batchHeader || h[16] != 2 || at+n > info.Size() {
