@@ -259,6 +259,7 @@ func perRequest(c measure.Cost, requests int64) Figures {
 	n := float64(requests)
 	f[judge.RequestsPerSecond] = n / c.Took.Seconds()
 	f[judge.CPUPerRequest] = float64(c.CPU.Microseconds()) / n
+	f[judge.ClientCPUPerCall] = float64(c.ClientCPU.Microseconds()) / n
 	f[judge.SwitchesPerCall] = float64(c.Switches) / n
 	f[judge.SyscallsPerCall] = float64(c.Syscalls) / n
 	return f

@@ -14,6 +14,7 @@ const (
 	smallRecords    = 16 // records of 1 KiB in a small batch
 	crowd           = 200
 	crowdEvery      = 10 * time.Millisecond
+	crowdGrid       = time.Millisecond
 	crowdPartitions = 16
 	crowdRecord     = 100
 	together        = 64               // records that wait and go in one batch at most
@@ -48,7 +49,7 @@ func smallCases() []Case {
 		},
 		{
 			Name:   "b 200 producers of single records",
-			About:  fmt.Sprintf("%d connections, each with a record of 100 bytes every 10 ms, due at fixed times and timed from then, acks=all, 16 partitions. A record that finds five requests of its connection unanswered goes with the others that wait.", crowd),
+			About:  fmt.Sprintf("%d connections, each with a record of 100 bytes every 10 ms, twenty of them due at each millisecond and timed from then, acks=all, 16 partitions. A record that finds five requests of its connection unanswered goes with the others that wait.", crowd),
 			Shared: true, Memory: roundMemory,
 			Bars: []Bar{
 				{Figure: judge.CPUPerMillion, Side: side("firn", PageCache), Beside: side("sink", PageCache), AtMost: 1.8},
@@ -59,7 +60,7 @@ func smallCases() []Case {
 				batches := singles(crowdRecord)
 				return b.produceSides(ctx, crowdPartitions, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
 					return paced(ctx, s, measure.Paced{
-						Addr: s.Addr, Topic: topic, Partitions: crowdPartitions, Conns: crowd, Every: crowdEvery, InFlight: inFlight, Batches: batches,
+						Addr: s.Addr, Topic: topic, Partitions: crowdPartitions, Conns: crowd, Every: crowdEvery, Grid: crowdGrid, InFlight: inFlight, Batches: batches,
 					}, length)
 				})
 			},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -60,6 +61,11 @@ func (f *Frame) send(c net.Conn, id, partition int32) error {
 	return nil
 }
 
+// whole is the request in one piece.
+func (f *Frame) whole() []byte {
+	return slices.Concat(f.head, f.records, f.tail)
+}
+
 // produced reads the answer to a Frame: it must be the one to request id, without an error. It gives the batch's base
 // offset.
 func (c *Conn) produced(topic string, id int32) (base int64, err error) {
@@ -67,15 +73,24 @@ func (c *Conn) produced(topic string, id int32) (base int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("receive: %w", err)
 	}
-	n := int(binary.BigEndian.Uint32(h))
-	b, err := c.r.Peek(4 + n)
+	n := 4 + int(binary.BigEndian.Uint32(h))
+	b, err := c.r.Peek(n)
 	if err != nil {
 		return 0, fmt.Errorf("receive an answer of %d bytes: %w", n, err)
 	}
-	// Correlation id and tags; one topic, its name; one partition: index, error, base offset.
+	if base, err = parseProduced(b, topic, id); err != nil {
+		return 0, err
+	}
+	_, err = c.r.Discard(n)
+	return base, err
+}
+
+// parseProduced looks at a whole answer of ProduceVersion, length and all, at the places where things must stand.
+func parseProduced(b []byte, topic string, id int32) (base int64, err error) {
+	// Length, correlation id and tags; one topic, its name; one partition: index, error, base offset.
 	at := 4 + 4 + 1 + 1 + 1 + len(topic) + 1 + 4
-	if n+4 < at+10 {
-		return 0, fmt.Errorf("an answer of %d bytes to a Produce request is too short", n)
+	if len(b) < at+10 {
+		return 0, fmt.Errorf("an answer of %d bytes to a Produce request is too short", len(b))
 	}
 	if got := int32(binary.BigEndian.Uint32(b[4:])); got != id {
 		return 0, fmt.Errorf("the answer to request %d came where that to %d is due", got, id)
@@ -83,9 +98,7 @@ func (c *Conn) produced(topic string, id int32) (base int64, err error) {
 	if code := int16(binary.BigEndian.Uint16(b[at:])); code != 0 {
 		return 0, fmt.Errorf("produce to %s-%d: error code %d", topic, int32(binary.BigEndian.Uint32(b[at-4:])), code)
 	}
-	base = int64(binary.BigEndian.Uint64(b[at+2:]))
-	_, err = c.r.Discard(4 + n)
-	return base, err
+	return int64(binary.BigEndian.Uint64(b[at+2:])), nil
 }
 
 // fetchFrame is a Fetch request without a session for some partitions of a topic, built once; the offsets are patched

@@ -2,13 +2,11 @@ package measure
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
+	"net"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Paced is a load of single records at a fixed rate, an open loop: record k of connection i is due at a time that is
@@ -20,76 +18,18 @@ type Paced struct {
 	Partitions  int           // connection i writes to partition i modulo Partitions
 	Conns       int           // whose records are due in turn, evenly spread
 	Every       time.Duration // between two records of a connection
+	Grid        time.Duration // times are rounded down to it, as timers of programs are; 0: they are exact
 	InFlight    int
 	Batches     []Payload // Batches[n-1] holds n records
 }
 
 // Due is when record k of connection i is due, counted from the begin.
 func (l Paced) Due(i int, k int64) time.Duration {
-	return time.Duration(i)*l.Every/time.Duration(l.Conns) + time.Duration(k)*l.Every
-}
-
-// PacedProducer runs a Paced load.
-type PacedProducer struct {
-	load  Paced
-	lines []*pacedLine
-}
-
-// Start connects and builds the requests. Close ends the connections.
-func (l Paced) Start() (*PacedProducer, error) {
-	p := &PacedProducer{load: l}
-	var frames []*Frame
-	for _, b := range l.Batches {
-		f, err := NewFrame(l.Topic, b)
-		if err != nil {
-			return nil, err
-		}
-		frames = append(frames, f)
+	due := time.Duration(i)*l.Every/time.Duration(l.Conns) + time.Duration(k)*l.Every
+	if l.Grid > 0 {
+		due -= due % l.Grid
 	}
-	for i := range l.Conns {
-		c, err := dial(l.Addr, 1<<12)
-		if err != nil {
-			return nil, errors.Join(err, p.Close())
-		}
-		one := &pacedLine{load: l, conn: c, index: i, partition: int32(i % l.Partitions)}
-		for _, f := range frames { // the head is patched: each connection needs its own
-			own := *f
-			own.head = append([]byte(nil), f.head...)
-			one.frames = append(one.frames, &own)
-		}
-		p.lines = append(p.lines, one)
-	}
-	return p, nil
-}
-
-// Close ends the connections.
-func (p *PacedProducer) Close() error {
-	var errs []error
-	for _, l := range p.lines {
-		errs = append(errs, l.conn.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// Run sends what is due from begin until length later, waits until all is answered, and gives what was acknowledged;
-// latencies are per record. What is not answered patience after the end is an error.
-func (p *PacedProducer) Run(ctx context.Context, begin time.Time, length, patience time.Duration) (Produced, error) {
-	stop := context.AfterFunc(ctx, func() { _ = p.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	errs := make([]error, len(p.lines)+1)
-	for i, l := range p.lines {
-		l.begin, l.records = begin, p.load.records(i, length)
-		_ = l.conn.SetReadDeadline(begin.Add(length + patience)) // fails only on a closed connection, which reading tells
-		wg.Go(func() { errs[i] = l.receive() })
-	}
-	errs[len(p.lines)] = p.pace(begin, length)
-	wg.Wait()
-	var sum Produced
-	for _, l := range p.lines {
-		sum.merge(&l.out)
-	}
-	return sum, errors.Join(append(errs, ctx.Err())...)
+	return due
 }
 
 // Records is how many records are due, on all connections, before the length is over.
@@ -103,102 +43,182 @@ func (l Paced) Records(length time.Duration) int64 {
 
 // records is how many records of connection i are due before the length is over.
 func (l Paced) records(i int, length time.Duration) int64 {
-	left := length - l.Due(i, 0)
-	if left <= 0 {
-		return 0
+	n := int64(length / l.Every)
+	for ; l.Due(i, n) < length; n++ {
 	}
-	return int64((left + l.Every - 1) / l.Every)
+	for ; n > 0 && l.Due(i, n-1) >= length; n-- {
+	}
+	return n
 }
 
-// pace hands each record to its connection when it is due. It keeps a thread to itself: the runtime's timers are a
-// millisecond apart at worst, which is more than the latencies that are measured.
-func (p *PacedProducer) pace(begin time.Time, length time.Duration) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	const nanosecond = 1 // the slack with which the kernel may wake this thread
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, nanosecond, 0, 0, 0); err != nil {
-		return fmt.Errorf("ask for exact timers: %w", err)
-	}
-	for k := int64(0); ; k++ {
-		for i, l := range p.lines {
-			due := p.load.Due(i, k)
-			if due >= length {
-				return nil
-			}
-			if wait := due - time.Since(begin); wait > 0 {
-				ts := unix.NsecToTimespec(int64(wait))
-				_ = unix.Nanosleep(&ts, nil) // interrupted: a record is sent microseconds early
-			}
-			if err := l.due(); err != nil {
-				return err
-			}
-		}
-	}
-}
+// PacedProducer runs a Paced load: one thread sends what is due and takes answers as they come, so that the client takes
+// little of the cores that it shares with the server.
+type PacedProducer struct {
+	load  Paced
+	lines []*pacedLine
+	poll  *poller
 
-// pacedLine is one connection of a Paced load. The pacer and the receiver both send.
-type pacedLine struct {
-	load      Paced
-	index     int
-	partition int32
-	begin     time.Time
-	records   int64 // that will be due in this run
-
-	mu      sync.Mutex
-	conn    *Conn
-	frames  []*Frame   // guarded by mu: their heads are patched
-	waiting int        // guarded by mu: records that are due and not sent
-	sent    []inFlight // guarded by mu: what is unanswered, oldest first
-
-	acked int64 // the receiver's
+	begin time.Time
+	left  int64 // records that are not acknowledged
 	out   Produced
 }
 
-// due tells that one more record is due.
-func (l *pacedLine) due() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waiting++
-	return l.send()
+// pacedLine is one connection of a Paced load.
+type pacedLine struct {
+	index   int
+	conn    net.Conn
+	fd      int
+	frames  [][]byte // of one record, of two, and so on
+	waiting int      // records that are due and not sent
+	id      int32    // of the last request
+	sent    []pacedRequest
+	acked   int64
+	in      []byte // the beginning of an answer
 }
 
-// send sends what waits, if there is room; mu is held.
-func (l *pacedLine) send() error {
-	if l.waiting == 0 || len(l.sent) >= l.load.InFlight {
+// pacedRequest is one that is unanswered.
+type pacedRequest struct {
+	id      int32
+	records int
+}
+
+// Start connects and builds the requests. Close ends the connections.
+func (l Paced) Start() (*PacedProducer, error) {
+	var frames [][]byte
+	var partitions []int
+	for _, b := range l.Batches {
+		f, err := NewFrame(l.Topic, b)
+		if err != nil {
+			return nil, err
+		}
+		frames = append(frames, f.whole())
+		partitions = append(partitions, f.partition)
+	}
+	p := &PacedProducer{load: l}
+	var err error
+	if p.poll, err = newPoller(); err != nil {
+		return nil, err
+	}
+	for i := range l.Conns {
+		c, err := net.Dial("tcp", l.Addr)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("connect: %w", err), p.Close())
+		}
+		one := &pacedLine{index: i, conn: c}
+		p.lines = append(p.lines, one)
+		if one.fd, err = p.poll.add(c); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+		for k, f := range frames {
+			own := append([]byte(nil), f...) // the partition and the id are its own
+			binary.BigEndian.PutUint32(own[partitions[k]:], uint32(i%l.Partitions))
+			one.frames = append(one.frames, own)
+		}
+	}
+	return p, nil
+}
+
+// Close ends the connections. It may be called more than once.
+func (p *PacedProducer) Close() error {
+	var errs []error
+	for _, l := range p.lines {
+		errs = append(errs, l.conn.Close())
+	}
+	p.lines = nil
+	return errors.Join(append(errs, p.poll.close())...)
+}
+
+// Run sends what is due from begin until length later, waits until all is answered, and gives what was acknowledged;
+// latencies are per record. What is not answered patience after the end is an error. It runs once.
+func (p *PacedProducer) Run(ctx context.Context, begin time.Time, length, patience time.Duration) (Produced, error) {
+	end, err := p.poll.own()
+	if err != nil {
+		return Produced{}, err
+	}
+	defer end()
+	p.begin, p.left = begin, 0
+	for i := range p.lines {
+		p.left += p.load.records(i, length)
+	}
+	var (
+		k    int64 // what is due next: record k of connection i
+		i    int
+		last = length + patience
+	)
+	for p.left > 0 {
+		now := time.Since(begin)
+		due := p.load.Due(i, k)
+		for ; due <= now && due < length; due = p.load.Due(i, k) {
+			l := p.lines[i]
+			l.waiting++
+			if err := p.send(l); err != nil {
+				return p.out, err
+			}
+			if i++; i == len(p.lines) {
+				i, k = 0, k+1
+			}
+		}
+		if due >= length {
+			due = last
+		}
+		if now > last {
+			return p.out, fmt.Errorf("%d records are not acknowledged after %v", p.left, patience)
+		}
+		if err := ctx.Err(); err != nil {
+			return p.out, err
+		}
+		if err := p.poll.wait(due-time.Since(begin), p.receive); err != nil {
+			return p.out, err
+		}
+	}
+	return p.out, nil
+}
+
+// send sends what waits, if there is room.
+func (p *PacedProducer) send(l *pacedLine) error {
+	if l.waiting == 0 || len(l.sent) >= p.load.InFlight {
 		return nil
 	}
 	n := min(l.waiting, len(l.frames))
 	l.waiting -= n
-	l.conn.id++
-	l.sent = append(l.sent, inFlight{id: l.conn.id, frame: l.frames[n-1]})
-	return l.frames[n-1].send(l.conn.Conn, l.conn.id, l.partition)
+	l.id++
+	f := l.frames[n-1]
+	binary.BigEndian.PutUint32(f[8:], uint32(l.id))
+	l.sent = append(l.sent, pacedRequest{id: l.id, records: n})
+	return writeAll(l.fd, l.conn, f)
 }
 
-// receive takes answers until every record that will be due is acknowledged.
-func (l *pacedLine) receive() error {
-	l.acked = 0
-	for l.acked < l.records {
-		if _, err := l.conn.r.Peek(1); err != nil { // the lock is not held while nothing comes
-			return fmt.Errorf("%d of %d records are not acknowledged: %w", l.records-l.acked, l.records, err)
+// receive takes what came on a connection.
+func (p *PacedProducer) receive(i int, b []byte) error {
+	l := p.lines[i]
+	if len(l.in) > 0 {
+		b = append(l.in, b...)
+	}
+	for len(b) >= 4 {
+		n := 4 + int(binary.BigEndian.Uint32(b))
+		if len(b) < n {
+			break
 		}
-		l.mu.Lock()
+		if len(l.sent) == 0 {
+			return errors.New("an answer came to no request")
+		}
 		oldest := l.sent[0]
-		copy(l.sent, l.sent[1:])
-		l.sent = l.sent[:len(l.sent)-1]
-		err := l.send()
-		l.mu.Unlock()
-		if err != nil {
+		l.sent = append(l.sent[:0], l.sent[1:]...)
+		if _, err := parseProduced(b[:n], p.load.Topic, oldest.id); err != nil {
 			return err
 		}
-		if _, err := l.conn.produced(l.load.Topic, oldest.id); err != nil {
-			return err
-		}
-		now := time.Since(l.begin)
-		for range oldest.frame.Batch.Records {
-			l.out.Latencies.Add(now - l.load.Due(l.index, l.acked))
+		b = b[n:]
+		now := time.Since(p.begin)
+		for range oldest.records {
+			p.out.Latencies.Add(now - p.load.Due(l.index, l.acked))
 			l.acked++
 		}
-		l.out.add(oldest.frame.Batch)
+		p.left -= int64(oldest.records)
+		p.out.add(p.load.Batches[oldest.records-1])
+		if err := p.send(l); err != nil {
+			return err
+		}
 	}
+	l.in = append(l.in[:0], b...)
 	return nil
 }

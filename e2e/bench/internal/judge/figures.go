@@ -25,6 +25,7 @@ const (
 	CPUPercent    Figure = "CPU %"           // of the server's process, of one core
 	ClientCPU     Figure = "client CPU-s/GB" // of the bench's own process, which is the client
 
+	ClientCPUPerCall    Figure = "client CPU µs/request"  // of the bench's own process, which is the client
 	ClientCPUPerMillion Figure = "client CPU-s/M records" // of the bench's own process, which is the client
 	RecordsPerBatch     Figure = "records/batch"          // one, unless the server is so slow that records wait for one another
 
@@ -41,7 +42,7 @@ const (
 var Order = []Figure{
 	MBPerSecond, RequestsPerSecond, RecordsPerSecond, Seconds, CPUPerGB, CPUPerRequest, CPUPerMillion, CPUPercent,
 	P50, P99, P999, EndToEnd50, EndToEnd99, EndToEnd999,
-	PeakMB, WrittenPerByte, SwitchesPerMB, SyscallsPerMB, SwitchesPerCall, SyscallsPerCall, RecordsPerBatch, ClientCPU, ClientCPUPerMillion,
+	PeakMB, WrittenPerByte, SwitchesPerMB, SyscallsPerMB, SwitchesPerCall, SyscallsPerCall, RecordsPerBatch, ClientCPU, ClientCPUPerCall, ClientCPUPerMillion,
 }
 
 // Throughput says whether the figure is a rate of work. Where client and server share the cores such a figure depends on

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 )
@@ -13,7 +14,7 @@ import (
 func Table(w io.Writer, r *judge.Result) error {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.SetTitle("%s", r.Case)
+	t.Style().Format.Header = text.FormatDefault
 	head := table.Row{""}
 	for _, s := range r.Sides {
 		head = append(head, s)
@@ -26,11 +27,14 @@ func Table(w io.Writer, r *judge.Result) error {
 		}
 		t.AppendRow(row)
 	}
-	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
+	if _, err := fmt.Fprintf(w, "%s\n%s\n", r.Case, t.Render()); err != nil {
 		return err
 	}
 	for _, v := range r.Judge() {
-		if _, err := fmt.Fprintf(w, "  %-60s %s (%s)  %s\n", v.Bar, median(v.Ratio), middle(v.Ratio), v.Text()); err != nil {
+		if v.Outcome == judge.NotRun {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "  %-72s %6s (%s)  %s\n", v.Bar, median(v.Ratio), middle(v.Ratio), v.Text()); err != nil {
 			return err
 		}
 	}
