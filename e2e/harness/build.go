@@ -4,12 +4,13 @@ package harness
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/firnlog/firn/e2e/measure"
 )
 
 // builds holds one firn binary per set of build tags.
@@ -63,15 +64,14 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// FreeAddr finds a loopback address that nobody listens on right now.
+// FreeAddr finds a loopback address that nobody listens on right now and that it has not given before.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := measure.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return addr
 }
 
 // Full reports whether the tests run at full length (`make e2e`).

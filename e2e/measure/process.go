@@ -2,7 +2,6 @@ package measure
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -68,15 +67,6 @@ func OpenFiles(pid int, folder string) int {
 		}
 	}
 	return n
-}
-
-// FreeAddr finds a loopback address that nobody listens on right now.
-func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func field(text, name string) int64 {
