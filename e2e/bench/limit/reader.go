@@ -145,14 +145,27 @@ func (r *reader) take(topic []byte, partition int32, offset, most int64) (region
 	first := sort.Search(len(s.o.chunks), func(c int) bool { return s.o.chunks[c].next > offset })
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.readAhead(list[i:], first); err != nil {
+	s.busy++ // so that reading ahead does not take its file away
+	found, err := r.await(list[i:], first, offset, most)
+	if err != nil {
+		s.busy--
 		return region{}, high, err
+	}
+	found.release = func() { r.release(s) }
+	return found, high, nil
+}
+
+// await is take for the first segment of list, from a chunk on. r.mu is held, and given up while it waits.
+func (r *reader) await(list []*cached, first int, offset, most int64) (region, error) {
+	s := list[0]
+	if err := r.readAhead(list, first); err != nil {
+		return region{}, err
 	}
 	for s.state[first] != ready && s.err == nil && r.ctx.Err() == nil {
 		r.change.Wait()
 	}
 	if s.state[first] != ready {
-		return region{}, high, errors.Join(s.err, r.ctx.Err())
+		return region{}, errors.Join(s.err, r.ctx.Err())
 	}
 	at := s.o.chunks[first].at
 	end := at
@@ -162,12 +175,11 @@ func (r *reader) take(topic []byte, partition int32, offset, most int64) (region
 	if offset > s.o.chunks[first].base {
 		skip, err := batchesBelow(s.f, at, end, offset)
 		if err != nil {
-			return region{}, high, err
+			return region{}, err
 		}
 		at += skip
 	}
-	s.busy++
-	return region{f: s.f, at: at, n: end - at, release: func() { r.release(s) }}, high, nil
+	return region{f: s.f, at: at, n: end - at}, nil
 }
 
 func (r *reader) release(s *cached) {
@@ -217,9 +229,10 @@ func (r *reader) readAhead(list []*cached, chunk int) error {
 				s.state[chunk] = filling
 				chunk++
 			}
+			to := chunk
 			s.busy++
 			s.err = nil
-			r.fills.Go(func() { r.fill(s, from, chunk) })
+			r.fills.Go(func() { r.fill(s, from, to) })
 		}
 	}
 	return nil
