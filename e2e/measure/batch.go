@@ -48,7 +48,7 @@ func Events(seed uint64) Values {
 		b = append(b, `","time":`...)
 		b = strconv.AppendInt(b, 1_700_000_000_000+int64(i)*17, 10)
 		b = append(b, `,"signature":"`...)
-		for range 6 {
+		for range 14 {
 			b = strconv.AppendUint(b, rng.Uint64(), 16)
 		}
 		b = append(b, `","items":[`...)

@@ -95,7 +95,7 @@ func slug(name string) string {
 
 // Write reports on all cases in the folder, and prints those of this run.
 func (f *Folder) Write(table io.Writer) error {
-	all := f.sorted()
+	all := f.Results()
 	if len(all) == 0 {
 		return nil
 	}
@@ -119,8 +119,8 @@ func (f *Folder) Write(table io.Writer) error {
 	return nil
 }
 
-// sorted gives the cases by their names: by letter, then by what is counted.
-func (f *Folder) sorted() []*judge.Result {
+// Results gives the cases by their names: by letter, then by what is counted.
+func (f *Folder) Results() []*judge.Result {
 	all := make([]*judge.Result, 0, len(f.results))
 	for _, r := range f.results {
 		all = append(all, r)

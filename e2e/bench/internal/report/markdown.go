@@ -100,25 +100,30 @@ func ranged(s judge.Spread) string {
 }
 
 func summary(results []*judge.Result) string {
-	counts := map[judge.Outcome]int{}
-	var s strings.Builder
+	decide, reported := map[judge.Outcome]int{}, map[judge.Outcome]int{}
 	for _, r := range results {
 		for _, v := range r.Judge() {
-			if !v.Reported {
-				counts[v.Outcome]++
+			if v.Reported {
+				reported[v.Outcome]++
+			} else {
+				decide[v.Outcome]++
 			}
 		}
 	}
-	s.WriteString("\n## Bars\n\nOf the bars that decide (throughput is reported only):")
-	for i, o := range []judge.Outcome{judge.Met, judge.NotDecided, judge.NotMet, judge.TooSlow, judge.NotRun} {
-		sep := ","
-		if i == 0 {
-			sep = ""
+	return "\n## Bars\n\nOf the bars that decide: " + counts(decide) + ". Of those of throughput, which are reported: " + counts(reported) + ".\n"
+}
+
+func counts(of map[judge.Outcome]int) string {
+	var all []string
+	for _, o := range []judge.Outcome{judge.Met, judge.NotDecided, judge.NotMet, judge.TooSlow, judge.NotRun} {
+		if of[o] > 0 {
+			all = append(all, fmt.Sprintf("%d %s", of[o], o))
 		}
-		fmt.Fprintf(&s, "%s %d %s", sep, counts[o], o)
 	}
-	s.WriteString(".\n")
-	return s.String()
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, ", ")
 }
 
 func chapter(r *judge.Result) string {
@@ -175,12 +180,12 @@ const legend = `
 ## What is counted
 
 - A bar is judged on the ratios of the two sides within each alternation, of which a verdict needs nine. *Met*: the median
-  meets it. *Not decided*: the median misses it and the middle half of the ratios lies on both sides of it. *Not met*: both
-  miss. Where bars depend on the device, it must take the same bytes, with one fdatasync a MiB, at 1.25 times the rate asked.
+  meets it. *Not decided*: the median misses it and the middle half of the ratios lies on both sides of it. *Not met*: neither
+  meets it. Where a bar depends on the device, that must take bytes with one fdatasync a MiB at 1.25 times the rate asked.
 - CPU is of the server's process, user and system (/proc/PID/stat); client CPU is of the bench, which is the client.
 - Peak is VmHWM, reset before each round; the page cache is not in it.
-- Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device. The journal of the file system is not in
-  it, nor are pages that were dropped with a deleted file left out.
+- Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device, those of files that are deleted before
+  they are written back among them. The journal of the file system is not in it.
 - Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
 - I/O calls are syscr and syscw of /proc/PID/io: reads, writes and sendfile. Waiting (epoll, futex), fdatasync and calls that
   receive or send by other names are not in it.

@@ -1,0 +1,129 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/e2e/bench/internal/judge"
+	"github.com/firnlog/firn/e2e/bench/internal/machine"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), got, "run with -update and look at the difference")
+}
+
+var someMachine = machine.Description{
+	CPU: "A processor", Cores: 2, MemoryGB: 24.96, Kernel: "6.18.0", FileSystem: "ext4 (rw,relatime; rw)", Device: "vda, [none] mq-deadline",
+	Go: "1.26.0", Java: "17.0.18", Kafka: "4.3.1", Firn: "0123456789ab",
+}
+
+func someResults() []*judge.Result {
+	flush := &judge.Result{
+		Case: "a produce, 16 partitions, plain", About: "Records of 1 KiB.", Sides: []string{"firn flush", "kafka flush"}, SecondsARound: 10,
+		Commit: "0123456789ab", Rounds: map[string][]judge.Figures{}, Fdatasync: &judge.Sync{P50: 0.0912, P99: 3.14},
+		Bars: []judge.Bar{
+			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "kafka flush", AtMost: 0.6},
+			{Figure: judge.MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true},
+			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "sink flush", AtMost: 1.4},
+		},
+	}
+	for i := range 9 {
+		x := float64(i)
+		flush.Rounds["firn flush"] = append(flush.Rounds["firn flush"], judge.Figures{judge.MBPerSecond: 500 + 10*x, judge.CPUPerGB: 1.1 + x/100, judge.P99: 7.25})
+		flush.Rounds["kafka flush"] = append(flush.Rounds["kafka flush"], judge.Figures{judge.MBPerSecond: 180 - x, judge.CPUPerGB: 2.6})
+		flush.Device = append(flush.Device, 900+x)
+	}
+	start := &judge.Result{
+		Case: "h start-up", About: "A used folder.", Sides: []string{"firn"}, SecondsARound: 10, Commit: "0123456789ab", Error: "it\nbroke",
+		Rounds: map[string][]judge.Figures{"firn": {{judge.Seconds: 0.31}, {judge.Seconds: 0.52}}},
+		Bars:   []judge.Bar{{Figure: judge.Seconds, Side: "firn", AtMost: 0.5, Every: true}},
+	}
+	return []*judge.Result{flush, start}
+}
+
+func TestMarkdown(t *testing.T) {
+	golden(t, "results.md", Markdown(someMachine, someResults()))
+}
+
+func TestTable(t *testing.T) {
+	var out bytes.Buffer
+	for _, r := range someResults() {
+		require.NoError(t, Table(&out, r))
+	}
+	golden(t, "table.txt", out.String())
+}
+
+func TestPlots(t *testing.T) {
+	for name, draw := range map[string]func([]*judge.Result) ([]byte, error){"bars": Bars, "cpu": CPU} {
+		picture, err := draw(someResults())
+		require.NoError(t, err)
+		assert.Contains(t, string(picture), "firn flush", name)
+		decoder := xml.NewDecoder(bytes.NewReader(picture))
+		for err == nil {
+			_, err = decoder.Token()
+		}
+		assert.True(t, errors.Is(err, io.EOF), "%s is well-formed: %v", name, err)
+		_, err = draw(nil)
+		require.NoError(t, err)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.00012: "0.00012", 0.0912: "0.091", 1.2345: "1.23", 12.345: "12.3", 123.45: "123", 45678: "45678", -2: "-2.00"} {
+		assert.Equal(t, want, Number(v))
+	}
+}
+
+// TestFolderResumes: what was measured is there again, but for what did not end; another machine's is not mixed in.
+func TestFolderResumes(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, f.Machine(someMachine))
+	for _, r := range someResults() {
+		require.NoError(t, f.Add(r))
+	}
+	f, err = Open(dir)
+	require.NoError(t, err)
+	assert.True(t, f.Has("a produce, 16 partitions, plain"))
+	assert.False(t, f.Has("h start-up"), "it ended early")
+	assert.False(t, f.Has("c"))
+	var table bytes.Buffer
+	require.NoError(t, f.Write(&table))
+	assert.Empty(t, table.String(), "only what this run measured is printed")
+	text, err := os.ReadFile(filepath.Join(dir, "results.md"))
+	require.NoError(t, err)
+	assert.Equal(t, Markdown(someMachine, someResults()), string(text))
+
+	other := someMachine
+	other.Cores = 64
+	require.ErrorContains(t, f.Machine(other), "-out")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "cases", "torn.json"), []byte("{"), 0o644))
+	_, err = Open(dir)
+	require.ErrorContains(t, err, "torn.json")
+}
+
+func TestCasesStandByNumber(t *testing.T) {
+	assert.Negative(t, compare("a produce, 1 partition", "a produce, 16 partitions"))
+	assert.Negative(t, compare("a produce, 16 partitions", "a produce, 256 partitions"))
+	assert.Negative(t, compare("a x", "b x"))
+	assert.Equal(t, "a-produce-16-partitions-zstd", slug("a produce, 16 partitions, zstd"))
+}
