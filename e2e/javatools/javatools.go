@@ -18,8 +18,8 @@ import (
 // Version of Apache Kafka whose jars are used.
 const Version = "4.3.1"
 
-// Bundle is a folder of jars: artifacts of Maven Central ("group:artifact:version"; the version may be left out where
-// the bill of materials says it) with all that they need.
+// Bundle is a folder of jars: artifacts of Maven Central ("group:artifact:version" or, of a test jar,
+// "group:artifact:version:test"; the version may be left out where the bill of materials says it) with all that they need.
 type Bundle struct {
 	Name, BOM string
 	Artifacts []string
@@ -33,6 +33,9 @@ var (
 	}}
 	// ConnectFile has Connect's file source and sink, which stand on the plugin path of a worker.
 	ConnectFile = Bundle{Name: "connect-file-" + Version, Artifacts: []string{"org.apache.kafka:connect-file:" + Version}}
+	// Tiered has LocalTieredStorage, a remote storage manager for Kafka's tiered storage that keeps segments in local files.
+	// It is among Kafka's tests; there is no other in its jars.
+	Tiered = Bundle{Name: "kafka-tiered-" + Version, Artifacts: []string{"org.apache.kafka:kafka-storage:" + Version + ":test"}}
 	// Streams has Kafka Streams with RocksDB.
 	Streams = Bundle{Name: "streams-" + Version, Artifacts: []string{"org.apache.kafka:kafka-streams:" + Version}}
 	// Spring has Spring for Apache Kafka in a Spring Boot application, with the older client that it brings.
@@ -122,9 +125,12 @@ func (b Bundle) pom() string {
 }
 
 func dependency(coordinates, more string) string {
-	parts := append(strings.Split(coordinates, ":"), "")
+	parts := append(strings.Split(coordinates, ":"), "", "")
 	if parts[2] != "" {
 		more = "<version>" + parts[2] + "</version>" + more
+	}
+	if parts[3] != "" {
+		more += "<classifier>" + parts[3] + "</classifier>"
 	}
 	return fmt.Sprintf("<dependency><groupId>%s</groupId><artifactId>%s</artifactId>%s</dependency>", parts[0], parts[1], more)
 }

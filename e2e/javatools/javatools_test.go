@@ -10,7 +10,7 @@ import (
 // TestLibs fetches the jars where they are not there yet. CI runs it first: tests of single packages use Kafka's jars,
 // but do not fetch them.
 func TestLibs(t *testing.T) {
-	for _, b := range []Bundle{Kafka, ConnectFile, Streams, Spring} {
+	for _, b := range []Bundle{Kafka, ConnectFile, Tiered, Streams, Spring} {
 		jars, err := filepath.Glob(filepath.Join(b.Fetch(t), "*.jar"))
 		require.NoError(t, err)
 		require.Greater(t, len(jars), 5, b.Name)
