@@ -33,8 +33,12 @@ func (s source) LocalStart() int64 { return s.log().LocalStart() }
 
 func (s source) LogStart() int64 { return s.log().LogStart() }
 
-func (s source) ReadBytes(off, limit int64, max int) ([]byte, error) {
-	return s.log().ReadBytes(off, limit, max)
+func (s source) Read(off, limit int64, max int) (upload.Batches, error) {
+	d, err := s.log().Read(off, limit, max, true)
+	if err != nil {
+		return upload.Batches{}, err
+	}
+	return upload.Batches{Regions: d.Regions, Bytes: d.Bytes, Release: d.Release}, nil
 }
 
 // PendingBytes counts whole segments above from, and of the one that from lies in its proportion.

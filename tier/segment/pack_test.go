@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A run of data that does not compress is tried by samples only, and the first chunk after it that compresses is
+// A run of data that does not compress is tried by a sample only, and the first chunk after it that compresses is
 // compressed again.
 func TestCompressionFollowsTheData(t *testing.T) {
 	noise := batches(1000, 6000, rand.New(rand.NewPCG(1, 1))) // 5 chunks of 1 MiB
@@ -30,7 +30,7 @@ func TestCompressionFollowsTheData(t *testing.T) {
 	require.GreaterOrEqual(t, packed, 2)
 }
 
-// The samples themselves: what compresses only in its middle is worth trying, noise is not, and the encoder is not run
+// The sample itself: what compresses only in its middle is worth trying, noise is not, and the encoder is not run
 // over all of it.
 func TestSampleSaves(t *testing.T) {
 	w := NewWriter(nil, WriterOptions{Meta: testMeta, Compression: CompressionZstd})
@@ -44,8 +44,10 @@ func TestSampleSaves(t *testing.T) {
 	w.futile = true
 	require.False(t, w.pack())
 	require.Less(t, len(w.packed), 2*sampleBytes)
+	require.True(t, w.Futile())
 	clear(w.raw[len(w.raw)/2:][:sampleBytes])
 	require.True(t, w.sampleSaves())
-	w.raw = w.raw[:sampleBytes]
+	w.raw = w.raw[:4*sampleBytes]
+	clear(w.raw[1<<10:])
 	require.True(t, w.sampleSaves(), "what is small is tried whole")
 }

@@ -25,10 +25,17 @@ func VerifyIndex(ix *Index, r io.ReaderAt) error {
 		if stored, err = readChunk(stored, r, c); err != nil {
 			return fmt.Errorf("chunk %d: %w", i, err)
 		}
-		if decoded, err = DecodeChunk(decoded[:0], stored, c); err != nil {
+		batches := stored
+		if c.Compressed {
+			decoded, err = DecodeChunk(decoded[:0], stored, c)
+			batches = decoded
+		} else {
+			err = CheckChunk(stored, c)
+		}
+		if err != nil {
 			return fmt.Errorf("chunk %d: %w", i, err)
 		}
-		if err := v.chunk(c, decoded); err != nil {
+		if err := v.chunk(c, batches); err != nil {
 			return fmt.Errorf("chunk %d: %w", i, err)
 		}
 	}

@@ -51,15 +51,28 @@ type WriterOptions struct {
 	ChunkBytes  int  // of batches; 0 means DefaultChunkBytes. A batch that is larger is a chunk of its own.
 	Compression Compression
 	Level       int // of zstd, 1 to 22; 0 means 3
+	// Futile says that the data before were not worth compressing, as Writer.Futile told: the first chunk, too, is then
+	// tried by a sample before all of it is.
+	Futile bool
 	// Gaps allows batches that do not follow one another and a range that is wider than the batches, as a cleaner
 	// leaves them. Without it a gap is an error, so that a hole in the hot log cannot become one in the archive.
 	Gaps bool
 	State
 }
 
+// RawWriter is an io.Writer that can do without a copy of what is stored as it was added: its owner can read those
+// batches again where they came from.
+type RawWriter interface {
+	io.Writer
+	// WriteRaw takes the next bytes of the segment, a chunk that is stored raw: the bytes from `from` on of all that Add
+	// was given, one call after another. b is valid during the call.
+	WriteRaw(b []byte, from int64) error
+}
+
 // Writer writes one segment. Not for concurrent use. After an error every call returns it.
 type Writer struct {
 	w   io.Writer
+	to  RawWriter // w, if it is one
 	o   WriterOptions
 	err error
 
@@ -73,8 +86,9 @@ type Writer struct {
 	minTime int64  // of it
 	maxTime int64
 	packed  []byte // scratch
+	sample  []byte // scratch
 	encoder *zstd.Encoder
-	futile  bool // the chunk before was not worth compressing
+	futile  bool // the chunk before was not worth compressing; see Futile
 
 	// The first batch with the greatest timestamp so far: at maxAt in raw, or, once that chunk is written, a copy.
 	maxAt    int // -1 when it is in maxBatch
@@ -82,7 +96,7 @@ type Writer struct {
 }
 
 // NewWriter begins a segment; nothing is written before the first full chunk. An error of the options comes with the
-// first call.
+// first call. w may be a RawWriter.
 func NewWriter(w io.Writer, o WriterOptions) *Writer {
 	if o.ChunkBytes <= 0 {
 		o.ChunkBytes = DefaultChunkBytes
@@ -90,7 +104,8 @@ func NewWriter(w io.Writer, o WriterOptions) *Writer {
 	if o.Level == 0 {
 		o.Level = 3
 	}
-	wr := &Writer{w: w, o: o, next: o.Meta.Base, sums: noSums, maxAt: -1}
+	wr := &Writer{w: w, o: o, next: o.Meta.Base, sums: noSums, maxAt: -1, futile: o.Futile}
+	wr.to, _ = w.(RawWriter)
 	if m := o.Meta; m.Base < 0 || m.Topic.Index < 0 || m.Next != 0 && m.Next <= m.Base {
 		wr.err = fmt.Errorf("cold segment: offsets %d to %d of partition %d", m.Base, m.Next, m.Topic.Index)
 	}
@@ -99,6 +114,9 @@ func NewWriter(w io.Writer, o WriterOptions) *Writer {
 
 // SetState replaces the State of the options, for a caller that learns it only at the end.
 func (w *Writer) SetState(s State) { w.o.State = s }
+
+// Futile tells whether the last chunk was not worth compressing.
+func (w *Writer) Futile() bool { return w.futile }
 
 // Next is the offset after the last batch added.
 func (w *Writer) Next() int64 { return w.next }
@@ -181,7 +199,7 @@ func (w *Writer) flush() {
 		}
 	}
 	c.Length, c.CRC32C = len(stored), crc32.Checksum(stored, castagnoli)
-	w.write(stored)
+	w.writeChunk(stored, c)
 	if len(w.chunks) == 0 || c.MinTimestamp < w.sums.minTimestamp {
 		w.sums.minTimestamp = c.MinTimestamp
 	}
@@ -199,7 +217,7 @@ func (w *Writer) flush() {
 
 // pack compresses the chunk into w.packed where that is worth it. Data that does not compress (encrypted, or compressed by
 // its producer) mostly comes in long runs, and trying it all was most of the CPU of an upload: after one such chunk, the
-// next ones are tried by samples first.
+// next ones are tried by a sample first.
 func (w *Writer) pack() bool {
 	if w.encoder == nil {
 		w.encoder = encoder(w.o.Level)
@@ -212,32 +230,54 @@ func (w *Writer) pack() bool {
 	return !w.futile
 }
 
-// sampleBytes of a chunk's beginning, and as much from its middle, tell whether the whole may be worth compressing.
-const sampleBytes = 32 << 10
+// A chunk's sample is a few pieces from all over it, together.
+const (
+	samplePieces = 8
+	sampleBytes  = samplePieces << 10
+)
 
+// sampleSaves tells by a sample whether the whole may be worth compressing.
 func (w *Writer) sampleSaves() bool {
-	if len(w.raw) < 4*sampleBytes {
+	if len(w.raw) < 16*sampleBytes {
 		return true
 	}
-	for _, from := range []int{0, len(w.raw) / 2} {
-		sample := w.raw[from : from+sampleBytes]
-		if w.packed = w.encoder.EncodeAll(sample, w.packed[:0]); worthIt(len(sample), len(w.packed)) {
-			return true
-		}
+	w.sample = w.sample[:0]
+	for i := range samplePieces {
+		from := i * len(w.raw) / samplePieces
+		w.sample = append(w.sample, w.raw[from:from+sampleBytes/samplePieces]...)
 	}
-	return false
+	w.packed = w.encoder.EncodeAll(w.sample, w.packed[:0])
+	return worthIt(len(w.sample), len(w.packed))
 }
 
 func (w *Writer) write(b []byte) {
+	if w.err == nil {
+		_, err := w.w.Write(b)
+		w.wrote(len(b), crc32.Checksum(b, castagnoli), err)
+	}
+}
+
+func (w *Writer) writeChunk(stored []byte, c Chunk) {
 	if w.err != nil {
 		return
 	}
-	if _, err := w.w.Write(b); err != nil {
+	var err error
+	if w.to != nil && !c.Compressed {
+		err = w.to.WriteRaw(stored, w.sums.data)
+	} else {
+		_, err = w.w.Write(stored)
+	}
+	w.wrote(c.Length, c.CRC32C, err)
+}
+
+// wrote notes that n bytes with that CRC-32C were written, or why not.
+func (w *Writer) wrote(n int, crc uint32, err error) {
+	if err != nil {
 		w.err = fmt.Errorf("writing a cold segment: %w", err)
 		return
 	}
-	w.position += int64(len(b))
-	w.crc = crc32.Update(w.crc, castagnoli, b)
+	w.position += int64(n)
+	w.crc = joinCRC(w.crc, crc, int64(n))
 }
 
 // errClosed is what a Writer answers after Close.

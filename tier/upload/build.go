@@ -1,14 +1,11 @@
 package upload
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"syscall"
 
 	"github.com/firnlog/firn/tier/disk"
@@ -25,38 +22,26 @@ type built struct {
 
 const (
 	readBytes   = 1 << 20 // taken from the log at a time
-	writeBytes  = 1 << 20 // written to the spool at a time
 	memoryBytes = 8 << 20 // data of a segment that is built in memory because the disk is full
 )
 
-// build makes the segment that d asks for: in a spool file, or, when the disk is full, a smaller one in memory,
-// because uploading is what makes room again.
+// build makes the segment that d asks for; when the disk is full, a smaller one in memory, because uploading is what
+// makes room again.
 func (m *Manager) build(ctx context.Context, h *Handle, d Decision) (*built, error) {
 	b, err := m.buildIn(ctx, h, d, m.newSpoolFile)
 	if errors.Is(err, syscall.ENOSPC) {
 		d.MaxBytes = min(d.MaxBytes, memoryBytes)
-		b, err = m.buildIn(ctx, h, d, func() (spool, error) { return &memory{}, nil })
+		b, err = m.buildIn(ctx, h, d, nil)
 	}
 	return b, err
 }
 
-// spool takes a segment under construction.
-type spool interface {
-	io.Writer
-	io.ReaderAt
-	done() error // all is written
-	discard()
-}
-
-func (m *Manager) buildIn(ctx context.Context, h *Handle, d Decision, open func() (spool, error)) (b *built, err error) {
+func (m *Manager) buildIn(ctx context.Context, h *Handle, d Decision, open func() (disk.File, error)) (b *built, err error) {
 	epoch := h.src.Epoch()
 	if epoch < 0 {
 		return nil, errors.New("leadership was lost")
 	}
-	out, err := open()
-	if err != nil {
-		return nil, err
-	}
+	out := &body{spool: spool{open: open}}
 	defer func() {
 		if err != nil {
 			out.discard()
@@ -69,9 +54,9 @@ func (m *Manager) buildIn(ctx context.Context, h *Handle, d Decision, open func(
 	}
 	w := segment.NewWriter(out, segment.WriterOptions{
 		Meta:       segment.Meta{ClusterID: m.o.Layout.ClusterID, Topic: h.p, Base: d.From, Epoch: epoch},
-		ChunkBytes: m.o.ChunkBytes, Compression: compression,
+		ChunkBytes: m.o.ChunkBytes, Compression: compression, Futile: h.job.futile,
 	})
-	if err := fill(ctx, h.src, w, d); err != nil {
+	if err := fill(ctx, h.src, w, out, d); err != nil {
 		return nil, err
 	}
 	st := segment.State{Epochs: epochsBelow(h.src.Epochs(), w.Next())}
@@ -86,12 +71,10 @@ func (m *Manager) buildIn(ctx context.Context, h *Handle, d Decision, open func(
 	if err != nil {
 		return nil, err
 	}
-	if err := out.done(); err != nil {
-		return nil, err
-	}
 	if err := verify(out, sum); err != nil {
 		return nil, err
 	}
+	h.job.futile = w.Futile()
 	return &built{body: out, close: out.discard, seg: ledger.Segment{
 		Base: sum.Base, Next: sum.Next, Length: sum.Length, CRC32C: sum.CRC32C, DataBytes: sum.DataBytes,
 		IndexLength: sum.IndexLength, MinTimestamp: sum.MinTimestamp, MaxTimestamp: sum.MaxTimestamp,
@@ -99,26 +82,41 @@ func (m *Manager) buildIn(ctx context.Context, h *Handle, d Decision, open func(
 	}}, nil
 }
 
+// buffers hold what is read from the log at a time.
+var buffers = sync.Pool{New: func() any { b := make([]byte, readBytes); return &b }}
+
 // fill adds batches from d.From on until d.MaxBytes or d.Limit is reached.
-func fill(ctx context.Context, src Source, w *segment.Writer, d Decision) error {
-	for taken := int64(0); w.Next() < d.Limit && taken < d.MaxBytes; {
+func fill(ctx context.Context, src Source, w *segment.Writer, out *body, d Decision) error {
+	buf := buffers.Get().(*[]byte)
+	defer func() {
+		if len(*buf) <= 4*readBytes { // the buffer of a rare giant does not stay
+			buffers.Put(buf)
+		}
+	}()
+	for w.Next() < d.Limit && out.taken < d.MaxBytes {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		batches, err := src.ReadBytes(w.Next(), d.Limit, int(min(readBytes, d.MaxBytes-taken)))
+		batches, err := src.Read(w.Next(), d.Limit, int(min(readBytes, d.MaxBytes-out.taken)))
 		if err != nil {
 			return fmt.Errorf("read the local log at offset %d: %w", w.Next(), err)
 		}
-		if len(batches) == 0 { // the last batch below the limit was the last one
+		out.take(batches)
+		if batches.Bytes == 0 { // the last batch below the limit was the last one
 			break
 		}
-		if err := w.Add(batches); err != nil {
+		if len(*buf) < batches.Bytes {
+			*buf = make([]byte, batches.Bytes)
+		}
+		if err := batches.copyTo((*buf)[:batches.Bytes]); err != nil {
+			return fmt.Errorf("read the local log at offset %d: %w", w.Next(), err)
+		}
+		if err := w.Add((*buf)[:batches.Bytes]); err != nil {
 			return err
 		}
 		if w.Next() > d.Limit { // I-08, whatever the Source does
 			return fmt.Errorf("the local log gave records up to offset %d, above the last stable offset %d", w.Next(), d.Limit)
 		}
-		taken += int64(len(batches))
 	}
 	return nil
 }
@@ -149,70 +147,3 @@ func epochsBelow(all []EpochEntry, next int64) []EpochEntry {
 	}
 	return all
 }
-
-// spoolFile is an unlinked file: whatever happens, it leaves nothing behind.
-type spoolFile struct {
-	f       disk.File
-	buf     []byte
-	written int64
-}
-
-var spoolNumber atomic.Int64
-
-func (m *Manager) newSpoolFile() (spool, error) {
-	name := filepath.Join(m.o.SpoolDir, fmt.Sprintf("segment-%d", spoolNumber.Add(1)))
-	f, err := m.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	if err := m.o.FS.Remove(name); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	return &spoolFile{f: f, buf: make([]byte, 0, writeBytes)}, nil
-}
-
-// Write implements io.Writer.
-func (s *spoolFile) Write(b []byte) (int, error) {
-	if len(s.buf)+len(b) > cap(s.buf) {
-		if err := s.done(); err != nil {
-			return 0, err
-		}
-		if len(b) >= cap(s.buf) {
-			n, err := s.f.WriteAt(b, s.written)
-			s.written += int64(n)
-			return n, err
-		}
-	}
-	s.buf = append(s.buf, b...)
-	return len(b), nil
-}
-
-func (s *spoolFile) done() error {
-	n, err := s.f.WriteAt(s.buf, s.written)
-	s.written += int64(n)
-	s.buf = s.buf[:0]
-	return err
-}
-
-// ReadAt implements io.ReaderAt.
-func (s *spoolFile) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
-
-func (s *spoolFile) discard() { _ = s.f.Close() }
-
-// memory is a spool for when the disk is full.
-type memory struct{ b []byte }
-
-// Write implements io.Writer.
-func (s *memory) Write(b []byte) (int, error) {
-	s.b = append(s.b, b...)
-	return len(b), nil
-}
-
-// ReadAt implements io.ReaderAt.
-func (s *memory) ReadAt(p []byte, off int64) (int, error) {
-	return bytes.NewReader(s.b).ReadAt(p, off)
-}
-
-func (s *memory) done() error { return nil }
-func (s *memory) discard()    {}

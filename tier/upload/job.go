@@ -16,6 +16,7 @@ import (
 type jobState struct {
 	confirmed atomic.Int64      // all below is committed and confirmed
 	tags      map[string]string // key to ETag as of the Put, until the commit is confirmed
+	futile    bool              // what was uploaded last was not worth compressing
 	pending   *attempt          // stored, and offered to the ledger, but the answer is not known
 }
 

@@ -389,19 +389,36 @@ func TestDrain(t *testing.T) {
 
 // With the spool's disk full segments are built in memory: uploading is what makes room again.
 func TestSpoolOnFullDisk(t *testing.T) {
-	b := newBench(t, func(_ *bench, o *upload.Options) { o.FS = fullFS{disk.OS()} })
-	l := b.log("t", eager)
-	for range 20 {
-		l.Append(b.rnd, 2, 1000, 1)
-	}
+	full := &fullFS{FS: disk.OS()}
+	b := newBench(t, func(_ *bench, o *upload.Options) { o.FS = full })
+	l := b.packed()
 	b.m.Add(l)
 	b.eventually("archived", func() bool { return l.ArchivedTo() == l.End() })
 	require.Equal(t, l.Everything(), b.archived(l.Partition()))
+	require.Positive(t, full.files.Load())
 }
 
-type fullFS struct{ disk.FS }
+// packed is a log whose chunks compress to more than stays in memory while a segment is built.
+func (b *bench) packed() *archivetest.Log {
+	l := b.log("packed", upload.Config{Enabled: true, SegmentBytes: 8 << 20, MaxLagMs: 1, Compression: "zstd"})
+	for range 28 {
+		l.Append(rand.New(letters{b.rnd}), 2, 50_000, 1)
+	}
+	return l
+}
 
-func (f fullFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+// letters is a source of bytes that hold less than half of what they could.
+type letters struct{ *rand.Rand }
+
+func (l letters) Uint64() uint64 { return l.Rand.Uint64() & 0x0707070707070707 }
+
+type fullFS struct {
+	disk.FS
+	files atomic.Int64
+}
+
+func (f *fullFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f.files.Add(1)
 	file, err := f.FS.OpenFile(name, flag, perm)
 	return fullFile{file}, err
 }
@@ -415,8 +432,8 @@ func (f fullFile) WriteAt(p []byte, _ int64) (int, error) {
 	return 0, &os.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
 }
 
-// I-16: what was built is read back and held against its index before it goes up; a segment that the disk bent stays
-// here.
+// I-16: what was built is read back and held against its index before it goes up; a segment that the disk bent, in the
+// spool or in the local log after it was read, stays here.
 func TestVerifiesBeforeUpload(t *testing.T) {
 	bent := &bendingFS{FS: disk.OS()}
 	b := newBench(t, func(b *bench, o *upload.Options) {
@@ -428,14 +445,70 @@ func TestVerifiesBeforeUpload(t *testing.T) {
 			}
 		}}
 	})
-	l := b.log("t", eager)
+	packed, raw := b.packed(), &bendingLog{Log: b.log("raw", eager)}
+	for range 20 {
+		raw.Append(b.rnd, 2, 200, 1)
+	}
+	b.m.Add(packed)
+	b.m.Add(raw)
+	for _, l := range []*archivetest.Log{packed, raw.Log} {
+		b.eventually("archived", func() bool { return l.ArchivedTo() == l.End() })
+		require.Equal(t, l.Everything(), b.archived(l.Partition()))
+	}
+	require.GreaterOrEqual(t, bent.files.Load(), int64(3))
+	require.GreaterOrEqual(t, raw.reads.Load(), int64(3))
+}
+
+// bendingLog gives, at first, records whose file is damaged as soon as it was read once; and counts what it holds.
+type bendingLog struct {
+	*archivetest.Log
+	reads, held atomic.Int64
+}
+
+func (l *bendingLog) Read(off, limit int64, max int) (upload.Batches, error) {
+	b, err := l.Log.Read(off, limit, max)
+	if err == nil && b.Bytes > 0 {
+		f := &bendingRecords{b: b.Regions[0].Bytes, bend: l.reads.Add(1) <= 3}
+		b.Regions = []disk.Region{{File: f, Length: int64(b.Bytes)}}
+		l.held.Add(1)
+		b.Release = func() { l.held.Add(-1) }
+	}
+	return b, err
+}
+
+type bendingRecords struct {
+	disk.File
+	b    []byte
+	bend bool
+	once atomic.Bool
+}
+
+func (f *bendingRecords) ReadAt(p []byte, off int64) (int, error) {
+	n := copy(p, f.b[off:])
+	if f.once.Swap(true) && f.bend {
+		p[n/2] ^= 4
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// The files of the local log are held until their segment is stored, and no longer.
+func TestHoldsTheLogWhileItGoesUp(t *testing.T) {
+	l := &bendingLog{}
+	var during atomic.Int64
+	b := newBench(t, func(b *bench, o *upload.Options) {
+		o.Store = &hooked{Store: b.store, sent: func(io.ReaderAt, int64) { during.Store(l.held.Load()) }}
+	})
+	l.Log = b.log("t", eager)
 	for range 20 {
 		l.Append(b.rnd, 2, 200, 1)
 	}
 	b.m.Add(l)
 	b.eventually("archived", func() bool { return l.ArchivedTo() == l.End() })
-	require.Equal(t, l.Everything(), b.archived(l.Partition()))
-	require.Positive(t, bent.files.Load())
+	require.Positive(t, during.Load())
+	b.eventually("let go", func() bool { return l.held.Load() == 0 })
 }
 
 // bendingFS spoils a byte of the first three files.

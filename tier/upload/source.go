@@ -2,7 +2,11 @@ package upload
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/ledger"
 	"github.com/firnlog/firn/tier/segment"
 	"github.com/firnlog/firn/tier/topic"
@@ -32,10 +36,9 @@ type Source interface {
 	// the local log still has; it is at least LogStart but for a log that is being reset.
 	LogStart() int64
 	LocalStart() int64
-	// ReadBytes gives whole batches from the one that contains off, as stored, all of them below limit: as many
-	// as fit in max bytes, at least one when there is one, none when off has reached limit. The slice is the
-	// caller's.
-	ReadBytes(off, limit int64, max int) ([]byte, error)
+	// Read gives whole batches from the one that contains off, as stored, all of them below limit: as many as fit
+	// in max bytes, at least one when there is one, none when off has reached limit.
+	Read(off, limit int64, max int) (Batches, error)
 	// PendingBytes estimates the bytes of the local log from offset from to its end. It is called about once a
 	// second for a busy partition, and must not read the disk.
 	PendingBytes(from int64) int64
@@ -55,6 +58,31 @@ type Source interface {
 	// the commit: the local log may trim them (I-12). It is called with growing values, from one goroutine at a
 	// time, and again from the ledger's start after a restart.
 	Archived(to int64)
+}
+
+// Batches are whole batches where the local log has them.
+type Batches struct {
+	Regions []disk.Region // what they hold can be read, whatever becomes of the log, until Release
+	Bytes   int           // length of all regions
+	Release func()        // nil: nothing is held
+}
+
+// copyTo fills p, which has b.Bytes bytes.
+func (b *Batches) copyTo(p []byte) error {
+	for _, r := range b.Regions {
+		if r.File == nil {
+			p = p[copy(p, r.Bytes):]
+			continue
+		}
+		if n, err := r.File.ReadAt(p[:r.Length], r.Position); n < int(r.Length) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("%s at %d: %w", r.File.Name(), r.Position, err)
+		}
+		p = p[r.Length:]
+	}
+	return nil
 }
 
 // Config is what the planner needs of a topic's configuration.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"sync"
 
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/ledger"
 	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/segment"
@@ -214,12 +215,12 @@ func (l *Log) Stable() int64 {
 	return l.next
 }
 
-// ReadBytes implements upload.Source.
-func (l *Log) ReadBytes(off, limit int64, max int) ([]byte, error) {
+// Read implements upload.Source.
+func (l *Log) Read(off, limit int64, max int) (upload.Batches, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if off < l.localStart {
-		return nil, fmt.Errorf("offset %d was trimmed, the log begins at %d", off, l.localStart)
+		return upload.Batches{}, fmt.Errorf("offset %d was trimmed, the log begins at %d", off, l.localStart)
 	}
 	var out []byte
 	for _, b := range l.batches {
@@ -231,7 +232,7 @@ func (l *Log) ReadBytes(off, limit int64, max int) ([]byte, error) {
 		}
 		out = append(out, b.b...)
 	}
-	return out, nil
+	return upload.Batches{Regions: []disk.Region{{Bytes: out}}, Bytes: len(out)}, nil
 }
 
 // PendingBytes implements upload.Source.

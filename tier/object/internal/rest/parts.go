@@ -16,7 +16,9 @@ import (
 
 // Parts says how large bodies go up. Zero fields mean defaults.
 type Parts struct {
-	Above    int64 // bodies larger than this go up in parts; 0: 64 MiB
+	// Bodies larger than Above go up in parts; 0: 96 MiB, so that an archived segment of the usual size is one request
+	// instead of seven, and its bytes are not read once more for the checksums of parts.
+	Above    int64
 	Size     int64 // of a part, at least 5 MiB for S3; 0: 16 MiB
 	Parallel int   // parts at a time; 0: 4
 }
@@ -24,7 +26,7 @@ type Parts struct {
 // WithDefaults fills in what is zero.
 func (p Parts) WithDefaults() Parts {
 	if p.Above <= 0 {
-		p.Above = 64 << 20
+		p.Above = 96 << 20
 	}
 	if p.Size <= 0 {
 		p.Size = 16 << 20
