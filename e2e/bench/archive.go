@@ -2,33 +2,356 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"path/filepath"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
 
+	miniogo "github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/firnlog/firn/e2e/bench/internal/judge"
+	"github.com/firnlog/firn/e2e/harness"
+	"github.com/firnlog/firn/e2e/measure"
 	"github.com/firnlog/firn/tier/object/objecttest"
 )
 
-// archiveCases are the cases that read from the archive or write to it.
-func archiveCases() []Case { return nil }
+// archiveCases are the cases that read from the archive or write to it: e, f and g.
+func archiveCases() []Case {
+	all := coldCases()
+	return append(append(all, localCases()...), replayCase(), uploadCase())
+}
 
-// archive is a MinIO server of the bench's own.
+const (
+	firnEmpty, firnWarm     = "firn empty cache", "firn warm cache"
+	readerEmpty, readerWarm = "reader empty cache", "reader warm cache"
+	bareGets                = "bare GETs"
+
+	// warmBytes are read again and again where a cache is to be warm: less than firn keeps in its cache.
+	warmBytes = 640 << 20
+)
+
+// coldCases: case e from MinIO.
+func coldCases() []Case {
+	what := func(n int) string {
+		return fmt.Sprintf("%s that lie in MinIO only, each read from its start to its end by a consumer that does not decode. With an empty cache the server is started anew before each time; with a warm one the first %d MiB come from there. The bare GETs are of the same objects, by the same client, thrown away; their CPU is that of the client.", partitionsOf(n), warmBytes>>20)
+	}
+	bars := []Bar{
+		{Figure: judge.CPUPerGB, Side: firnEmpty, Beside: readerEmpty, AtMost: 1.3},
+		{Figure: judge.MBPerSecond, Side: firnEmpty, Beside: readerEmpty, AtLeast: 0.8},
+	}
+	cold := func(name string, n int, codec func() ([]measure.Payload, error), bars []Bar, more string) Case {
+		return Case{
+			Name: name, About: what(n) + more, Bars: bars, Memory: func(b *Bench) int64 { return 4 * b.Bytes },
+			Prepare: func(ctx context.Context, b *Bench) ([]Side, error) { return b.coldSides(ctx, n, codec) },
+		}
+	}
+	noise := func() ([]measure.Payload, error) { return largeBatches("plain", variety) }
+	return []Case{
+		cold("e cold read, MinIO, 1 partition", 1, noise, bars, ""),
+		cold("e cold read, MinIO, 1 partition, compressible", 1, eventBatches, bars, " The records compress, though their producer did not do it: the archive did."),
+		cold("e cold read, MinIO, 6 partitions", 6, noise, nil, ""),
+	}
+}
+
+// eventBatches are uncompressed batches that the archive can compress.
+func eventBatches() ([]measure.Payload, error) {
+	all := make([]measure.Payload, variety)
+	for i := range all {
+		all[i] = measure.NewPayload(largeRecords, recordSize-recordExtra, measure.Events(uint64(i)))
+	}
+	return all, nil
+}
+
+// archive is a MinIO server of the case's own.
 type archive struct {
 	server *objecttest.MinIO
 	bucket string
 	url    string
 }
 
-func startArchive(dir string) (*archive, error) {
-	server, err := objecttest.StartMinIO(filepath.Join(dir, "minio"))
+// startArchive starts a MinIO, which ends with the case. The error wraps ErrSkip where there is none.
+func (b *Bench) startArchive(ctx context.Context) (*archive, error) {
+	dir, err := b.Dir("minio")
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := server.NewBucket(context.Background(), "bench")
+	server, err := objecttest.StartMinIO(dir)
+	if errors.Is(err, objecttest.ErrNoMinIO) {
+		err = fmt.Errorf("%w: %w", ErrSkip, err)
+	}
 	if err != nil {
-		return nil, errors.Join(err, server.Close())
+		return nil, err
+	}
+	b.Cleanup(server.Close)
+	bucket, err := server.NewBucket(ctx, "bench")
+	if err != nil {
+		return nil, err
 	}
 	return &archive{server: server, bucket: bucket, url: server.URL("minio", bucket, "")}, nil
 }
 
-// Stop ends the server.
-func (a *archive) Stop() { _ = a.server.Close() }
+// coldSet are topics of one partition each that are archived, and where they end.
+type coldSet struct {
+	topics []string
+	ends   []int64
+	bytes  int64
+}
+
+// fillCold writes bytes to topics of one partition each and waits until all is in the archive and nowhere else.
+func (b *Bench) fillCold(ctx context.Context, s *Server, topics int, bytes int64, batches []measure.Payload) (coldSet, error) {
+	set := coldSet{bytes: bytes}
+	for range topics {
+		b.topics++
+		topic := fmt.Sprintf("bench-cold-%05d", b.topics)
+		if err := s.CreateTopic(ctx, topic, 1, map[string]string{"local.retention.ms": "1000", "segment.bytes": "16777216", "firn.remote.upload.max.lag.ms": "1000"}); err != nil {
+			return set, err
+		}
+		p, err := measure.Pipelined{Addr: s.Addr, Topic: topic, Partitions: 1, Conns: 1, InFlight: inFlight, Batches: batches}.Start()
+		if err != nil {
+			return set, err
+		}
+		_, err = p.RunBytes(ctx, bytes/int64(topics))
+		if err := errors.Join(err, p.Close()); err != nil {
+			return set, err
+		}
+		ends, err := s.Ends(ctx, topic)
+		if err != nil {
+			return set, err
+		}
+		set.topics, set.ends = append(set.topics, topic), append(set.ends, ends[0])
+	}
+	for _, t := range set.topics {
+		if err := s.await(ctx, func() bool {
+			return s.tiers(t, func(r harness.Tiers) bool { return r.ColdEnd == r.HotEnd && r.HotStart == r.HotEnd })
+		}); err != nil {
+			return set, fmt.Errorf("%s is not in the archive alone: %w", t, err)
+		}
+	}
+	return set, settle(b.dir)
+}
+
+// tiers tells whether cond holds for each partition of a topic of firn.
+func (s *Server) tiers(topic string, cond func(harness.Tiers) bool) bool {
+	res, err := http.Get("http://" + s.HTTP + "/v1/tiers/" + topic)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	var rows []harness.Tiers
+	if json.NewDecoder(res.Body).Decode(&rows) != nil || len(rows) == 0 {
+		return false
+	}
+	for _, r := range rows {
+		if !cond(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// head is the beginning of each topic, about so many bytes together.
+func (c coldSet) head(bytes int64) coldSet {
+	part := coldSet{topics: c.topics, bytes: min(bytes, c.bytes)}
+	for _, e := range c.ends {
+		part.ends = append(part.ends, max(1, e*part.bytes/c.bytes))
+	}
+	return part
+}
+
+// read has a consumer for each topic, all at once, for the time given, or once through with length 0.
+func (c coldSet) read(ctx context.Context, addr string, length time.Duration) (measure.Read, error) {
+	var (
+		wg   sync.WaitGroup
+		all  = make([]measure.Read, len(c.topics))
+		errs = make([]error, len(c.topics))
+		sum  measure.Read
+	)
+	for i, t := range c.topics {
+		wg.Go(func() {
+			all[i], errs[i] = measure.Reading{Addr: addr, Topic: t, Ends: c.ends[i : i+1], Consumers: 1}.Run(ctx, length)
+		})
+	}
+	wg.Wait()
+	for i := range all {
+		sum.Bytes += all[i].Bytes
+		sum.Requests += all[i].Requests
+		sum.Latencies.Merge(&all[i].Latencies)
+	}
+	return sum, errors.Join(errs...)
+}
+
+// coldSides are firn and the reader with empty and with warm caches, and the bare GETs.
+func (b *Bench) coldSides(ctx context.Context, topics int, codec func() ([]measure.Payload, error)) ([]Side, error) {
+	store, err := b.startArchive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	firn, err := b.StartFirn(ctx, FirnOptions{Name: "firn-cold", Store: store.url})
+	if err != nil {
+		return nil, err
+	}
+	batches, err := codec()
+	if err != nil {
+		return nil, err
+	}
+	set, err := b.fillCold(ctx, firn, topics, b.Bytes, batches)
+	if err != nil {
+		return nil, err
+	}
+	sides := cacheSides(firnEmpty, firnWarm, firn, set)
+	if b.Wants(readerEmpty) || b.Wants(readerWarm) {
+		dir, err := b.Dir("reader")
+		if err != nil {
+			return nil, err
+		}
+		reader, err := b.StartLimit(ctx, "reader", "-endpoint", store.server.Endpoint, "-bucket", store.bucket, "-credentials", store.server.CredentialsFile, "-cache", dir)
+		if err != nil {
+			return nil, err
+		}
+		sides = append(sides, cacheSides(readerEmpty, readerWarm, reader, set)...)
+	}
+	return append(sides, Side{Name: bareGets, Round: store.getAll}), nil
+}
+
+// cacheSides are those of a server whose cache is empty when it starts.
+func cacheSides(empty, warm string, s *Server, set coldSet) []Side {
+	return []Side{
+		{Name: empty, Round: func(ctx context.Context, length time.Duration) (Figures, error) {
+			var sum measure.Cost
+			var all measure.Read
+			for sum.Took < length || all.Requests == 0 {
+				if err := errors.Join(s.Stop(), s.Restart(ctx)); err != nil {
+					return nil, err
+				}
+				got, cost, err := set.measured(ctx, s, 0)
+				if err != nil {
+					return nil, err
+				}
+				sum = plus(sum, cost)
+				all.Bytes += got.Bytes
+				all.Requests += got.Requests
+				all.Latencies.Merge(&got.Latencies)
+			}
+			return perGB(sum, all.Bytes).Add(latencies(&all.Latencies)), nil
+		}},
+		{Name: warm, Round: func(ctx context.Context, length time.Duration) (Figures, error) {
+			part := set.head(warmBytes)
+			for range 2 {
+				if _, err := part.read(ctx, s.Addr, 0); err != nil {
+					return nil, err
+				}
+			}
+			got, cost, err := part.measured(ctx, s, length)
+			if err != nil {
+				return nil, err
+			}
+			return perGB(cost, got.Bytes).Add(latencies(&got.Latencies)), nil
+		}},
+	}
+}
+
+// measured is read with what it costs the server.
+func (c coldSet) measured(ctx context.Context, s *Server, length time.Duration) (measure.Read, measure.Cost, error) {
+	m, err := measure.StartMeter(s.PID())
+	if err != nil {
+		return measure.Read{}, measure.Cost{}, err
+	}
+	got, err := c.read(ctx, s.Addr, length)
+	cost, costErr := m.Stop()
+	return got, cost, errors.Join(err, costErr)
+}
+
+// plus is the cost of two pieces of work that came one after the other.
+func plus(a, b measure.Cost) measure.Cost {
+	return measure.Cost{
+		Took: a.Took + b.Took, CPU: a.CPU + b.CPU, ClientCPU: a.ClientCPU + b.ClientCPU, Written: a.Written + b.Written,
+		Peak: max(a.Peak, b.Peak), Switches: a.Switches + b.Switches, Syscalls: a.Syscalls + b.Syscalls,
+	}
+}
+
+const (
+	getSize    = 8 << 20 // of one bare GET
+	getWorkers = 8
+)
+
+// getAll reads every segment in the bucket by parallel ranged GETs, again and again, and throws the bytes away: what the
+// store can give.
+func (a *archive) getAll(ctx context.Context, length time.Duration) (Figures, error) {
+	cl, err := miniogo.NewCore(a.server.Endpoint, &miniogo.Options{Creds: credentials.NewStaticV4(a.server.AccessKey, a.server.SecretKey, ""), Region: "us-east-1"})
+	if err != nil {
+		return nil, err
+	}
+	m, err := measure.StartMeter(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	var total int64
+	for begin := time.Now(); time.Since(begin) < length; {
+		n, err := a.getOnce(ctx, cl)
+		if err != nil {
+			return nil, err
+		}
+		total += n
+	}
+	cost, err := m.Stop()
+	if err != nil {
+		return nil, err
+	}
+	return perGB(cost, total), nil
+}
+
+func (a *archive) getOnce(ctx context.Context, cl *miniogo.Core) (int64, error) {
+	type part struct {
+		key      string
+		from, to int64
+	}
+	var (
+		parts = make(chan part)
+		wg    sync.WaitGroup
+		sums  [getWorkers]int64
+		errs  [getWorkers + 1]error
+	)
+	for i := range getWorkers {
+		wg.Go(func() {
+			for p := range parts {
+				n, err := get(ctx, cl, a.bucket, p.key, p.from, p.to)
+				sums[i] += n
+				errs[i] = errors.Join(errs[i], err)
+			}
+		})
+	}
+	for o := range cl.Client.ListObjects(ctx, a.bucket, miniogo.ListObjectsOptions{Recursive: true}) {
+		errs[getWorkers] = errors.Join(errs[getWorkers], o.Err)
+		for from := int64(0); from < o.Size; from += getSize {
+			parts <- part{o.Key, from, min(from+getSize, o.Size) - 1}
+		}
+	}
+	close(parts)
+	wg.Wait()
+	var total int64
+	for _, n := range sums {
+		total += n
+	}
+	if total == 0 {
+		errs[getWorkers] = errors.Join(errs[getWorkers], errors.New("the bucket holds nothing to read"))
+	}
+	return total, errors.Join(errs[:]...)
+}
+
+func get(ctx context.Context, cl *miniogo.Core, bucket, key string, from, to int64) (int64, error) {
+	var o miniogo.GetObjectOptions
+	if err := o.SetRange(from, to); err != nil {
+		return 0, err
+	}
+	body, _, _, err := cl.GetObject(ctx, bucket, key, o)
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	return io.Copy(io.Discard, body)
+}
