@@ -21,14 +21,16 @@ import (
 // lines does not: package of the tests and a pattern for -run. Those of tier/hot are told by its stories, not by
 // TestEverySyncIsNeeded, to which a line that is gone is a line that no story comes by.
 var proofs = map[string][2]string{
-	"tier/disk/os.go":     {"tier/disk", "TestOSSyncsForReal"},
-	"tier/disk/files.go":  {"tier/hot", "TestStories"},
-	"tier/hot":            {"tier/hot", "TestStories"},
-	"tier/hot/flush":      {"tier/hot/flush", "TestRounds|TestParallel"},
-	"tier/hot/checkpoint": {"tier/hot", "TestStories"},
-	"tier/object/dir":     {"tier/object/dir", "TestDurableBeforePutReturns|TestSyncsForReal"},
-	"broker/node":         {"broker/node", "TestDirectoryIDIsDurable|TestDataDirIsDurable"},
-	"metadata/etcd":       {"metadata/etcd", "TestFolderIsDurable"},
+	"tier/disk/os.go":           {"tier/disk", "TestOSSyncsForReal"},
+	"tier/disk/files.go":        {"tier/hot", "TestStories"},
+	"tier/hot":                  {"tier/hot", "TestStories"},
+	"tier/hot/flush":            {"tier/hot/flush", "TestRounds|TestParallel"},
+	"tier/hot/flush/journal.go": {"tier/hot", "TestStories"},
+	"tier/hot/flush/upkeep.go":  {"tier/hot", "TestStories"},
+	"tier/hot/checkpoint":       {"tier/hot", "TestStories"},
+	"tier/object/dir":           {"tier/object/dir", "TestDurableBeforePutReturns|TestSyncsForReal"},
+	"broker/node":               {"broker/node", "TestDirectoryIDIsDurable|TestDataDirIsDurable"},
+	"metadata/etcd":             {"metadata/etcd", "TestFolderIsDurable"},
 }
 
 // noProduct are sources that are no part of the broker (they make no record durable): what only tests use.

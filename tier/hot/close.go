@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/firnlog/firn/tier/hot/flush"
 	"github.com/firnlog/firn/tier/hot/producer"
 )
 
@@ -33,6 +34,12 @@ func (d *Dir) Close() error {
 	err := d.closeLogs(logs)
 	if err == nil {
 		err = d.Offline()
+	}
+	if d.journal != nil {
+		err = errors.Join(err, d.journal.Close())
+	}
+	if err == nil { // all of it is in the logs' own files; durable with the state file
+		_, err = flush.RemoveJournal(d.fs, d.root)
 	}
 	if err == nil {
 		err = d.saveState()

@@ -396,6 +396,61 @@ var stories = []struct {
 		}
 	}},
 	{"I-01 I-17 a rewrite leaves the old segments or the new one", tellRewrite},
+	{"I-01 what was replayed is durable before anybody opens the log", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 1)
+		want = append(want, w.put(l, 3)...)
+		check(w.d.journal == nil || w.d.journal.Stats().Rounds.Load() > 0, "the journal was not used")
+		w.power(false)
+		w.put(w.open(1), 1)
+		w.power(false)
+		holds(w.open(0), want)
+	}},
+	{"I-27 what was truncated does not come back from the journal", func(w *world) {
+		l := w.open(0)
+		want := w.put(l, 5)
+		must(l.AssignEpoch(2, -1))
+		w.put(l, 5)
+		w.put(l, 5)
+		must(l.Truncate(5))
+		w.power(false)
+		l = w.open(0)
+		check(l.End() == 5, "end is %d", l.End())
+		holds(l, want)
+		w.clock.ms += 1000
+		want = append(want, w.put(l, 7)...)
+		w.power(false)
+		holds(w.open(0), want)
+	}},
+	{"I-38 I-01 what was removed does not come back from the journal", func(w *world) {
+		w.put(w.open(0), 1)
+		w.put(w.open(0), 1)
+		must(w.d.Remove(w.part(0)))
+		want := w.put(w.open(0), 2)
+		want = append(want, w.put(w.open(0), 2)...)
+		w.power(false)
+		l := w.open(0)
+		check(l.End() == 4, "end is %d", l.End())
+		holds(l, want)
+	}},
+	{"I-01 journal files that are used again", func(w *world) {
+		logs := []*Log{w.open(0), w.open(1), w.open(2)}
+		want := make([][]byte, 3)
+		for round := range 60 {
+			i := round * round % 3
+			want[i] = append(want[i], w.put(logs[i], 1+round%5)...)
+			if round%20 == 19 {
+				_, err := logs[i].Trim(logs[i].active().base, "test")
+				must(err)
+				want[i] = content(logs[i])
+			}
+		}
+		check(w.d.journal == nil || w.d.journal.Stats().Recycled.Load() > 1, "nothing was recycled")
+		w.power(true)
+		for i := range logs {
+			holds(w.open(int32(i)), want[i])
+		}
+	}},
 	{"I-01 a rewrite that was cut off in its recovery", tellRewriteRecovery},
 	{"I-01 a rewrite before a clean stop", tellRewriteStop},
 	{"I-05 producers outlive the rewrite of their batches", tellRewriteProducers},

@@ -50,6 +50,7 @@ type Options struct {
 	Config         Config                // of logs that are opened without one; zero: DefaultConfig()
 	Registerer     prometheus.Registerer // nil: no metrics
 	FlushParallel  int                   // fdatasyncs at once; 0: 4
+	JournalBytes   int64                 // of a file of the flush journal, of which there are at most 4; 0 or negative: no journal
 	MaxOpenFiles   int                   // kept open while they are idle; 0: 4096
 	IdleClose      time.Duration         // files that were not used for so long are closed; 0: 1 min
 	SaveEvery      time.Duration         // how often the recovery points are saved; 0: 1 min
@@ -57,6 +58,8 @@ type Options struct {
 	Unpack         *unpack.Gate          // what decompressing a client's batch may take; nil: the default size
 	ProducerExpiry time.Duration         // producer.id.expiration.ms; 0: 24 h
 	OnOffline      func(error)           // called once, without locks, when the directory went offline
+
+	journalInline bool // the journal's upkeep happens within flushes: tests that must repeat
 }
 
 // Stop says how a log directory was left by the process that had it before.
@@ -86,27 +89,30 @@ type Dir struct {
 	stop     Stop
 	rebooted bool // the kernel is not the one of the last start, so what was not synced may be lost
 	flusher  *flush.Flusher
+	journal  *flush.Journal // nil: none
 	metrics  *metrics
 	files    openFiles
 	sweeps   atomic.Int64
 	dirty    logSet
 	offline  atomic.Pointer[error]
-	moved    atomic.Bool // a recovery point moved since the last save
+	moved    atomic.Bool  // a recovery point moved since the last save
+	unsaved  atomic.Int64 // … by so many bytes
 	keeper   housekeeper
 
 	stateRuns runs
 	rootRuns  runs
 	starts    starts
 
-	mu       sync.Mutex
-	cond     sync.Cond                   // of mu: opening changed
-	logs     map[string]*Log             // by folder name
-	opening  map[string]bool             // folder names that somebody is at
-	unopened map[string]*logState        // what the state file says of logs that are not open yet
-	onDisk   map[string]topic.Partition  // found at the start, not opened yet
-	forget   map[checkpoint.Key]struct{} // see forgetStarts
-	strays   []string
-	closed   bool
+	mu        sync.Mutex
+	cond      sync.Cond                   // of mu: opening changed
+	logs      map[string]*Log             // by folder name
+	opening   map[string]bool             // folder names that somebody is at
+	unopened  map[string]*logState        // what the state file says of logs that are not open yet
+	onDisk    map[string]topic.Partition  // found at the start, not opened yet
+	forgotten map[checkpoint.Key]struct{} // see forgetStarts
+	vouched   map[string]place            // by folder name: how far the journal said that a segment is whole
+	strays    []string
+	closed    bool
 }
 
 // OpenDir opens a log directory, making it if need be, and locks it against other processes (ErrLocked). It reads
@@ -149,7 +155,7 @@ func newDir(o Options) *Dir {
 	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
 		logs: map[string]*Log{}, opening: map[string]bool{},
 		unopened: map[string]*logState{}, onDisk: map[string]topic.Partition{},
-		forget: map[checkpoint.Key]struct{}{}}
+		forgotten: map[checkpoint.Key]struct{}{}, vouched: map[string]place{}}
 	d.SetProducerExpiry(o.ProducerExpiry)
 	d.cond.L = &d.mu
 	d.files.set = map[*file]struct{}{}
@@ -213,6 +219,13 @@ func (d *Dir) start() error {
 			}
 		}
 	}
+	replayed, err := d.replayJournal()
+	if err != nil {
+		return err
+	}
+	if err := d.applyKept(); err != nil {
+		return err
+	}
 	if err := d.findPartitions(); err != nil {
 		return err
 	}
@@ -221,14 +234,23 @@ func (d *Dir) start() error {
 	if err := writeFile(d.fs, filepath.Join(d.root, dirtyFile), []byte(boot+"\n")); err != nil {
 		return err
 	}
-	if err := d.fs.Remove(filepath.Join(d.root, cleanFile)); err == nil {
+	// So does a journal that was replayed: a second replay would undo what happens now.
+	gone := d.fs.Remove(filepath.Join(d.root, cleanFile))
+	if gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		return gone
+	}
+	if gone == nil || replayed {
 		if err := d.fs.SyncDir(d.root); err != nil {
 			return err
 		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
-	d.flusher = flush.New(flush.Options{Backend: flush.PerFile(d.o.FlushParallel), OnError: d.fail})
+	backend := flush.PerFile(d.o.FlushParallel)
+	if d.o.JournalBytes > 0 {
+		d.journal = flush.NewJournal(flush.JournalOptions{FS: d.fs, Dir: d.root, Logger: d.logger, FileBytes: d.o.JournalBytes,
+			Parallel: d.o.FlushParallel, OnError: d.fail, Inline: d.o.journalInline})
+		backend = d.journal
+	}
+	d.flusher = flush.New(flush.Options{Backend: backend, OnError: d.fail})
 	d.keeper.start(d)
 	return nil
 }

@@ -28,7 +28,7 @@ type testDir struct {
 
 func testOptions(t testing.TB, fsys disk.FS, path string) (Options, *clock) {
 	c := &clock{ms: startMs}
-	return Options{FS: fsys, Path: path, Now: c.now, BootID: "boot-1", Housekeep: -1,
+	return Options{FS: fsys, Path: path, Now: c.now, BootID: "boot-1", Housekeep: -1, JournalBytes: -1,
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))}, c
 }
 

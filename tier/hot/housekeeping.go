@@ -28,6 +28,9 @@ type deleted struct {
 	at   int64 // ms
 }
 
+// saveBytes is how far recovery points may move in all before they are saved: a recovery reads little more than that.
+const saveBytes = 256 << 20
+
 // expireEvery is how often idle producers are looked for, in ms (Kafka: producer.id.expiration.check.interval.ms).
 const expireEvery = 10 * 60 * 1000
 
@@ -84,7 +87,7 @@ func (d *Dir) housekeep() {
 			l.expireProducers(now)
 		}
 	}
-	if now-k.saved >= d.o.SaveEvery.Milliseconds() {
+	if now-k.saved >= d.o.SaveEvery.Milliseconds() || d.unsaved.Load() >= saveBytes {
 		k.saved = now
 		d.savePoints()
 	}
@@ -150,6 +153,7 @@ func (d *Dir) sweep() {
 		}
 		l := u.file.log
 		if u.file.dirty.Load() {
+			l.wantSync.Store(true) // the journal would not let it be closed
 			l.mark()
 			continue
 		}
@@ -182,8 +186,22 @@ func (f *file) lastUse() int64 {
 	return f.h.used.Load()
 }
 
+// synced notes that a log's recovery point moved.
+func (d *Dir) synced(from, to point) {
+	if from == to {
+		return
+	}
+	n := to.tail.size
+	if from.base == to.base {
+		n -= from.tail.size
+	}
+	d.unsaved.Add(max(0, n))
+	d.moved.Store(true)
+}
+
 // savePoints saves the recovery points if any moved.
 func (d *Dir) savePoints() {
+	d.unsaved.Store(0)
 	if !d.moved.Swap(false) {
 		return
 	}

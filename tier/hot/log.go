@@ -37,11 +37,16 @@ type Log struct {
 	hints hints
 
 	// unmade: nothing was ever written, and there is no folder. See make.go. Set and cleared under trimMu by the writer.
-	unmade  atomic.Bool
-	marked  atomic.Bool // in the flusher's next round
-	indexMu sync.Mutex  // serialises rebuilding of indexes
-	trimMu  sync.Mutex  // serialises what changes anything but the end
-	syncMu  sync.Mutex  // serialises Sync
+	unmade atomic.Bool
+	marked atomic.Bool // in the flusher's next round
+	// wantSync: the next flush is to be one of the files themselves, so that they can be closed.
+	wantSync atomic.Bool
+	// collected is the point up to which the journal's frame that is being written goes. Owned by the journal's writer.
+	collected point
+
+	indexMu sync.Mutex // serialises rebuilding of indexes
+	trimMu  sync.Mutex // serialises what changes anything but the end
+	syncMu  sync.Mutex // serialises Sync
 
 	mu        sync.Mutex
 	cond      sync.Cond // of mu: a write ended, writer or frozen changed
@@ -55,7 +60,8 @@ type Log struct {
 	producers producer.State
 	loaded    bool     // producers holds the state
 	point     point    // as of the last write
-	durable   point    // as of the last flush
+	durable   point    // what the files have, as of the last Sync
+	acked     place    // where flushed is
 	dirtyFrom int64    // ms: the oldest unflushed write, 0 if there is none
 	replacing *segment // being replaced, with those after it: the state file does not vouch for them
 }

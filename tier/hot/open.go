@@ -32,7 +32,9 @@ func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
 		if l.part.ID == p.ID {
 			return l, nil
 		}
-		d.drop(l)
+		if err := d.abandon(l); err != nil {
+			return nil, err
+		}
 		if l.Stored() {
 			if err := d.setAside(name, fmt.Sprintf("topic id %s is now %s", l.part.ID, p.ID)); err != nil {
 				return nil, err
@@ -98,12 +100,21 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 	}
 	l := newLog(d, p, cfg)
 	err := l.load(st)
-	if errors.Is(err, ErrDamaged) {
-		again := *st // the one in the map may be being written at this moment
-		again.Damaged = true
-		d.mu.Lock()
-		d.unopened[name] = &again
-		d.mu.Unlock()
+	vouched, ok := d.vouch(name)
+	switch {
+	case errors.Is(err, ErrDamaged):
+		if st != nil {
+			again := *st // the one in the map may be being written at this moment
+			again.Damaged = true
+			d.mu.Lock()
+			d.unopened[name] = &again
+			d.mu.Unlock()
+		}
+		if ok {
+			err = errors.Join(err, d.vouchFor(p, vouched))
+		}
+	case err == nil && ok:
+		err = d.dropKept(name)
 	}
 	return l, err
 }
@@ -111,6 +122,9 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 // setAside renames a partition's folder so that it is never loaded, and keeps it.
 func (d *Dir) setAside(name, why string) error {
 	stray := aside(name, straySuffix)
+	if err := d.dropKept(name); err != nil {
+		return err
+	}
 	if err := d.fs.Rename(filepath.Join(d.root, name), filepath.Join(d.root, stray)); err != nil {
 		return err
 	}
@@ -148,6 +162,7 @@ func (l *Log) begin(segs []*segment, logStart int64) {
 	l.point = point{base: s.base, tail: t, index: s.idx.len(), timeIndex: s.tidx.len(),
 		sinceIndex: s.sinceIndex, firstTime: s.firstTime, timeAdded: s.timeAdded}
 	l.durable = l.point
+	l.acked = place{s.base, t.size}
 	l.resetPlan()
 }
 
@@ -166,12 +181,19 @@ func (d *Dir) Remove(p topic.Partition) error {
 	switch {
 	case l != nil && l.part.ID == p.ID:
 		d.drop(l)
+		// The folder goes, and what the journal holds of it must not bring it back (I-38).
+		if err := d.forget(l, everything); err != nil {
+			return fmt.Errorf("removing %s: %w", name, err)
+		}
 		if !l.Stored() {
 			return nil
 		}
 	case l == nil && known && found.ID == p.ID:
 	default:
 		return nil // the folder, if any, is that of another life
+	}
+	if err := d.dropKept(name); err != nil {
+		return fmt.Errorf("removing %s: %w", name, err)
 	}
 	gone := filepath.Join(d.root, aside(name, deleteSuffix))
 	if err := d.fs.Rename(filepath.Join(d.root, name), gone); err != nil {
@@ -189,6 +211,17 @@ func (d *Dir) Remove(p topic.Partition) error {
 			"folder", gone, "error", err)
 	}
 	return nil
+}
+
+// abandon is drop of a log whose folder is kept, whole.
+func (d *Dir) abandon(l *Log) error {
+	if l.Stored() {
+		if err := l.Sync(); err != nil {
+			return err
+		}
+	}
+	d.drop(l)
+	return d.forget(l, everything)
 }
 
 // drop closes a log whose folder is about to go, without flushing it. Appends that wait fail with ErrClosed.

@@ -16,7 +16,7 @@ import (
 
 // load makes l what its folder holds; st is what the state file says of it, nil if nothing.
 func (l *Log) load(st *logState) error {
-	if st != nil && !st.Damaged && l.dir.stop == StopClean {
+	if _, doubted := l.dir.vouch(l.name); st != nil && !st.Damaged && l.dir.stop == StopClean && !doubted {
 		ok, err := l.loadClean(st)
 		if ok || err != nil {
 			return err
@@ -264,16 +264,19 @@ func (r *recovery) damaged(base, size int64) error {
 		ErrDamaged, filepath.Join(path, fileName(base, logSuffix)), size, r.vouched(base), path)
 }
 
-// vouched is how many bytes of a segment the state file says were flushed.
-func (r *recovery) vouched(base int64) int64 {
+// vouched is how many bytes of a segment the state file, or the journal, says were flushed.
+func (r *recovery) vouched(base int64) (size int64) {
 	if r.st != nil {
 		for _, g := range r.st.Segments {
 			if g.Base == base {
-				return g.Size
+				size = g.Size
 			}
 		}
 	}
-	return 0
+	if v, ok := r.l.dir.vouch(r.l.name); ok && v.base == base {
+		size = max(size, v.size)
+	}
+	return size
 }
 
 // verify goes through everything that is not vouched for, and ends the log at the first batch that is not whole.
@@ -307,6 +310,9 @@ func (r *recovery) verify(bases []int64, trusted int) error {
 		if !whole {
 			return r.removeFrom(bases, i+1)
 		}
+	}
+	if v, ok := r.l.dir.vouch(r.l.name); ok && !slices.Contains(bases, v.base) {
+		return r.damaged(v.base, 0)
 	}
 	return nil
 }

@@ -145,6 +145,10 @@ func (r *Rewrite) Commit() (freed int64, err error) {
 		r.Abort()
 		return 0, err
 	}
+	if err := l.settle(); err != nil { // else the journal would bring the old bytes back
+		r.Abort()
+		return 0, err
+	}
 	if err := r.seal(); err != nil {
 		r.Abort()
 		return 0, l.writeFailed(err)

@@ -21,7 +21,8 @@ type segment struct {
 	tail segmentTail // guarded by mu; written by the log's writer only
 
 	// Guarded by the log's mu.
-	synced      int64 // bytes of the file known to be durable
+	synced      int64 // bytes of the file known to be durable there
+	wroteBack   int64 // bytes that the disk was asked to write back
 	entrySynced bool  // the folder's entry for the file is known to be durable
 
 	// Owned by the log's writer.

@@ -57,7 +57,7 @@ func (d *Dir) writeStarts(name string, last *map[checkpoint.Key]int64, of func(*
 	d.mu.Lock()
 	m := make(map[checkpoint.Key]int64, len(*last))
 	for k, v := range *last {
-		if _, forgotten := d.forget[k]; !forgotten {
+		if _, forgotten := d.forgotten[k]; !forgotten {
 			m[k] = v
 		}
 	}
@@ -83,11 +83,11 @@ func (d *Dir) forgetStarts(p topic.Partition) error {
 	d.mu.Lock()
 	_, log := d.starts.log[k]
 	_, local := d.starts.local[k]
-	d.forget[k] = struct{}{}
+	d.forgotten[k] = struct{}{}
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
-		delete(d.forget, k)
+		delete(d.forgotten, k)
 		d.mu.Unlock()
 	}()
 	if log {

@@ -13,13 +13,10 @@ func (l *Log) mark() {
 	}
 }
 
-// Flush makes everything that was written when it is called durable. It returns ErrOffline if that failed, now or
-// before: what was not flushed until then never will be (I-31).
-func (l *Log) Flush() error { return l.Sync() }
-
-// Sync is Flush, for the flusher.
+// Sync makes everything that was written when it is called durable in the log's own files.
 func (l *Log) Sync() error {
 	l.marked.Store(false) // what is written from here on marks anew
+	l.wantSync.Store(false)
 	moved, first, err := l.syncOnce()
 	if first {
 		l.dir.announceOffline()
@@ -58,7 +55,7 @@ func (l *Log) sync() (moved bool, err error) {
 	}
 	todo, at := l.unsynced()
 	if len(todo) == 0 {
-		return false, nil
+		return l.synced(nil, at), nil
 	}
 	entry := false
 	for i := range todo {
@@ -138,15 +135,9 @@ func (l *Log) synced(todo []unsynced, at point) bool {
 			u.s.file.dirty.Store(false)
 		}
 	}
-	moved := at.tail.next > l.flushed.Load()
-	if moved {
-		l.flushed.Store(at.tail.next)
-		l.dir.moved.Store(true)
-	}
+	moved := l.acknowledge(at)
+	l.dir.synced(l.durable, at)
 	l.durable = at
-	if l.end.Load() == at.tail.next {
-		l.dirtyFrom = 0
-	}
 	s := l.active()
 	l.mu.Unlock()
 	if s.base == at.base {

@@ -38,14 +38,14 @@ func (l *Log) trim(offset int64, reason string) (int64, error) {
 	if n == 0 {
 		return 0, nil
 	}
+	// The names of the segment that will be the first, and of the snapshot that was written before it, are durable with
+	// this, too: the log begins where it should, however little of it had been flushed.
+	if err := l.settle(); err != nil {
+		return 0, err
+	}
 	start := segs[n].base
 	if err := l.keepProducers(start); err != nil {
 		return 0, fmt.Errorf("keeping the producer state at offset %d: %w", start, l.writeFailed(err))
-	}
-	// The entries of the snapshot and of the segment that will be the first, which perhaps no flush has taken care of:
-	// with it, the log begins where it should, however little of it was flushed.
-	if err := l.dir.fs.SyncDir(l.folder()); err != nil {
-		return 0, l.writeFailed(err)
 	}
 	if err := l.saveStart(start, !l.config().RemoteStorage); err != nil {
 		return 0, err
@@ -182,6 +182,9 @@ func (l *Log) truncate(offset int64) error {
 	if offset < l.LocalStart() {
 		return l.outOfRange(offset, l.End())
 	}
+	if err := l.settle(); err != nil {
+		return err
+	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	segs := l.segments()
@@ -261,7 +264,7 @@ func (l *Log) restart(s *segment, end int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := s.now()
-	s.synced, s.entrySynced = t.size, true
+	s.synced, s.wroteBack, s.entrySynced = t.size, 0, true
 	s.file.dirty.Store(false)
 	l.next = end
 	for _, v := range []interface {
@@ -274,6 +277,7 @@ func (l *Log) restart(s *segment, end int64) {
 	l.point = point{base: s.base, tail: t, index: s.idx.len(), timeIndex: s.tidx.len(),
 		sinceIndex: s.sinceIndex, firstTime: s.firstTime, timeAdded: s.timeAdded}
 	l.durable = l.point
+	l.acked = place{s.base, t.size}
 	l.producers, l.loaded = producer.State{}, false
 	l.resetPlan()
 }
@@ -305,6 +309,11 @@ func (l *Log) Reset(start int64, epochs []epoch.Entry, producers []producer.Entr
 
 func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry) error {
 	d := l.dir
+	if l.Stored() {
+		if err := l.settle(); err != nil {
+			return err
+		}
+	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	if !l.Stored() {

@@ -229,7 +229,7 @@ func TestWorkload(t *testing.T) {
 // TestCutAtEveryByte ends the file at every byte of the last batch: the batch before is the last one then (I-01).
 func TestCutAtEveryByte(t *testing.T) {
 	for _, state := range []bool{false, true} {
-		w := newWorld(1, "")
+		w := newWorld(2, "") // without a journal, which would bring the batch back
 		l := w.open(0)
 		want := w.put(l, 3)
 		if state {

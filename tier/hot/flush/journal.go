@@ -1,0 +1,428 @@
+package flush
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+// Journaled is a Log whose pending bytes the journal can take, so that Sync may come later.
+type Journaled interface {
+	Log
+	// Pending returns how many bytes the journal would have to take for the log to be durable. It reports false when
+	// only Sync can make it so.
+	Pending() (bytes int64, ok bool)
+	// Collect adds what is pending to the frame, as records of at most most bytes in all, and returns the offset after
+	// it; added is false when nothing was, and ok when only Sync can make the log durable. What is written from then
+	// on marks the log anew.
+	Collect(f *Frame, most int64) (next int64, added, ok bool)
+	// Written says that what Collect added last is durable. It reports whether somebody is to be notified.
+	Written() (moved bool)
+	// Notify tells who waits for the log. It is called without locks.
+	Notify()
+	// Durable returns the offset below which the log's own files are durable.
+	Durable() int64
+	// Writeback asks the disk to begin writing what Sync will have to wait for.
+	Writeback()
+}
+
+// JournalOptions configure a Journal.
+type JournalOptions struct {
+	FS        disk.FS
+	Dir       string // the log directory, in which the files lie
+	Logger    *slog.Logger
+	FileBytes int64       // of one file, a multiple of 4 KiB; 0: 64 MiB
+	Files     int         // how many there may be, at least 2; 0: 4
+	Direct    int64       // a log with so many bytes pending is synced itself; 0: 64 KiB
+	Parallel  int         // so many at once; 0: 4
+	OnError   func(error) // called without locks when the journal's upkeep failed; may be nil
+	// Inline does the upkeep within Flush instead of in a goroutine, for tests that must repeat.
+	Inline bool
+}
+
+// Limits of a journal.
+const (
+	slice       = 4 << 20   // a file is filled with zeros in steps of this
+	barrierRoom = 256 << 10 // kept free for Forget at the end of what is filled
+	frameTarget = 1 << 20   // a frame is closed when it has grown to this
+	retryFull   = 5 * time.Second
+)
+
+// Stats count what a Journal did. They are read with Load.
+type Stats struct {
+	Rounds   atomic.Int64 // Flush calls in which the journal took something
+	Frames   atomic.Int64 // writes
+	Bytes    atomic.Int64 // written to journal files, padding included
+	Direct   atomic.Int64 // logs that a Flush synced themselves
+	Recycled atomic.Int64 // files that were let go of
+	Settled  atomic.Int64 // logs that were synced so that a file could be
+	Files    atomic.Int64 // there are now
+}
+
+// Journal is the Backend that writes what is pending in many logs with one write, and brings the logs' own files up to
+// date behind it. Its methods may be called concurrently.
+//
+//	             first use or        end of file          all its logs
+//	(nothing) ─▶ filled with zeros ─▶ current ─────▶ full ─────────────▶ free ─▶ current …
+type Journal struct {
+	o      JournalOptions
+	direct Backend
+	stats  Stats
+	kick   chan struct{} // buffered: a token means "there may be something to do"
+	quit   chan struct{}
+	done   chan struct{}
+
+	keeping sync.Mutex // held by keep: inline, whoever flushes calls it
+
+	mu       sync.Mutex // held over the write of a frame: there is one at a time, in order
+	cond     sync.Cond  // of mu: there is room, or an error
+	err      error      // the first failure: nothing is written after it
+	life     uint64
+	seq      uint64 // of the last frame
+	frame    Frame
+	cur      *journalFile
+	full     []*journalFile // oldest first
+	free     []*journalFile
+	made     int
+	fullAt   time.Time // when the disk had no room for more; zero: it has
+	draining bool
+	paced    int64 // bytes written since logs were last asked to write back
+	scratch  []collected
+}
+
+// journalFile is one of the files. Guarded by Journal.mu.
+type journalFile struct {
+	f     disk.File
+	ready int64               // zero-filled, durably, up to here
+	at    int64               // where the next frame goes
+	first uint64              // the first frame in it
+	used  bool                // frames of an earlier use may be behind at
+	logs  map[Journaled]int64 // what it names, with the offset after the last bytes
+}
+
+// collected is a log in the frame that is being written.
+type collected struct {
+	l    Journaled
+	next int64
+}
+
+// NewJournal returns a journal that has no file yet. There must be none in the folder: see ReadJournal. Close it.
+func NewJournal(o JournalOptions) *Journal {
+	o.FileBytes = cmp.Or(o.FileBytes, 64<<20)
+	o.Files = max(2, cmp.Or(o.Files, 4))
+	o.Direct = cmp.Or(o.Direct, 64<<10)
+	o.Parallel = cmp.Or(o.Parallel, 4)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	j := &Journal{o: o, direct: PerFile(o.Parallel), life: binary.LittleEndian.Uint64(b[:]),
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	j.cond.L = &j.mu
+	if o.Inline {
+		close(j.done)
+	} else {
+		go j.run()
+	}
+	return j
+}
+
+// Stats returns the counters.
+func (j *Journal) Stats() *Stats { return &j.stats }
+
+// Flush implements Backend. It may change the order of dirty.
+func (j *Journal) Flush(dirty []Log) error {
+	if j.o.Inline {
+		if err := j.keep(); err != nil {
+			return err
+		}
+	}
+	n := j.split(dirty)
+	small, large := dirty[:n], dirty[n:]
+	if n == 0 {
+		return j.sync(large)
+	}
+	if len(large) == 0 {
+		rest, err := j.write(small)
+		if err != nil {
+			return err
+		}
+		return j.sync(rest)
+	}
+	synced := make(chan error, 1)
+	go func() { synced <- j.sync(large) }()
+	rest, err := j.write(small)
+	if err == nil {
+		err = j.sync(rest)
+	}
+	if serr := <-synced; err == nil {
+		err = serr
+	}
+	return err
+}
+
+// split brings the logs to the front that the journal is to take, and returns how many those are.
+func (j *Journal) split(dirty []Log) (n int) {
+	for i, l := range dirty {
+		jl, ok := l.(Journaled)
+		if !ok {
+			continue
+		}
+		if bytes, ok := jl.Pending(); ok && bytes < j.o.Direct {
+			dirty[n], dirty[i] = dirty[i], dirty[n]
+			n++
+		}
+	}
+	return n
+}
+
+// sync flushes logs themselves.
+func (j *Journal) sync(logs []Log) error {
+	if len(logs) == 0 {
+		return nil
+	}
+	j.stats.Direct.Add(int64(len(logs)))
+	return j.direct.Flush(logs)
+}
+
+// write writes what is pending in the logs into the journal and returns those for which it had no room.
+func (j *Journal) write(logs []Log) (rest []Log, err error) {
+	j.mu.Lock()
+	taken, left, err := j.writeLocked(logs)
+	notify := make([]Journaled, 0, len(taken))
+	for _, c := range taken {
+		if c.l.Written() {
+			notify = append(notify, c.l)
+		}
+	}
+	clear(taken)
+	j.mu.Unlock()
+	for _, l := range notify {
+		l.Notify()
+	}
+	if len(taken) > 0 {
+		j.stats.Rounds.Add(1)
+	}
+	return left, err
+}
+
+// writeLocked is write under mu. What it says was taken is durable.
+func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err error) {
+	taken = j.scratch[:0]
+	defer func() { j.scratch = taken[:0] }()
+	if j.err != nil {
+		return nil, nil, j.err
+	}
+	if j.draining || !j.fits(block, barrierRoom) {
+		return nil, logs, nil // nobody is asked for bytes for which there is no room
+	}
+	for at := 0; at < len(logs); {
+		from, before := at, len(taken)
+		j.frame.reset(j.life, j.seq+1)
+		for ; at < len(logs) && len(j.frame.b) < frameTarget; at++ {
+			l := logs[at].(Journaled) //nolint:forcetypeassert // split chose it
+			next, added, ok := l.Collect(&j.frame, 4*j.o.Direct)
+			if added {
+				taken = append(taken, collected{l, next})
+			} else if !ok {
+				rest = append(rest, l)
+			}
+		}
+		if j.frame.empty() {
+			continue
+		}
+		if !j.fits(j.frame.size(), barrierRoom) {
+			return taken[:before], append(rest, logs[from:]...), nil
+		}
+		if err := j.put(); err != nil {
+			return taken[:before], nil, err
+		}
+		for _, c := range taken[before:] {
+			j.cur.logs[c.l] = c.next
+		}
+	}
+	return taken, rest, nil
+}
+
+// put writes the frame behind the last one, durably.
+func (j *Journal) put() error {
+	f := j.cur
+	b := j.frame.seal(j.seq+1, j.floor())
+	if err := f.f.WritevSync([][]byte{b}, f.at); err != nil {
+		j.err = fmt.Errorf("flush journal: %w", err) // I-31: what is on the disk is not known any more
+		return j.err
+	}
+	j.seq++
+	f.at += int64(len(b))
+	j.paced += int64(len(b))
+	j.stats.Frames.Add(1)
+	j.stats.Bytes.Add(int64(len(b)))
+	if f.ready-f.at < slice && f.ready < j.o.FileBytes || j.paced >= slice {
+		j.wake()
+	}
+	return nil
+}
+
+// floor is the first frame that counts.
+func (j *Journal) floor() uint64 {
+	switch {
+	case len(j.full) > 0:
+		return j.full[0].first
+	case j.cur != nil:
+		return j.cur.first
+	}
+	return j.seq + 1
+}
+
+// fits makes sure that the current file has room for n bytes and leaves so many free, taking another file if need be.
+func (j *Journal) fits(n, spare int64) bool {
+	spare = min(spare, j.o.FileBytes/4)
+	if f := j.cur; f != nil && f.at+n+spare <= f.ready {
+		return true
+	}
+	if f := j.cur; f == nil || f.ready >= j.o.FileBytes && n+spare <= j.o.FileBytes {
+		if j.advance(n + spare) {
+			return true
+		}
+	}
+	j.wake()
+	return false
+}
+
+// advance makes a free file with room for n bytes the current one. Before what it held is overwritten, a frame in the
+// old one says that this does not count any more: were the first write torn, frames would seem to be missing.
+func (j *Journal) advance(n int64) bool {
+	if j.err != nil || len(j.free) == 0 || j.free[0].ready < n {
+		return false
+	}
+	next := j.free[0]
+	if j.cur != nil {
+		if next.used && !j.mark() {
+			return false
+		}
+		j.full = append(j.full, j.cur)
+		j.wake()
+	}
+	j.free = j.free[1:]
+	next.at, next.first, next.logs = 0, j.seq+1, map[Journaled]int64{}
+	j.cur = next
+	return true
+}
+
+// mark writes a frame without records, for what its header says. The last block of a file is kept for it. It must not
+// disturb a frame that is being filled.
+func (j *Journal) mark() bool {
+	filled := j.frame
+	j.frame = Frame{}
+	j.frame.reset(j.life, j.seq+1)
+	err := j.put()
+	j.frame = filled
+	return err == nil
+}
+
+// Forget makes it durable that earlier records of the log mean nothing as far as they end at or below the offset, because
+// its own files hold all that (or are about to go). Who changes bytes that may be in the journal, or gives their place to
+// others, calls it before. The caller holds no lock that Sync of any log needs.
+func (j *Journal) Forget(l Journaled, part topic.Partition, below int64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.names(l) {
+		if j.err != nil {
+			return j.err
+		}
+		if !j.fits(block, 2*block) {
+			if err := j.wait(); err != nil {
+				return err
+			}
+			continue
+		}
+		j.frame.reset(j.life, j.seq+1)
+		j.frame.Add(&Record{Kind: Forget, Part: part, Next: below}, 0)
+		if err := j.put(); err != nil {
+			return err
+		}
+		for _, f := range j.counting() {
+			if next, ok := f.logs[l]; ok && next <= below {
+				delete(f.logs, l)
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// names reports whether a frame that counts may name the log.
+func (j *Journal) names(l Journaled) bool {
+	for _, f := range j.counting() {
+		if _, ok := f.logs[l]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// wait gives up mu until the upkeep has changed something.
+func (j *Journal) wait() error {
+	select {
+	case <-j.quit:
+		return errors.New("flush journal: closed")
+	default:
+	}
+	if j.o.Inline {
+		j.mu.Unlock()
+		defer j.mu.Lock()
+		return j.keep()
+	}
+	j.wake()
+	j.cond.Wait()
+	return nil
+}
+
+// Ready reports whether the journal has room now, so that a log may count on it.
+func (j *Journal) Ready() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err == nil && j.cur != nil && j.cur.at+frameTarget/4+barrierRoom <= j.cur.ready
+}
+
+func (j *Journal) wake() {
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the upkeep and closes the files, which stay.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	select {
+	case <-j.quit:
+		j.mu.Unlock()
+		return nil
+	default:
+	}
+	close(j.quit)
+	if j.err == nil {
+		j.err = errors.New("flush journal: closed")
+	}
+	j.cond.Broadcast()
+	j.mu.Unlock()
+	<-j.done
+	var err error
+	for _, f := range append(append(j.full, j.free...), j.cur) {
+		if f != nil {
+			err = errors.Join(err, f.f.Close())
+		}
+	}
+	return err
+}

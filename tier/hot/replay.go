@@ -1,0 +1,190 @@
+package hot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/checkpoint"
+	"github.com/firnlog/firn/tier/hot/flush"
+	"github.com/firnlog/firn/tier/topic"
+)
+
+// keptPrefix begins the names of files in the log directory that hold what the journal had of a log whose own files are
+// not what it goes on from; the partition's name ends them. As long as one is there its log is opened only if it is
+// whole. Whoever puts the log's files back gets it back with all that was acknowledged.
+const keptPrefix = "firn-journal-kept."
+
+// replayJournal brings the logs' files to where the journal says they are, durably, and deletes it. Only then is the
+// directory looked at: to all that follows there is no journal. It takes as long as what is in the journal takes to be
+// read and written, whatever the logs hold. It reports whether files were deleted, which is for the caller to make durable.
+func (d *Dir) replayJournal() (deleted bool, err error) {
+	if d.stop == StopClean { // all of it is in the logs
+		return flush.RemoveJournal(d.fs, d.root)
+	}
+	r, err := flush.ReadJournal(d.fs, d.root)
+	if err != nil {
+		return false, fmt.Errorf("%w. What was acknowledged last may be in it alone. Put the file back, or, to go on without it, "+
+			"move the files firn-journal.* away from %s", err, d.root)
+	}
+	err = d.applyReplay(r)
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return false, fmt.Errorf("replaying the flush journal: %w", err)
+	}
+	if r.Frames > 0 {
+		d.logger.Info("replayed the flush journal", "writes", r.Frames, "partitions", len(r.Logs), "bytes", r.Bytes)
+	}
+	return flush.RemoveJournal(d.fs, d.root)
+}
+
+func (d *Dir) applyReplay(r *flush.Replay) error {
+	for _, s := range r.Logs {
+		if err := d.apply(r, s); err != nil {
+			return fmt.Errorf("%s: %w", s.Part, err)
+		}
+	}
+	return nil
+}
+
+// apply writes what the journal holds of one log into its file. What does not go on from there is kept apart.
+func (d *Dir) apply(r *flush.Replay, s *flush.Survivor) error {
+	name := s.Part.String()
+	id, err := checkpoint.ReadMetadata(d.fs, filepath.Join(d.root, name))
+	_, gone := d.fs.Stat(filepath.Join(d.root, name))
+	switch {
+	case errors.Is(gone, fs.ErrNotExist):
+		d.logger.Error("a partition's folder is gone, and what the flush journal holds of it goes, too", "partition", name)
+		return d.dropKept(name)
+	case err == nil && id != s.Part.ID:
+		d.logger.Warn("the flush journal holds something of another life of a partition", "partition", name, "id", s.Part.ID)
+		return nil
+	case len(s.Extents) == 0:
+		return nil
+	}
+	last := s.Extents[len(s.Extents)-1]
+	end := last.Position + int64(last.Length)
+	d.vouched[name] = place{last.Segment, end}
+	at, err := d.write(r, s, filepath.Join(d.root, name, fileName(last.Segment, logSuffix)))
+	if err != nil {
+		return err
+	}
+	if at < end {
+		return d.keep(r, s)
+	}
+	return nil
+}
+
+// write brings one segment up to date and returns up to where; a file that is not there ends at -1. Bytes that are there
+// already, as after the end of the process alone, are not written again.
+func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, error) {
+	f, err := d.fs.OpenFile(name, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	at, err := f.Size()
+	if err != nil {
+		return 0, err
+	}
+	whole := true
+	for i := range s.Extents {
+		e := &s.Extents[i]
+		if e.Position > at {
+			return e.Position - 1, nil
+		}
+		if e.Kind != flush.Bytes || e.Damaged { // the file may have them all the same: recovery looks
+			whole = whole && e.Position+int64(e.Length) <= at
+			continue
+		}
+		b := getBuf(2 * e.Length)
+		want, have := b.b[:e.Length], b.b[e.Length:2*e.Length]
+		err := r.ReadAt(e, want)
+		if err == nil && (e.Position+int64(e.Length) > at || readFull(f, have, e.Position) != nil || string(have) != string(want)) {
+			_, err = f.WriteAt(want, e.Position)
+		}
+		putBuf(b)
+		if err != nil {
+			return 0, err
+		}
+		at = max(at, e.Position+int64(e.Length))
+	}
+	if !whole {
+		return -1, nil
+	}
+	return at, f.Datasync()
+}
+
+// keep writes what the journal holds of a log into a file of its own, durably.
+func (d *Dir) keep(r *flush.Replay, s *flush.Survivor) error {
+	b, err := r.Keep(s)
+	if err != nil {
+		return err
+	}
+	return disk.WriteFileSync(d.fs, d.keptName(s.Part.String()), b)
+}
+
+func (d *Dir) keptName(name string) string { return filepath.Join(d.root, keptPrefix+name) }
+
+// dropKept forgets what was kept of a log, if anything was; durable once the directory is synced.
+func (d *Dir) dropKept(name string) error {
+	d.mu.Lock()
+	delete(d.vouched, name)
+	d.mu.Unlock()
+	if err := d.fs.Remove(d.keptName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// applyKept tries again what was kept, at a start of whatever kind.
+func (d *Dir) applyKept() error {
+	entries, err := d.fs.ReadDir(d.root)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutPrefix(e.Name(), keptPrefix)
+		if !ok || disk.IsTmp(e.Name()) {
+			continue
+		}
+		r, err := flush.ReadKept(d.fs, filepath.Join(d.root, e.Name()))
+		if err == nil {
+			err = errors.Join(d.applyReplay(r), r.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("what the flush journal held of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// vouchFor makes a log that was found damaged because of what the journal said be found so again.
+func (d *Dir) vouchFor(p topic.Partition, v place) error {
+	if _, err := d.fs.Stat(d.keptName(p.String())); err == nil {
+		return nil
+	}
+	b := flush.KeepBound(p, v.base, v.size)
+	return disk.WriteFileSync(d.fs, d.keptName(p.String()), b)
+}
+
+// vouch returns up to where the journal said that the log's last segment is whole.
+func (d *Dir) vouch(name string) (place, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v, ok := d.vouched[name]
+	return v, ok
+}
+
+// everything is above every offset.
+const everything = math.MaxInt64
