@@ -65,12 +65,21 @@ func (l Reading) consume(ctx context.Context, index int, out *Read, begin time.T
 	var (
 		next   = make([]int64, len(l.Ends))
 		done   int // partitions that are read to their end, where they are read once
+		empty  int
 		buffer = make([]byte, int(l.PartitionMax)+1<<16)
 	)
+	for _, end := range l.Ends {
+		if end == 0 {
+			empty++
+		}
+	}
+	if done = empty; empty == len(l.Ends) {
+		return fmt.Errorf("there is nothing to read in %s", l.Topic)
+	}
 	for turn := index; length > 0 && time.Since(begin) < length || length == 0 && done < len(l.Ends); turn++ {
 		p := turn % len(l.Ends)
 		if next[p] >= l.Ends[p] {
-			if length == 0 {
+			if length == 0 || l.Ends[p] == 0 {
 				continue
 			}
 			next[p] = 0

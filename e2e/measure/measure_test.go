@@ -229,7 +229,7 @@ func TestDue(t *testing.T) {
 func TestReading(t *testing.T) {
 	f := startFake(t)
 	f.logs = map[int32]int64{0: 30, 1: 60}
-	l := Reading{Addr: f.addr, Topic: "some-topic", Ends: []int64{30, 60}, Consumers: 3}
+	l := Reading{Addr: f.addr, Topic: "some-topic", Ends: []int64{30, 60, 0}, Consumers: 3} // one is empty
 	got, err := l.Run(t.Context(), 0)
 	require.NoError(t, err)
 	assert.Equal(t, int64(3*30), got.Requests, "each consumer reads each partition once")
@@ -248,6 +248,9 @@ func TestReading(t *testing.T) {
 	f.mu.Unlock()
 	_, err = l.Run(t.Context(), 0)
 	require.ErrorContains(t, err, "brings nothing")
+	l.Ends = []int64{0}
+	_, err = l.Run(t.Context(), time.Hour)
+	require.ErrorContains(t, err, "nothing to read")
 }
 
 func TestTail(t *testing.T) {
