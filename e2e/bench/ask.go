@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/e2e/measure"
+)
+
+// ask sends one request and waits for its answer.
+func ask(c *measure.Conn, req kmsg.Request, version int16) (kmsg.Response, error) {
+	req.SetVersion(version)
+	if err := c.Send(req); err != nil {
+		return nil, err
+	}
+	res := req.ResponseKind()
+	return res, c.Receive(res)
+}
+
+// produceOne has a batch acknowledged by all, on a connection of its own.
+func produceOne(addr, topic string, partition int32, batch []byte) error {
+	c, err := measure.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks, req.TimeoutMillis = -1, 60_000
+	t := kmsg.NewProduceRequestTopic()
+	t.Topic = topic
+	p := kmsg.NewProduceRequestTopicPartition()
+	p.Partition, p.Records = partition, batch
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	res, err := ask(c, req, measure.ProduceVersion)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(res.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode)
+}
+
+// fetchOne reads from the start of a partition, on a connection of its own.
+func fetchOne(addr, topic string, partition int32) error {
+	c, err := measure.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID, req.MaxBytes, req.MinBytes, req.SessionEpoch = -1, 1<<20, 1, -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic = topic
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.CurrentLeaderEpoch, p.PartitionMaxBytes = partition, -1, 1<<20
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	res, err := ask(c, req, measure.FetchVersion)
+	if err != nil {
+		return err
+	}
+	got := res.(*kmsg.FetchResponse).Topics[0].Partitions[0]
+	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
+		return err
+	}
+	if len(got.RecordBatches) == 0 {
+		return fmt.Errorf("nothing comes from the start of %s-%d", topic, partition)
+	}
+	return nil
+}
+
+// firstAnswer starts a server and tells how long after that do first succeeded.
+func (s *Server) firstAnswer(do func() error) (time.Duration, error) {
+	began := time.Now()
+	if err := s.launch(); err != nil {
+		return 0, err
+	}
+	return s.until(began, do)
+}
+
+// until tries again and again, a millisecond apart, and tells how long after began do succeeded.
+func (s *Server) until(began time.Time, do func() error) (time.Duration, error) {
+	for {
+		err := do()
+		took := time.Since(began)
+		if err == nil {
+			return took, nil
+		}
+		if !s.Running() || took > readyIn {
+			return took, fmt.Errorf("%s does not answer after %v: %w\n%s", s.Name, took, err, s.lastWords())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
