@@ -26,22 +26,74 @@ import (
 // coordinator does not know. Message formats 0 and 1 are refused, as in Kafka 4.
 var produceHandler = handler{0, 3, 13, (*API).produce}
 
-// produceCall is one Produce request that waits for its partitions.
+// produceCall is one Produce request that waits for its partitions. It is used again once it has answered.
 type produceCall struct {
 	reply *wire.Reply
 	resp  wire.ProduceResponse
 
-	mu      sync.Mutex
-	left    int           // partitions whose outcome is open, and one for the handler itself; guarded by mu
-	parked  []parkedBatch // guarded by mu
-	timer   *time.Timer   // guarded by mu
-	replied bool          // guarded by mu
+	mu       sync.Mutex
+	left     int           // partitions whose outcome is open, and one for the handler itself; guarded by mu
+	parked   []parkedBatch // never grown beyond its capacity, as tickets stay where they are; guarded by mu
+	timer    *time.Timer   // calls expire; guarded by mu
+	deadline time.Time     // before that expire is a call's that answered before; zero = none; guarded by mu
 }
 
 // parkedBatch is a batch that is written and waits for the high watermark.
 type parkedBatch struct {
-	ticket       *partition.Ticket
+	ticket       partition.Ticket
+	call         *produceCall
 	topic, index int // its place in the response
+}
+
+// Wake implements partition.Waker.
+func (b *parkedBatch) Wake(code int16) {
+	c := b.call
+	if code != 0 {
+		c.mu.Lock()
+		c.fail(b, code)
+		c.mu.Unlock()
+	}
+	c.settle(1)
+}
+
+var produceCalls = sync.Pool{New: func() any { return new(produceCall) }}
+
+// newProduceCall has a place in the answer for each partition of the request.
+func newProduceCall(p *wire.ProduceRequest, reply *wire.Reply) *produceCall {
+	c := produceCalls.Get().(*produceCall)
+	c.reply, c.left = reply, 1
+	n := 0
+	c.resp.Topics = wire.Resize(c.resp.Topics, len(p.Topics))
+	for i := range p.Topics {
+		t, out := &p.Topics[i], &c.resp.Topics[i]
+		out.Name, out.ID = t.Name, t.ID
+		out.Partitions = wire.Resize(out.Partitions, len(t.Partitions))
+		n += len(t.Partitions)
+	}
+	if cap(c.parked) < n {
+		c.parked = make([]parkedBatch, 0, n)
+	}
+	return c
+}
+
+// free lets the call be used again, with a bounded amount of memory.
+func (c *produceCall) free() {
+	const keep = 64
+	c.reply, c.deadline = nil, time.Time{}
+	c.resp.ThrottleMs, c.resp.Endpoints = 0, nil
+	if cap(c.parked) > keep || len(c.resp.Topics) > keep {
+		c.parked, c.resp.Topics = nil, nil
+	}
+	clear(c.parked)
+	c.parked = c.parked[:0]
+	for i := range c.resp.Topics {
+		t := &c.resp.Topics[i]
+		if cap(t.Partitions) > keep {
+			t.Partitions = nil
+		}
+		clear(t.Partitions) // what errors hold
+	}
+	produceCalls.Put(c)
 }
 
 func (a *API) produce(_ context.Context, req *wire.Request, reply *wire.Reply) {
@@ -50,23 +102,20 @@ func (a *API) produce(_ context.Context, req *wire.Request, reply *wire.Reply) {
 		reply.Close(err)
 		return
 	}
-	c := &produceCall{reply: reply, left: 1}
-	c.resp.Topics = make([]wire.ProduceTopicResponse, len(p.Topics))
+	c := newProduceCall(p, reply)
 	var failed error
 	a.prepare(req, p)
 	for i := range p.Topics {
 		t := &p.Topics[i]
-		out := &c.resp.Topics[i]
-		out.Name, out.ID = t.Name, t.ID
-		out.Partitions = make([]wire.ProducePartitionResponse, len(t.Partitions))
 		for j := range t.Partitions {
 			if err := a.produceOne(c, req, p, i, j); err != nil {
-				out.Partitions[j] = a.produceError(&c.resp, t, t.Partitions[j].Index, err)
+				c.resp.Topics[i].Partitions[j] = a.produceError(&c.resp, t, t.Partitions[j].Index, err)
 				failed = fmt.Errorf("partition %d of %s%s: %w", t.Partitions[j].Index, t.Name, idText(t), err)
 			}
 		}
 	}
 	if p.Acks == 0 {
+		c.free()
 		if failed != nil {
 			reply.Close(failed) // the only way to tell a producer that does not listen, as in Kafka
 			return
@@ -136,7 +185,7 @@ func (a *API) produceOne(c *produceCall, req *wire.Request, p *wire.ProduceReque
 	// In flush mode no acknowledgement goes out before the flush, whatever acks says. With an ISR of one the high
 	// watermark is what is flushed (flush mode) or written (page-cache mode), so acks=1 and acks=all wait for the same.
 	if p.Acks == -1 || p.Acks == 1 && pt.FlushMode() {
-		a.parkBatch(c, pt, done.Next, i, j)
+		c.parkBatch(pt, done.Next, i, j)
 	}
 	return nil
 }
@@ -145,26 +194,22 @@ func (a *API) produceOne(c *produceCall, req *wire.Request, p *wire.ProduceReque
 const adminClient = "__admin_client"
 
 // parkBatch lets a batch's part of the answer wait for the high watermark.
-func (a *API) parkBatch(c *produceCall, pt *partition.Partition, next int64, i, j int) {
+func (c *produceCall) parkBatch(pt *partition.Partition, next int64, i, j int) {
+	if next <= pt.HighWatermark() {
+		return
+	}
 	c.mu.Lock()
 	c.left++
+	c.parked = append(c.parked, parkedBatch{call: c, topic: i, index: j})
+	b := &c.parked[len(c.parked)-1]
 	c.mu.Unlock()
-	ticket := pt.Await(next, func(code int16) {
-		if code != 0 {
-			c.fail(i, j, code)
-		}
-		c.settle(1)
-	})
-	c.mu.Lock()
-	c.parked = append(c.parked, parkedBatch{ticket, i, j})
-	c.mu.Unlock()
+	pt.AwaitWith(&b.ticket, next, b)
 }
 
-// fail turns one partition's outcome into an error. The answer is not out yet: it waits for this partition.
-func (c *produceCall) fail(i, j int, code int16) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := &c.resp.Topics[i].Partitions[j]
+// fail turns one partition's outcome into an error. The answer is not out yet: it waits for this partition. The caller
+// holds mu.
+func (c *produceCall) fail(b *parkedBatch, code int16) {
+	out := &c.resp.Topics[b.topic].Partitions[b.index]
 	*out = wire.NewProducePartitionError(out.Index, code, "")
 }
 
@@ -172,40 +217,51 @@ func (c *produceCall) fail(i, j int, code int16) {
 func (c *produceCall) arm(timeout time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left > 1 {
-		c.timer = time.AfterFunc(max(timeout, 0), c.expire)
+	if c.left <= 1 {
+		return
+	}
+	timeout = max(timeout, 0)
+	c.deadline = time.Now().Add(timeout)
+	if c.timer == nil {
+		c.timer = time.AfterFunc(timeout, c.expire)
+	} else {
+		c.timer.Reset(timeout)
 	}
 }
 
 // expire gives REQUEST_TIMED_OUT to what still waits. The records stay: the producer finds out by retrying.
 func (c *produceCall) expire() {
 	c.mu.Lock()
-	parked := c.parked
-	c.mu.Unlock()
+	if c.deadline.IsZero() || time.Now().Before(c.deadline) {
+		c.mu.Unlock()
+		return
+	}
 	n := 0
-	for _, b := range parked {
-		if b.ticket.Cancel() {
-			c.fail(b.topic, b.index, kerr.RequestTimedOut.Code)
+	for i := range c.parked { // under mu, which the answer needs: until then the call is not another's
+		if b := &c.parked[i]; b.ticket.Cancel() {
+			c.fail(b, kerr.RequestTimedOut.Code)
 			n++
 		}
 	}
-	c.settle(n)
+	c.mu.Unlock()
+	if n > 0 {
+		c.settle(n)
+	}
 }
 
 // settle counts off n outcomes and answers after the last.
 func (c *produceCall) settle(n int) {
 	c.mu.Lock()
 	c.left -= n
-	last := c.left == 0 && !c.replied
-	if last {
-		c.replied = true
-		if c.timer != nil {
-			c.timer.Stop()
-		}
+	last := c.left == 0
+	if last && !c.deadline.IsZero() {
+		c.deadline = time.Time{}
+		c.timer.Stop()
 	}
 	c.mu.Unlock()
 	if last {
 		c.reply.Produce(&c.resp)
+		c.free()
 	}
 }
 

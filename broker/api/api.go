@@ -73,7 +73,7 @@ type Deps struct {
 // API serves requests. It implements server.Handler.
 type API struct {
 	Deps
-	byKey map[int16]handler
+	byKey [kmsg.MaxKey + 1]handler // serve is nil for what is not served
 }
 
 // handler is one API key: the versions served, and what serves them. serve runs on the connection's reading
@@ -122,7 +122,7 @@ func New(d Deps) *API {
 	if c.MaxPartitionsCall == 0 {
 		c.MaxPartitionsCall = 10000
 	}
-	a := &API{Deps: d, byKey: map[int16]handler{}}
+	a := &API{Deps: d}
 	for _, h := range handlers() {
 		a.byKey[h.key] = h
 	}
@@ -131,12 +131,12 @@ func New(d Deps) *API {
 
 // Serve implements server.Handler.
 func (a *API) Serve(ctx context.Context, req *wire.Request, reply *wire.Reply) {
-	h, ok := a.byKey[req.Key]
-	if !ok || req.Version < h.min || req.Version > h.max {
+	if req.Key < 0 || int(req.Key) >= len(a.byKey) || a.byKey[req.Key].serve == nil ||
+		req.Version < a.byKey[req.Key].min || req.Version > a.byKey[req.Key].max {
 		reply.Close(fmt.Errorf("API key %d version %d is not served", req.Key, req.Version))
 		return
 	}
-	h.serve(a, ctx, req, reply)
+	a.byKey[req.Key].serve(a, ctx, req, reply)
 }
 
 // quick serves a request that kmsg parses and that is answered without waiting.

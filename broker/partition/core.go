@@ -15,9 +15,19 @@ import "container/heap"
 // waiter is a reply parked until the high watermark reaches need.
 type waiter struct {
 	need int64
-	fn   func(code int16) // called once, without locks
-	at   int              // place in the heap, -1 when out of it
+	w    Waker // told once, without locks
+	at   int   // place in the heap, -1 when out of it
 }
+
+// Waker is told how a wait for the high watermark ended: with 0, or with the error code of why it never will reach what
+// was waited for. Wake must not block.
+type Waker interface{ Wake(code int16) }
+
+// WakerFunc makes a Waker of a function.
+type WakerFunc func(code int16)
+
+// Wake implements Waker.
+func (f WakerFunc) Wake(code int16) { f(code) }
 
 // waiters is a heap: the nearest first.
 type waiters []*waiter
@@ -75,14 +85,13 @@ func (c *core) fail(code int16) []*waiter {
 	return c.drain()
 }
 
-// advance moves the high watermark to stable and returns the waiters that it covers, nearest first. A stable
+// advance moves the high watermark to stable and appends the waiters that it covers to out, nearest first. A stable
 // offset below the watermark changes nothing.
-func (c *core) advance(stable int64) []*waiter {
+func (c *core) advance(stable int64, out []*waiter) []*waiter {
 	if c.failed != 0 || stable <= c.hw {
-		return nil
+		return out
 	}
 	c.hw = stable
-	var out []*waiter
 	for len(c.parked) > 0 && c.parked[0].need <= stable {
 		out = append(out, heap.Pop(&c.parked).(*waiter))
 	}

@@ -39,7 +39,7 @@ func TestCoreReleasesEveryWaiterOnce(t *testing.T) {
 				}
 			case 2, 3:
 				stable += rapid.Int64Range(-5, 8).Draw(t, "advance")
-				end(c.advance(stable), true)
+				end(c.advance(stable, nil), true)
 			case 4:
 				for w := range open {
 					require.True(t, c.unpark(w))
@@ -59,7 +59,7 @@ func TestCoreReleasesEveryWaiterOnce(t *testing.T) {
 		}
 		end(c.fail(56), false)
 		require.Empty(t, open)
-		require.Empty(t, c.advance(stable+100), "a failed replica advances no more")
+		require.Empty(t, c.advance(stable+100, nil), "a failed replica advances no more")
 	})
 }
 

@@ -36,8 +36,12 @@ type Partition struct {
 	regMu    sync.Mutex                    // one registration with the uploader at a time
 	report   atomic.Pointer[report]        // what housekeeping last found, for Explain
 
-	mu   sync.Mutex
-	core core // guarded by mu; no I/O happens under mu
+	mu      sync.Mutex
+	core    core      // guarded by mu; no I/O happens under mu
+	ready   []*waiter // covered by the watermark and not told yet; guarded by mu
+	told    []*waiter // memory to exchange with ready, of whoever tells
+	telling bool      // a goroutine runs tell; guarded by mu
+	tellFn  func()    // tell, made when it is needed first and then at hand; guarded by mu
 }
 
 // news is what the image says of a partition.
@@ -260,12 +264,18 @@ func (p *Partition) advanced() {
 	stable := (*l).Stable()
 	if stable > p.hw.Load() {
 		p.mu.Lock()
-		ready := p.core.advance(stable)
+		p.ready = p.core.advance(stable, p.ready)
 		p.hw.Store(p.core.hw)
+		start := len(p.ready) > 0 && !p.telling
+		p.telling = p.telling || start
+		if start && p.tellFn == nil {
+			p.tellFn = p.tell
+		}
+		tell := p.tellFn
 		p.mu.Unlock()
-		if len(ready) > 0 {
+		if start {
 			// Not on this goroutine: it is the flusher's, and the next round should not wait for replies.
-			go release(ready, 0)
+			go tell()
 		}
 	}
 	if h := p.uploads.Load(); h != nil {
@@ -286,13 +296,39 @@ func (p *Partition) fail(code int16) {
 	}
 }
 
-func release(ws []*waiter, code int16) {
-	for _, w := range ws {
-		w.fn(code)
+// tell wakes those whom the watermark covers, until there are no more.
+func (p *Partition) tell() {
+	for {
+		p.mu.Lock()
+		now := p.ready
+		if len(now) == 0 {
+			p.telling = false
+			p.mu.Unlock()
+			return
+		}
+		p.ready, p.told = p.told[:0], nil
+		p.mu.Unlock()
+		release(now, 0)
+		clear(now)
+		if cap(now) <= keepReady {
+			p.mu.Lock()
+			p.told = now
+			p.mu.Unlock()
+		}
 	}
 }
 
-// Ticket is a place in the queue of those who wait for a high watermark.
+// keepReady is how many places for waiters a partition keeps in memory when nobody waits.
+const keepReady = 1 << 10
+
+func release(ws []*waiter, code int16) {
+	for _, w := range ws {
+		w.w.Wake(code)
+	}
+}
+
+// Ticket is a place in the queue of those who wait for a high watermark. The zero Ticket is none. It may be used again
+// once its Waker was called or Cancel returned true.
 type Ticket struct {
 	p *Partition
 	w waiter
@@ -302,7 +338,15 @@ type Ticket struct {
 // at once on this goroutine if that is so already, else later on another. fn is called exactly once unless Cancel
 // returns true before.
 func (p *Partition) Await(offset int64, fn func(code int16)) *Ticket {
-	t := &Ticket{p: p, w: waiter{need: offset, fn: fn, at: -1}}
+	t := new(Ticket)
+	p.AwaitWith(t, offset, WakerFunc(fn))
+	return t
+}
+
+// AwaitWith is Await with a ticket and a waker that the caller has at hand. t must stay where it is until the wait is
+// over.
+func (p *Partition) AwaitWith(t *Ticket, offset int64, w Waker) {
+	t.p, t.w = p, waiter{need: offset, w: w, at: -1}
 	p.mu.Lock()
 	var code int16
 	var parked bool
@@ -317,9 +361,8 @@ func (p *Partition) Await(offset int64, fn func(code int16)) *Ticket {
 	}
 	p.mu.Unlock()
 	if !parked {
-		fn(code)
+		w.Wake(code)
 	}
-	return t
 }
 
 // Cancel gives the place up. It reports whether fn will never be called; false when it was or is being called.
@@ -365,7 +408,9 @@ func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appende
 	if err := p.assignEpoch(log, n.state.LeaderEpoch); err != nil {
 		return Appended{}, err
 	}
-	headers := [1]record.Header{h}
+	headers := headerPool.Get().(*[1]record.Header)
+	defer headerPool.Put(headers)
+	headers[0] = h
 	a, err := log.Append(batch, headers[:], hot.AppendOptions{Epoch: n.state.LeaderEpoch, Now: p.m.o.Now().UnixMilli(), Check: true})
 	if err != nil {
 		if errors.Is(err, hot.ErrClosed) {
@@ -380,6 +425,9 @@ func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appende
 	}
 	return Appended{Base: a.BaseOffset, Next: a.NextOffset, LogAppendTime: a.LogAppendTime, LogStart: p.logStart(log)}, nil
 }
+
+// headerPool holds the headers of batches on their way into a log, which would escape to the heap.
+var headerPool = sync.Pool{New: func() any { return new([1]record.Header) }}
 
 // FlushMode reports whether an append counts as written only once it is flushed (flush.messages=1).
 func (p *Partition) FlushMode() bool { return p.news.Load().settings.Log.FlushMessages == 1 }

@@ -76,6 +76,18 @@ func (l *lease) grow(ctx context.Context, n int64) (waited bool, err error) {
 	return true, context.Cause(ctx)
 }
 
+// try takes n more bytes if nobody has to wait for that.
+func (l *lease) try(n int64) bool {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting.Len() > 0 || b.free < n {
+		return false
+	}
+	b.grant(l, n)
+	return true
+}
+
 // grant is called with b.mu held.
 func (b *budget) grant(l *lease, n int64) {
 	if b.free < n {
@@ -87,6 +99,9 @@ func (b *budget) grant(l *lease, n int64) {
 
 // release gives everything back.
 func (l *lease) release() {
+	if l.held == 0 {
+		return
+	}
 	b := l.b
 	b.mu.Lock()
 	defer b.mu.Unlock()

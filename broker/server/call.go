@@ -4,44 +4,86 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/firnlog/firn/broker/wire"
 )
 
-// call is one request on its way to its answer.
+// call is one request on its way to its answer. Those of Produce and Fetch are used again: their handlers leave request
+// and reply alone once they have answered.
 type call struct {
 	conn  *conn
 	req   wire.Request
 	reply wire.Reply
 	lease lease
-	bytes int // of the frame, its length prefix included
+	bytes int          // of the frame, its length prefix included
+	users atomic.Int32 // the goroutine that serves it, and its answer
 
 	// Written under conn.mu when the answer is given, then read by who sends it.
-	done bool
-	resp *wire.Response // nil = nothing to send
-	err  error          // not nil = close the connection
+	done   bool
+	resp   *wire.Response // nil = nothing to send
+	err    error          // not nil = close the connection
+	memory int64          // that the answer takes
+	size   int64          // of the answer
+
+	gone wire.Goner // told when the connection ends before the answer; guarded by conn.mu
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+func newCall(c *conn) *call {
+	k := calls.Get().(*call)
+	k.conn, k.lease.b = c, c.srv.memory
+	k.users.Store(2)
+	return k
+}
+
+// letGo is called by each of the two users when it is done with the call.
+func (k *call) letGo() {
+	if k.users.Add(-1) > 0 || k.req.Key != wire.KeyProduce && k.req.Key != wire.KeyFetch {
+		return
+	}
+	*k = call{}
+	calls.Put(k)
+}
+
+// Watch implements wire.Client.
+func (k *call) Watch(g wire.Goner) bool {
+	k.conn.mu.Lock()
+	defer k.conn.mu.Unlock()
+	if k.conn.closed {
+		return false
+	}
+	k.gone = g
+	return true
 }
 
 // Complete implements wire.Sink.
 func (k *call) Complete(_ *wire.Request, resp *wire.Response, err error) {
 	c := k.conn
+	memory := resp.Memory()
+	var size int64
+	if resp != nil {
+		size = resp.Size()
+	}
 	c.mu.Lock()
-	k.done, k.resp, k.err = true, resp, err
+	k.done, k.resp, k.err, k.memory, k.size, k.gone = true, resp, err, memory, size, nil
 	if c.closed {
 		c.mu.Unlock()
-		k.finish(0)
+		k.finish(0, time.Now())
 		return
 	}
-	over := c.took(resp.Memory())
-	// While Serve runs the reading goroutine will send it: it may wait for the socket.
+	over := c.took(memory)
+	// The reading goroutine sends the answer to what it serves itself: it may wait for the socket.
 	pump := c.serving != k && c.startPump()
 	c.mu.Unlock()
 	if over {
 		c.srv.shed()
 	}
 	if pump {
-		c.pump(nil, 0, false)
+		c.pump(false)
 	}
 }
 
@@ -55,11 +97,12 @@ func (k *call) refuseProduce() {
 	k.Complete(&k.req, resp, err)
 }
 
-// finish counts the call and frees what it holds. sent is the bytes that went out.
-func (k *call) finish(sent int64) {
+// finish counts the call, frees what it holds and lets go of it. sent is the bytes that went out.
+func (k *call) finish(sent int64, now time.Time) {
 	failed := k.err != nil || (k.resp != nil && k.resp.ErrorCode != 0)
-	k.conn.srv.metrics.request(k.req.Key, k.bytes, sent, failed, time.Since(k.req.Received))
+	k.conn.srv.metrics.request(k.req.Key, k.bytes, sent, failed, now.Sub(k.req.Received))
 	k.free()
+	k.letGo()
 }
 
 func (k *call) free() {
@@ -79,69 +122,86 @@ func (c *conn) startPump() bool {
 }
 
 // pump sends answers until the first call of the queue has none. The caller has set c.sending, which stays set until
-// pump, or the goroutine that it hands over to, is done. k, if not nil, is a call that has left the queue and of
-// whose answer the first `from` bytes are sent. Only if wait is set may pump wait for the socket or for a file.
-func (c *conn) pump(k *call, from int64, wait bool) {
-	for {
-		if k == nil {
-			if k = c.pop(); k == nil {
-				return
-			}
-		}
-		err := k.err
-		var sent int64
-		memory := k.resp.Memory()
-		if k.resp != nil {
-			sent = k.resp.Size()
-			c.sender.Timeout = c.srv.limits.Load().WriteTimeout
-			if !wait {
-				if from, err = c.sender.Try(k.resp); err == nil && from < sent {
-					go c.pump(k, from, true)
-					return
-				}
-			} else {
-				err = c.sender.Send(k.resp, from)
-			}
-			err = sendError(err)
-		} else if reason := (*closeReason)(nil); err != nil && !errors.As(err, &reason) {
-			err = fmt.Errorf("%w: %w", errHandler, err)
-		}
-		if err != nil {
-			k.err = err
-			sent = 0
-		}
-		k.finish(sent)
-		if !c.sent(memory, err) {
-			return
-		}
-		k, from = nil, 0
+// pump, or the goroutine that it hands over to, is done. Only if wait is set may pump wait for the socket or for a file.
+func (c *conn) pump(wait bool) {
+	for c.pop() && c.flush(0, wait) {
 	}
 }
 
-// pop takes the first call off the queue if it is answered; else the pump stops.
-func (c *conn) pop() *call {
+// pumpFrom is pump when the first `from` bytes of the batch are sent already.
+func (c *conn) pumpFrom(from int64) {
+	if c.flush(from, true) {
+		c.pump(true)
+	}
+}
+
+// pop takes the first calls off the queue, as many as are answered and fit into one write, and makes them the batch. If
+// there is none the pump stops.
+func (c *conn) pop() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || len(c.queue) == 0 || !c.queue[0].done {
 		c.sending = false
-		return nil
+		return false
 	}
-	k := c.queue[0]
-	c.queue[0] = nil
-	if c.queue = c.queue[1:]; len(c.queue) == 0 {
+	first := c.queue[0]
+	n := 1
+	for n < len(c.queue) && first.resp != nil {
+		k := c.queue[n]
+		if !k.done || k.resp == nil || !first.resp.Join(k.resp) {
+			break
+		}
+		n++
+	}
+	c.batch = append(c.batch, c.queue[:n]...)
+	clear(c.queue[:n])
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
 		c.queue = c.base[:0]
 	}
-	return k
+	return true
 }
 
-// sent notes that a call is over, whose answer took memory. It reports whether the pump goes on.
-func (c *conn) sent(memory int64, err error) bool {
+// flush sends the batch, of which the first `from` bytes are sent, and finishes its calls. It reports whether the pump
+// goes on.
+func (c *conn) flush(from int64, wait bool) bool {
+	first := c.batch[0]
+	err := first.err
+	if resp := first.resp; resp != nil {
+		c.sender.Timeout = c.srv.limits.Load().WriteTimeout
+		if wait {
+			err = c.sender.Send(resp, from)
+		} else if from, err = c.sender.Try(resp); err == nil && from < resp.Size() {
+			go c.pumpFrom(from)
+			return false
+		}
+		err = sendError(err)
+	} else if reason := (*closeReason)(nil); err != nil && !errors.As(err, &reason) {
+		err = fmt.Errorf("%w: %w", errHandler, err)
+	}
+	now := time.Now()
+	var memory int64
+	for _, k := range c.batch {
+		memory += k.memory
+		sent := k.size
+		if err != nil {
+			k.err, sent = err, 0
+		}
+		k.finish(sent, now)
+	}
+	n := len(c.batch)
+	clear(c.batch)
+	c.batch = c.batch[:0]
+	return c.sent(n, memory, err, now)
+}
+
+// sent notes that n calls are over, whose answers took memory. It reports whether the pump goes on.
+func (c *conn) sent(n int, memory int64, err error, now time.Time) bool {
 	c.mu.Lock()
-	c.inFlight--
-	c.lastAnswer = time.Now()
-	if !c.closed { // else close counted it
+	c.inFlight -= n
+	c.lastAnswer = now
+	if memory > 0 && !c.closed { // else close counted it
 		c.untaken -= memory
-		c.since = c.lastAnswer
+		c.since = now
 		c.srv.answers.Add(-memory)
 	}
 	c.slot.Signal()

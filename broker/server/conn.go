@@ -1,12 +1,10 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -20,8 +18,8 @@ import (
 
 const (
 	minFrame   = 8       // a request header without a client id
-	readBuffer = 4 << 10 // of a connection; larger frames are read straight into their own buffer
 	maxUntaken = 1 << 20 // bytes of answers in memory, of one connection; beyond, no further request is read
+	maxHeld    = 8       // answers that wait until what was read with them is served, to be sent together
 )
 
 // Why a connection is closed. The text of a closeReason is the label of the metric.
@@ -55,31 +53,35 @@ var errDrained = errors.New("draining")
 // the queue answered while nobody sends sets sending and pumps: sends until the first is not answered. So answers
 // leave in order and one at a time, without a goroutine that waits for them.
 type conn struct {
-	srv    *Server
-	nc     net.Conn
-	ip     string
-	ctx    context.Context // ends when the connection does
-	cancel context.CancelCauseFunc
-	in     *bufio.Reader
-	sender *wire.Sender // used by who set sending
+	srv           *Server
+	nc            net.Conn
+	local, remote net.Addr
+	ip            string
+	ctx           context.Context // ends when the connection does
+	cancel        context.CancelCauseFunc
+	sender        *wire.Sender // used by who set sending
+	batch         []*call      // likewise: what is being sent together
 
 	// Of the reading goroutine alone.
+	in       intake
 	next     *call         // whose frame is being read
-	frameEnd time.Time     // when it must be complete; zero = not begun
+	frameEnd time.Time     // when it must be complete; zero = not begun, or not asked yet
+	inFrame  bool          // a frame has begun
 	biggest  int           // frame so far
 	rate     bucket        // of requests
 	pause    time.Duration // before the next request is read
+	held     int           // requests served since answers were sent last
 
 	mu         sync.Mutex
-	slot       *sync.Cond // signalled when inFlight falls, on drain and on close
-	queue      []*call    // dispatched and not yet being sent, in order
-	base       []*call    // memory for queue
-	inFlight   int        // dispatched and not yet sent
-	serving    *call      // whose Serve has not returned
+	slot       sync.Cond // signalled when inFlight falls, on drain and on close
+	queue      []*call   // dispatched and not yet being sent, in order
+	base       []*call   // memory for queue
+	inFlight   int       // dispatched and not yet sent
+	serving    *call     // what the reading goroutine serves, or has served and not looked at the answer of
 	sending    bool
 	draining   bool
 	closed     bool
-	waiting    bool      // for a request to begin
+	armed      time.Time // when reading fails; zero = never
 	lastAnswer time.Time // or when the connection was accepted
 	untaken    int64     // bytes of answers in memory that are not sent
 	since      time.Time // when untaken was 0, or fell, last
@@ -89,11 +91,12 @@ type conn struct {
 func newConn(s *Server, nc net.Conn, ip string) *conn {
 	c := &conn{
 		srv: s, nc: nc, ip: ip,
-		in:         bufio.NewReaderSize(nc, readBuffer),
+		local: nc.LocalAddr(), remote: nc.RemoteAddr(),
 		sender:     wire.NewSender(nc, 0),
 		lastAnswer: time.Now(),
 	}
-	c.slot = sync.NewCond(&c.mu)
+	c.in.init(nc, s.memory)
+	c.slot.L = &c.mu
 	c.base = make([]*call, 0, 4)
 	c.queue = c.base
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -109,6 +112,8 @@ func (c *conn) run() {
 	if c.next != nil {
 		c.next.lease.release()
 	}
+	c.in.drop()
+	c.send() // what was held
 	if !errors.Is(err, errDrained) {
 		c.close(err)
 	}
@@ -122,19 +127,29 @@ func (c *conn) readAll() error {
 		if err := c.pace(); err != nil {
 			return err
 		}
-		size, err := c.nextFrame()
+		frame, err := c.nextFrame()
 		if err != nil {
 			return err
 		}
-		c.next = &call{conn: c, lease: lease{b: c.srv.memory}}
-		frame, err := wire.ReadFrame(c, size, c.biggest)
-		if err != nil {
-			return c.readError(err, errSlowFrame)
-		}
-		c.biggest = max(c.biggest, size)
 		if err := c.dispatch(frame); err != nil {
 			return err
 		}
+		// Answers to what came together leave together, as long as the next request need not be waited for.
+		if c.held++; c.held >= maxHeld || !c.frameBuffered() {
+			c.send()
+		}
+	}
+}
+
+// send sends what is answered, and lets others send from here on what will be.
+func (c *conn) send() {
+	c.held = 0
+	c.mu.Lock()
+	c.serving = nil
+	pump := c.startPump()
+	c.mu.Unlock()
+	if pump {
+		c.pump(true)
 	}
 }
 
@@ -156,6 +171,12 @@ func (c *conn) waitSlot() error {
 			paused.Inc()
 			counted = true
 		}
+		if c.held > 0 {
+			c.mu.Unlock()
+			c.send()
+			c.mu.Lock()
+			continue
+		}
 		c.slot.Wait()
 	}
 	if c.closed {
@@ -170,6 +191,7 @@ func (c *conn) pace() error {
 	if c.pause == 0 {
 		return nil
 	}
+	c.send()
 	c.srv.metrics.requestPauses.Inc()
 	t := time.NewTimer(c.pause)
 	defer t.Stop()
@@ -183,87 +205,178 @@ func (c *conn) pace() error {
 	}
 }
 
-// nextFrame waits for the next request and returns the size of its frame; from its first byte on time runs.
-func (c *conn) nextFrame() (int, error) {
-	c.frameEnd = time.Time{}
-	for c.in.Buffered() == 0 {
-		if err := c.await(); err != nil {
-			return 0, err
-		}
-		_, err := c.in.Peek(1)
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.busy() {
-			continue
-		}
-		if err != nil {
-			return 0, c.readError(err, errIdle)
+// nextFrame waits for the next request and reads its frame; from its first byte on time runs.
+func (c *conn) nextFrame() (*wire.Buffer, error) {
+	c.inFrame, c.frameEnd = false, time.Time{}
+	head := c.in.peek(4)
+	for ; head == nil; head = c.in.peek(4) {
+		if err := c.fill(); err != nil {
+			return nil, err
 		}
 	}
-	if c.in.Buffered() < 4 {
-		if err := c.frameDeadline(); err != nil {
-			return 0, err
-		}
-	}
-	head, err := c.in.Peek(4)
-	if err != nil {
-		return 0, c.readError(err, errSlowFrame)
-	}
+	c.inFrame = true
 	size := int32(binary.BigEndian.Uint32(head))
 	if most := c.srv.limits.Load().MaxRequestBytes; size < minFrame || int(size) > most {
-		return 0, fmt.Errorf("%w: a frame of %d bytes, allowed are %d to %d", errBadFrame, size, minFrame, most)
+		return nil, fmt.Errorf("%w: a frame of %d bytes, allowed are %d to %d", errBadFrame, size, minFrame, most)
 	}
-	_, _ = c.in.Discard(4)
-	if c.in.Buffered() < int(size) {
-		if err := c.frameDeadline(); err != nil {
-			return 0, err
+	c.in.skip(4)
+	c.in.last = int(size) + 4
+	c.next = newCall(c)
+	frame, err := c.frame(int(size))
+	if err != nil {
+		return nil, c.readError(err, errSlowFrame)
+	}
+	c.biggest = max(c.biggest, int(size))
+	return frame, nil
+}
+
+// frame reads the rest of a frame of that size.
+func (c *conn) frame(size int) (*wire.Buffer, error) {
+	there := c.in.buffered() >= size
+	if !there && size > max(wire.FirstGrowth, min(c.biggest, wire.MaxFirst)) {
+		return wire.ReadFrame(c, size, c.biggest)
+	}
+	if err := c.Reserve(size); err != nil {
+		return nil, err
+	}
+	if there {
+		return c.in.frame(size), nil
+	}
+	b, have := c.in.begun(size)
+	if b == nil {
+		b, have = wire.NewBuffer(size), 0
+	}
+	if err := c.ReadFull(b.B[have:]); err != nil {
+		b.Free()
+		return nil, err
+	}
+	return b, nil
+}
+
+// frameBuffered reports whether nextFrame will not have to wait for the client.
+func (c *conn) frameBuffered() bool {
+	head := c.in.peek(4)
+	return head != nil && c.in.buffered()-4 >= int(int32(binary.BigEndian.Uint32(head)))
+}
+
+// fill waits for bytes of the next request.
+func (c *conn) fill() error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	for {
+		err := c.in.fill()
+		if err == nil {
+			return nil
+		}
+		timeout := errIdle
+		if c.inFrame {
+			timeout = errSlowFrame
+		}
+		if err := c.again(err, timeout); err != nil {
+			return err
 		}
 	}
-	return int(size), nil
 }
 
-// busy reports whether the connection is in use although no request arrived for the idle time.
-func (c *conn) busy() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	idle := c.srv.limits.Load().IdleTimeout
-	return c.inFlight > 0 || idle <= 0 || time.Since(c.lastAnswer) < idle
+// ReadFull implements wire.FrameReader.
+func (c *conn) ReadFull(p []byte) error {
+	if p = p[c.in.copy(p):]; len(p) == 0 {
+		return nil
+	}
+	if err := c.begin(); err != nil {
+		return err
+	}
+	for len(p) > 0 {
+		n, err := c.in.direct(p)
+		p = p[n:]
+		if err == nil {
+			continue
+		}
+		if err := c.again(err, errSlowFrame); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// await sets the time in which the next request must begin, until limitsChanged sets another.
-func (c *conn) await() error { return c.deadline(time.Time{}, true) }
-
-// deadline sets the time in which the next bytes must arrive; if a request is waited for, that is the idle time. It
-// fails once the connection drains: drain sets a deadline in the past, which must not be overwritten.
-func (c *conn) deadline(at time.Time, waiting bool) error {
+// begin is called before bytes are waited for. It sees to it that reading fails when time is over, or earlier: a
+// deadline is left where it is as long as it does not come too late, because to move one costs more than to be woken by
+// one in vain now and then.
+func (c *conn) begin() error {
+	if c.in.buffered() > 0 {
+		c.inFrame = true
+	}
+	limits := c.srv.limits.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.draining {
 		return errDrained
 	}
-	if c.waiting = waiting; waiting {
-		at = after(c.srv.limits.Load().IdleTimeout)
+	at := c.frameEnd
+	switch {
+	case c.inFrame && at.IsZero():
+		at = after(limits.FrameTimeout)
+		c.frameEnd = at
+	case !c.inFrame && limits.IdleTimeout > 0 && (c.inFlight == 0 || c.armed.IsZero()):
+		at = c.lastAnswer.Add(limits.IdleTimeout)
 	}
+	if at.IsZero() || !c.armed.IsZero() && !c.armed.After(at) {
+		return nil
+	}
+	return c.arm(at)
+}
+
+// again decides on a failed read: nil if it was woken before its time, so that reading goes on; timeout is the reason if
+// time is over.
+func (c *conn) again(err error, timeout *closeReason) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.readError(err, timeout)
+	}
+	limits := c.srv.limits.Load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining {
+		return errDrained
+	}
+	now, at := time.Now(), c.frameEnd
+	if !c.inFrame {
+		switch {
+		case limits.IdleTimeout <= 0:
+			at = time.Time{}
+		case c.inFlight > 0: // a connection whose request waits for its answer is in use
+			at = now.Add(limits.IdleTimeout)
+		default:
+			at = c.lastAnswer.Add(limits.IdleTimeout)
+		}
+	}
+	if !at.IsZero() && !now.Before(at) {
+		return timeout
+	}
+	return c.arm(at)
+}
+
+// arm sets when reading fails. It is called with c.mu held, and not once the connection drains: drain sets a deadline in
+// the past, which must not be overwritten.
+func (c *conn) arm(at time.Time) error {
 	if err := c.nc.SetReadDeadline(at); err != nil {
 		return fmt.Errorf("%w: %w", errClient, err)
 	}
+	c.armed = at
 	return nil
 }
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
 
 // limitsChanged wakes the reading goroutine, so that it waits for what it waits for by the new limits.
 func (c *conn) limitsChanged() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.slot.Broadcast()
-	if c.waiting && !c.closed {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only if the connection is gone
+	if !c.closed && !c.draining {
+		_ = c.arm(past) // fails only if the connection is gone
 	}
-}
-
-// frameDeadline sets the time in which the frame that has begun must be complete.
-func (c *conn) frameDeadline() error {
-	if c.frameEnd.IsZero() {
-		c.frameEnd = after(c.srv.limits.Load().FrameTimeout)
-	}
-	return c.deadline(c.frameEnd, false)
 }
 
 // after is the time in d; never if d is not positive.
@@ -291,19 +404,16 @@ func (c *conn) readError(err error, timeout *closeReason) error {
 	return fmt.Errorf("%w: %w", errClient, err)
 }
 
-// ReadFull implements wire.FrameReader.
-func (c *conn) ReadFull(p []byte) error {
-	_, err := io.ReadFull(c.in, p)
-	return err
-}
-
 // Reserve implements wire.FrameReader: it takes memory from the budget of all connections. Time that it waited for
 // others is not the client's fault, so the frame's time starts again.
 func (c *conn) Reserve(n int) error {
+	if c.next.lease.try(int64(n)) {
+		return nil
+	}
+	c.send() // who waits for memory must not hold answers whose requests hold it
 	waited, err := c.next.lease.grow(c.ctx, int64(n))
 	if err == nil && waited {
 		c.frameEnd = time.Time{}
-		err = c.frameDeadline()
 	}
 	return err
 }
@@ -327,8 +437,9 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 	k.bytes = len(frame.B) + 4
 	k.req = wire.Request{
 		Key: h.Key, Version: h.Version, CorrelationID: h.CorrelationID, Body: h.Body,
-		LocalAddr: c.nc.LocalAddr(), RemoteAddr: c.nc.RemoteAddr(), Received: time.Now(),
+		LocalAddr: c.local, RemoteAddr: c.remote, Received: time.Now(),
 	}
+	k.req.From(k)
 	c.pause = c.rate.take(k.req.Received, c.srv.limits.Load().RequestRate)
 	k.req.Own(frame)
 	k.reply.Init(&k.req, k)
@@ -358,14 +469,7 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 	default:
 		k.refuseProduce()
 	}
-
-	c.mu.Lock()
-	c.serving = nil
-	pump := c.startPump()
-	c.mu.Unlock()
-	if pump {
-		c.pump(nil, 0, true)
-	}
+	k.letGo()
 	return err
 }
 
@@ -375,7 +479,7 @@ func (c *conn) serve(k *call) (err error) {
 		if p := recover(); p != nil {
 			c.srv.metrics.panics.Inc()
 			c.srv.log.Error("a request handler panicked; its connection is closed", "panic", p,
-				"api", kmsg.NameForKey(k.req.Key), "version", k.req.Version, "remote", c.nc.RemoteAddr(), "stack", string(debug.Stack()))
+				"api", kmsg.NameForKey(k.req.Key), "version", k.req.Version, "remote", c.remote, "stack", string(debug.Stack()))
 			k.reply.Close(errPanic)
 			err = errPanic
 		}
@@ -395,7 +499,7 @@ func (c *conn) drain() {
 		c.close(errShutdown)
 		return
 	}
-	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	_ = c.nc.SetReadDeadline(past)
 }
 
 // close ends the connection, once. Requests whose answer is outstanding are freed when it is given.
@@ -410,6 +514,9 @@ func (c *conn) close(err error) {
 	for _, k := range c.queue {
 		if k.done {
 			answered = append(answered, k)
+		} else if k.gone != nil {
+			k.gone.Gone()
+			k.gone = nil
 		}
 	}
 	c.queue = nil
@@ -421,14 +528,15 @@ func (c *conn) close(err error) {
 
 	c.cancel(err)
 	_ = c.nc.Close()
+	now := time.Now()
 	for _, k := range answered {
-		k.finish(0)
+		k.finish(0, now)
 	}
 	reason := errClient
 	errors.As(err, &reason)
 	c.srv.metrics.closed.WithLabelValues(reason.label).Inc()
 	if reason.warn {
-		c.srv.warn(reason.label, "connection closed", "reason", err, "remote", c.nc.RemoteAddr(), "client_id", clientID)
+		c.srv.warn(reason.label, "connection closed", "reason", err, "remote", c.remote, "client_id", clientID)
 	}
 	c.srv.forget(c)
 }

@@ -15,7 +15,8 @@ const (
 // Buffer is a byte slice from a pool. It belongs to one owner, who calls Free once.
 type Buffer struct {
 	B     []byte
-	class int // index into pools, -1 = not pooled
+	all   []byte // what B was cut from; nil = not pooled
+	class int    // index into pools, -1 = not pooled
 }
 
 var pools [maxClassBits - minClassBits + 1]sync.Pool
@@ -28,21 +29,31 @@ func NewBuffer(n int) *Buffer {
 	}
 	if v := pools[c].Get(); v != nil {
 		b := v.(*Buffer)
-		b.B = b.B[:n]
+		b.B = b.all[:n]
 		return b
 	}
-	return &Buffer{B: make([]byte, n, 1<<(c+minClassBits)), class: c}
+	all := make([]byte, 1<<(c+minClassBits))
+	return &Buffer{B: all[:n], all: all, class: c}
 }
+
+// Slice makes B the bytes from..to of the whole buffer, and reports false if that is too short.
+func (b *Buffer) Slice(from, to int) bool {
+	if to > len(b.all) {
+		return false
+	}
+	b.B = b.all[from:to]
+	return true
+}
+
+// Cap is how many bytes the buffer keeps in memory.
+func (b *Buffer) Cap() int { return max(len(b.all), cap(b.B)) }
 
 // Free gives the buffer back. Its bytes must not be used any more.
 func (b *Buffer) Free() {
 	if b == nil || b.class < 0 {
 		return
 	}
-	if cap(b.B) != 1<<(b.class+minClassBits) { // it was replaced by append or slicing: not ours to pool
-		return
-	}
-	b.B = b.B[:0]
+	b.B = nil // what append made of it is not ours to pool
 	pools[b.class].Put(b)
 }
 

@@ -143,7 +143,7 @@ func (f *FetchRequest) Parse(version int16, body []byte) error {
 }
 
 func (f *FetchRequest) parseTopics(r *reader, version int16, flex bool) {
-	f.Topics = resize(f.Topics, r.array(flex, 3, false))
+	f.Topics = Resize(f.Topics, r.array(flex, 3, false))
 	for i := range f.Topics {
 		t := &f.Topics[i]
 		if version >= 13 {
@@ -151,7 +151,7 @@ func (f *FetchRequest) parseTopics(r *reader, version int16, flex bool) {
 		} else {
 			t.Name, t.ID = keep(t.Name, r.str(flex)), topic.ID{}
 		}
-		t.Partitions = resize(t.Partitions, r.array(flex, 16, false))
+		t.Partitions = Resize(t.Partitions, r.array(flex, 16, false))
 		for j := range t.Partitions {
 			t.Partitions[j].parse(r, version, flex)
 			if r.failed {
@@ -206,7 +206,7 @@ func (f *FetchRequest) parseForgotten(r *reader, version int16, flex bool) {
 		f.Forgotten = f.Forgotten[:0]
 		return
 	}
-	f.Forgotten = resize(f.Forgotten, r.array(flex, 3, false))
+	f.Forgotten = Resize(f.Forgotten, r.array(flex, 3, false))
 	for i := range f.Forgotten {
 		t := &f.Forgotten[i]
 		if version >= 13 {
@@ -214,7 +214,7 @@ func (f *FetchRequest) parseForgotten(r *reader, version int16, flex bool) {
 		} else {
 			t.Name, t.ID = keep(t.Name, r.str(flex)), topic.ID{}
 		}
-		t.Partitions = resize(t.Partitions, r.array(flex, 4, false))
+		t.Partitions = Resize(t.Partitions, r.array(flex, 4, false))
 		for j := range t.Partitions {
 			t.Partitions[j] = r.int32()
 		}

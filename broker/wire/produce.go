@@ -95,7 +95,7 @@ func (p *ProduceRequest) Parse(version int16, body []byte) error {
 	}
 	p.Acks = r.int16()
 	p.TimeoutMs = r.int32()
-	p.Topics = resize(p.Topics, r.array(flex, 3, false))
+	p.Topics = Resize(p.Topics, r.array(flex, 3, false))
 	for i := range p.Topics {
 		t := &p.Topics[i]
 		if version >= 13 {
@@ -103,7 +103,7 @@ func (p *ProduceRequest) Parse(version int16, body []byte) error {
 		} else {
 			t.Name, t.ID = keep(t.Name, r.str(flex)), topic.ID{}
 		}
-		t.Partitions = resize(t.Partitions, r.array(flex, 5, false))
+		t.Partitions = Resize(t.Partitions, r.array(flex, 5, false))
 		for j := range t.Partitions {
 			q := &t.Partitions[j]
 			q.Index = r.int32()

@@ -184,8 +184,8 @@ func keep(old string, b []byte) string {
 	return string(b)
 }
 
-// resize returns s with length n, keeping the elements (and their memory) that it had.
-func resize[T any](s []T, n int) []T {
+// Resize returns s with length n, keeping the elements (and their memory) that it had.
+func Resize[T any](s []T, n int) []T {
 	if n <= cap(s) {
 		return s[:n]
 	}

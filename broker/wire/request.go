@@ -25,6 +25,7 @@ type Request struct {
 	Received      time.Time // when the frame was complete
 
 	frame   *Buffer
+	client  Client
 	produce *ProduceRequest
 	fetch   *FetchRequest
 }
@@ -78,6 +79,24 @@ func (r *Request) Fetch() (*FetchRequest, error) {
 	r.fetch = f
 	return f, nil
 }
+
+// Client tells of the connection that a request came from. Package server implements it.
+type Client interface {
+	// Watch has g.Gone called, once, when the connection ends before the request is answered. It reports false, and
+	// does not call, if that is so already.
+	Watch(g Goner) bool
+}
+
+// Goner is told that nobody waits for an answer any more. Gone is called under a lock of the connection: it must not
+// block, nor give the answer itself.
+type Goner interface{ Gone() }
+
+// Watch has g told when the client goes away before its answer is given; see Client. A request without a connection, as
+// in tests, has a client that stays.
+func (r *Request) Watch(g Goner) bool { return r.client == nil || r.client.Watch(g) }
+
+// From says whose request it is. Package server calls it before the request is served.
+func (r *Request) From(c Client) { r.client = c }
 
 // Own hands the pooled frame that Body aliases to the request, so that Free recycles it.
 func (r *Request) Own(frame *Buffer) { r.frame = frame }

@@ -55,7 +55,7 @@ func (r *Response) Memory() int64 {
 	if r == nil {
 		return 0
 	}
-	n := int64(cap(r.buf.B))
+	n := int64(r.buf.Cap())
 	copied := int64(0)
 	for i := range r.parts {
 		g := &r.parts[i].region
@@ -80,6 +80,27 @@ func (r *Response) Free() {
 	if rel != nil {
 		rel()
 	}
+}
+
+// joined is how long an answer may get by Join.
+const joined = 8 << 10
+
+// Join appends the bytes of an answer that is to be sent right after r, so that both leave with one system call. It
+// reports false, and changes nothing, unless both are small and in memory. next is to be freed as if it was sent.
+func (r *Response) Join(next *Response) bool {
+	n := len(r.buf.B) + len(next.buf.B)
+	if len(r.parts) > 0 || len(next.parts) > 0 || n > joined {
+		return false
+	}
+	if n > cap(r.buf.B) {
+		grown := NewBuffer(max(n, joined/4))
+		grown.B = append(grown.B[:0], r.buf.B...)
+		r.buf.Free()
+		r.buf = grown
+	}
+	r.buf.B = append(r.buf.B, next.buf.B...)
+	r.size += next.size
+	return true
 }
 
 // AppendAll appends the whole answer, frame length included, reading the regions: for tests and for connections that

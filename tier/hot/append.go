@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
 )
@@ -387,7 +388,7 @@ func (l *Log) writeRun(run []*op) error {
 	}
 	defer h.release()
 	s.file.dirty.Store(true)
-	if n, err := h.WritevAt(v.bufs, t.size); err != nil || n != bytes {
+	if n, err := writeAll(h, v.bufs, t.size); err != nil || n != bytes {
 		if err == nil {
 			err = fmt.Errorf("%s: wrote %d of %d bytes", h.Name(), n, bytes)
 		}
@@ -413,6 +414,15 @@ func (l *Log) writeRun(run []*op) error {
 	l.dir.metrics.appended(bytes, len(v.bufs))
 	l.scheduleFlush(cfg, t.modified)
 	return nil
+}
+
+// writeAll writes the buffers at a position of the file. One alone, the most common case, needs no list.
+func writeAll(f disk.File, bufs [][]byte, at int64) (int64, error) {
+	if len(bufs) == 1 {
+		n, err := f.WriteAt(bufs[0], at)
+		return int64(n), err
+	}
+	return f.WritevAt(bufs, at)
 }
 
 // publish lets readers see the active segment up to t.
