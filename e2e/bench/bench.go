@@ -22,6 +22,7 @@ type Options struct {
 	Round        time.Duration // at least so long
 	Bytes        int64         // that the reading cases read: of each partition set, once through
 	Warm         int64         // bytes that Kafka is warmed with before its first round
+	Binary       string        // the firn that is measured; empty: it is built
 	Out          string        // folder of the results
 	Resume       bool          // cases whose results stand in Out already are not run again
 	Progress     io.Writer     // one line a round

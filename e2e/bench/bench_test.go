@@ -20,6 +20,16 @@ import (
 	"github.com/firnlog/firn/e2e/harness"
 )
 
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// firn is the binary that all tests measure.
+func firn(t *testing.T) string {
+	t.Helper()
+	binary, err := harness.Binary("")
+	require.NoError(t, err)
+	return binary
+}
+
 func TestOrder(t *testing.T) {
 	assert.Equal(t, []int{0, 1, 2}, order(0, 3))
 	assert.Equal(t, []int{2, 1, 0}, order(1, 3))
@@ -59,7 +69,7 @@ func TestSmoke(t *testing.T) {
 	o := Options{
 		Cases:        regexp.MustCompile(`^a produce, 16 partitions, zstd$|^b |^c hot fetch, 16 partitions, 1 consumer$|^d latency at 10 MB/s, 16`),
 		Sides:        regexp.MustCompile(`firn|sink|source`),
-		Alternations: harness.Count(1, 3), Round: time.Duration(harness.Count(300, 2000)) * time.Millisecond, Bytes: 32 << 20,
+		Alternations: harness.Count(1, 3), Round: time.Duration(harness.Count(300, 2000)) * time.Millisecond, Bytes: 32 << 20, Binary: firn(t),
 		Out: out, Progress: progress{t}, Table: &bytes.Buffer{},
 	}
 	require.NoError(t, run(t.Context(), o))
@@ -99,7 +109,7 @@ func TestSmokeBesideKafka(t *testing.T) {
 	out := t.TempDir()
 	require.NoError(t, run(t.Context(), Options{
 		Cases: regexp.MustCompile(`^a produce, 16 partitions, plain$`), Sides: regexp.MustCompile("page cache"), Alternations: 1,
-		Round: time.Duration(harness.Count(500, 3000)) * time.Millisecond, Warm: int64(harness.Count(1<<20, 1<<30)), Out: out, Progress: progress{t}, Table: &bytes.Buffer{},
+		Round: time.Duration(harness.Count(500, 3000)) * time.Millisecond, Warm: int64(harness.Count(1<<20, 1<<30)), Binary: firn(t), Out: out, Progress: progress{t}, Table: &bytes.Buffer{},
 	}))
 	f, err := report.Open(out)
 	require.NoError(t, err)

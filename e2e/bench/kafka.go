@@ -88,7 +88,7 @@ func (b *Bench) newKafka(name string, configs []string) (*Server, error) {
 		return nil, err
 	}
 	class := javatools.ClassPath(libs)
-	tool := exec.Command("java", "-cp", class, "kafka.tools.StorageTool", "format", "-t", "bm90LWEtcmVhbC1pZC0xMg", "-c", properties)
+	tool := exec.Command("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class, "kafka.tools.StorageTool", "format", "-t", "bm90LWEtcmVhbC1pZC0xMg", "-c", properties)
 	tool.Dir = s.Dir
 	if out, err := tool.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("format Kafka's storage: %w\n%s", err, out)

@@ -45,6 +45,9 @@ func run(ctx context.Context, o Options) error {
 
 func (b *Bench) runAll(ctx context.Context, out *report.Folder) (failed []error) {
 	what := machine.Describe(b.dir, javatools.Version)
+	if b.Binary != "" {
+		what.Firn = "as given by -firn"
+	}
 	if err := out.Machine(what); err != nil {
 		return []error{err}
 	}

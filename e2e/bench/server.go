@@ -179,15 +179,19 @@ func (b *Bench) NewFirn(o FirnOptions) (*Server, error) {
 }
 
 func (b *Bench) newFirn(o FirnOptions) (*Server, error) {
-	binary, err := b.build("firn", "github.com/firnlog/firn/cmd/firn")
-	if err != nil {
-		return nil, err
+	binary := b.Binary
+	if binary == "" {
+		var err error
+		if binary, err = b.build("firn", "github.com/firnlog/firn/cmd/firn"); err != nil {
+			return nil, err
+		}
 	}
 	if o.Name == "" {
 		o.Name = "firn"
 	}
 	s := &Server{Name: o.Name, Dir: filepath.Join(b.dir, o.Name)}
 	for _, addr := range []*string{&s.Addr, &s.HTTP} {
+		var err error
 		if *addr, err = measure.FreeAddr(); err != nil {
 			return nil, err
 		}
