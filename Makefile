@@ -45,8 +45,8 @@ docs: ## Renew the tables of README.md and docs/ that follow from the code
 	go run ./cmd/firn docs
 
 .PHONY: bench
-bench: ## Produce, hot fetch and cold read of one broker, with the figures that bound them
-	go run ./e2e/bench
+bench: ## firn beside Apache Kafka and beside the least that could do the work, judged; BENCH='-case ^a' passes flags on
+	go run ./e2e/bench $(BENCH)
 
 .PHONY: bench-partitions
 bench-partitions: ## What ten thousand partitions cost: to make, to keep idle, to come back to, to delete
