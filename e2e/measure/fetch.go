@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -104,9 +107,12 @@ func (l Reading) consume(ctx context.Context, index int, out *Read, begin time.T
 	return nil
 }
 
-// Tail is a consumer that waits at the end of all partitions of a topic for what is written there.
+// Tail is a consumer that waits at the end of all partitions of a topic for what is written there. It waits in the
+// kernel, on a thread of its own: to be woken by the runtime costs more than all else that it does.
 type Tail struct {
 	conn  *Conn
+	tcp   *net.TCPConn
+	file  *os.File // the same, blocking
 	frame *fetchFrame
 	next  []int64
 }
@@ -122,13 +128,32 @@ func NewTail(addr, topic string, partitions int) (*Tail, error) {
 	if t.frame, err = newFetchFrame(topic, list, 1, 1<<20); err != nil {
 		return nil, err
 	}
-	t.conn, err = dial(addr, 16)
-	return t, err
+	if t.conn, err = dial(addr, 16); err != nil {
+		return nil, err
+	}
+	t.tcp = t.conn.Conn.(*net.TCPConn) // dial says tcp
+	if t.file, err = t.tcp.File(); err == nil {
+		err = syscall.SetNonblock(int(t.file.Fd()), false)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect: %w", err), t.Close())
+	}
+	t.conn.Conn = blocking{t.tcp, t.file}
+	return t, nil
 }
+
+// blocking reads and writes a connection by its file.
+type blocking struct {
+	*net.TCPConn
+	file *os.File
+}
+
+func (b blocking) Read(p []byte) (int, error)  { return b.file.Read(p) }
+func (b blocking) Write(p []byte) (int, error) { return b.file.Write(p) }
 
 // Run reads until it has seen so many records, and calls seen for each with its partition and offset when it came.
 func (t *Tail) Run(ctx context.Context, records int64, seen func(partition int32, offset int64)) error {
-	stop := context.AfterFunc(ctx, func() { _ = t.conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = t.tcp.CloseRead() }) // which ends a read that blocks
 	defer stop()
 	var buffer []byte
 	for records > 0 {
@@ -148,4 +173,10 @@ func (t *Tail) Run(ctx context.Context, records int64, seen func(partition int32
 }
 
 // Close ends the connection.
-func (t *Tail) Close() error { return t.conn.Close() }
+func (t *Tail) Close() error {
+	var err error
+	if t.file != nil {
+		err = t.file.Close()
+	}
+	return errors.Join(err, t.conn.Close())
+}
