@@ -20,8 +20,7 @@ const (
 	variety      = 32        // different batches of a producer, so that nothing profits from having seen one just now
 	inFlight     = 5         // requests that a producer leaves unanswered, as producers do by default
 	producers    = 4         // connections, where there are as many partitions
-	sinkRoom     = 16 << 30  // of a sink's files that are written once
-	pageCacheGB  = 1_000_000 // bytes of page cache that a round fills in a millisecond at most
+	fastest      = 1_600_000 // bytes that a round fills of the page cache in a millisecond, at most, about
 )
 
 // largeBatches builds the batches of a codec, "plain" or "zstd".
@@ -102,7 +101,7 @@ func partitionsOf(n int) string {
 }
 
 // roundMemory is what a round of writing as fast as can be leaves in the page cache.
-func roundMemory(b *Bench) int64 { return b.Round.Milliseconds() * pageCacheGB }
+func roundMemory(b *Bench) int64 { return b.Round.Milliseconds() * fastest }
 
 // load is what a round does to a topic that is new.
 type load func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error)
@@ -166,11 +165,12 @@ func (b *Bench) sinkRound(ctx context.Context, m Mode, partitions int, length ti
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	room := 512<<20 + length.Milliseconds()*fastest
 	args := []string{"-dir", dir, "-partitions", strconv.Itoa(partitions)}
 	if m == Flush {
-		args = append(args, "-flush")
+		args = append(args, "-flush", "-bytes", strconv.FormatInt(min(room, 1<<30), 10))
 	} else {
-		args = append(args, "-fresh", "-bytes", strconv.FormatInt(sinkRoom, 10))
+		args = append(args, "-fresh", "-bytes", strconv.FormatInt(room, 10))
 	}
 	s, err := b.startLimit(ctx, "sink", args...)
 	if err != nil {
