@@ -44,8 +44,10 @@ func (b *Bench) Kafka(ctx context.Context) (*Server, error) {
 		if err := s.Restart(ctx); err != nil {
 			return nil, err
 		}
-		if err := b.warm(ctx, s); err != nil {
-			return nil, fmt.Errorf("warm Kafka: %w", err)
+		if b.Warm > 0 {
+			if err := b.warm(ctx, s); err != nil {
+				return nil, fmt.Errorf("warm Kafka: %w", err)
+			}
 		}
 	}
 	return b.kafka, nil

@@ -21,7 +21,7 @@ func main() {
 	flag.IntVar(&o.Alternations, "alternations", 9, "how often each side has a round; bars need nine")
 	flag.DurationVar(&o.Round, "round", 10*time.Second, "how long a round is at least")
 	flag.Int64Var(&o.Bytes, "bytes", 2<<30, "how many bytes the reading cases read")
-	flag.Int64Var(&o.Warm, "warm", 3<<30, "how many bytes warm Kafka before its first round")
+	flag.Int64Var(&o.Warm, "warm", 3<<30, "how many bytes warm Kafka at least before its first round; 0: none")
 	flag.StringVar(&o.Binary, "firn", "", "measure this binary instead of building firn from the sources here")
 	flag.StringVar(&o.Out, "out", "e2e/bench/results", "folder for the results")
 	flag.BoolVar(&o.Resume, "resume", false, "keep the results that are in the folder, and run only the other cases")
