@@ -2,6 +2,7 @@ package hot
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -451,6 +452,73 @@ var stories = []struct {
 			holds(w.open(int32(i)), want[i])
 		}
 	}},
+	{"I-36 what is set aside is whole, though the journal forgets it", func(w *world) {
+		l := w.open(0)
+		w.put(l, 1)
+		w.put(l, 5)
+		size := l.Bytes()
+		w.id[5]++
+		w.open(0)
+		w.power(false)
+		check(len(w.d.Strays()) == 1, "strays are %v", w.d.Strays())
+		info, err := w.mem.Stat(filepath.Join("/data/log", w.d.Strays()[0], fileName(0, logSuffix)))
+		must(err)
+		check(info.Size() == size, "%d bytes were set aside, %d were acknowledged", info.Size(), size)
+	}},
+	{"I-01 what the journal holds of a damaged log is kept", func(w *world) {
+		if !w.journal {
+			return
+		}
+		l := w.open(0)
+		want := w.unjournaled(l, 1)
+		whole := l.Bytes()
+		want = append(want, w.put(l, 4)...)
+		name := l.segments()[0].file.path()
+		damaged := func() {
+			_, err := w.d.Open(w.part(0), nil)
+			check(errors.Is(err, ErrDamaged), "opened with %v", err)
+		}
+		cut(w.mem, name, whole-10) // nothing that firn or a crash does
+		w.power(false)
+		damaged()
+		w.power(false)
+		damaged()
+		f, err := w.mem.OpenFile(name, os.O_RDWR, 0)
+		must(err)
+		_, err = f.WriteAt(want[:whole], 0) // somebody puts it back
+		must(err)
+		w.kill()
+		holds(w.open(0), want)
+		must(w.d.Close())
+		w.start()
+		holds(w.open(0), want)
+		entries, err := w.mem.ReadDir("/data/log")
+		must(err)
+		for _, e := range entries {
+			check(!strings.HasPrefix(e.Name(), keptPrefix), "%s is still there", e.Name())
+		}
+	}},
+	{"I-01 what the journal vouched for is not cut, start after start", func(w *world) {
+		if !w.journal {
+			return
+		}
+		l := w.open(0)
+		w.unjournaled(l, 3) // the state file does not say so yet
+		w.put(l, 2)
+		f, err := w.mem.OpenFile(l.segments()[0].file.path(), os.O_RDWR, 0)
+		must(err)
+		_, err = f.WriteAt([]byte("damage"), 100)
+		must(err)
+		must(f.Datasync())
+		for range 3 {
+			w.power(false)
+			_, err := w.d.Open(w.part(0), nil)
+			check(errors.Is(err, ErrDamaged), "opened with %v", err)
+		}
+		must(w.d.Remove(w.part(0))) // its owner gives it up
+		w.power(false)
+		check(w.open(0).End() == 0, "the log is not new")
+	}},
 	{"I-01 a rewrite that was cut off in its recovery", tellRewriteRecovery},
 	{"I-01 a rewrite before a clean stop", tellRewriteStop},
 	{"I-05 producers outlive the rewrite of their batches", tellRewriteProducers},
@@ -468,6 +536,23 @@ func (w *world) begins(index int32, start, end int64, look func(l *Log)) {
 	look(l)
 	w.d.flusher.Close()
 	w.mem = from
+}
+
+// unjournaled appends what the log's own file alone has.
+func (w *world) unjournaled(l *Log, n int) []byte {
+	w.d.flusher.Close()
+	b := w.write(l, n)
+	must(l.Sync())
+	return b
+}
+
+// cut makes a file shorter, durably.
+func cut(mem *disk.Crashable, name string, size int64) {
+	f, err := mem.OpenFile(name, os.O_RDWR, 0)
+	must(err)
+	must(f.Truncate(size))
+	must(f.Datasync())
+	must(f.Close())
 }
 
 func syncFile(mem *disk.Crashable, name string) {

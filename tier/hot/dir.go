@@ -50,7 +50,7 @@ type Options struct {
 	Config         Config                // of logs that are opened without one; zero: DefaultConfig()
 	Registerer     prometheus.Registerer // nil: no metrics
 	FlushParallel  int                   // fdatasyncs at once; 0: 4
-	JournalBytes   int64                 // of a file of the flush journal, of which there are at most 4; 0 or negative: no journal
+	JournalBytes   int64                 // of a file of the flush journal, of which there are at most 4; 0: 64 MiB; negative: no journal
 	MaxOpenFiles   int                   // kept open while they are idle; 0: 4096
 	IdleClose      time.Duration         // files that were not used for so long are closed; 0: 1 min
 	SaveEvery      time.Duration         // how often the recovery points are saved; 0: 1 min
@@ -147,6 +147,7 @@ func newDir(o Options) *Dir {
 		o.Config = DefaultConfig()
 	}
 	o.FlushParallel = cmp.Or(o.FlushParallel, 4)
+	o.JournalBytes = cmp.Or(o.JournalBytes, 64<<20)
 	o.MaxOpenFiles = cmp.Or(o.MaxOpenFiles, 4096)
 	o.IdleClose = cmp.Or(o.IdleClose, time.Minute)
 	o.SaveEvery = cmp.Or(o.SaveEvery, time.Minute)
@@ -249,6 +250,7 @@ func (d *Dir) start() error {
 		d.journal = flush.NewJournal(flush.JournalOptions{FS: d.fs, Dir: d.root, Logger: d.logger, FileBytes: d.o.JournalBytes,
 			Parallel: d.o.FlushParallel, OnError: d.fail, Inline: d.o.journalInline})
 		backend = d.journal
+		d.metrics.journal(d.journal.Stats())
 	}
 	d.flusher = flush.New(flush.Options{Backend: backend, OnError: d.fail})
 	d.keeper.start(d)

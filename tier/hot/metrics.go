@@ -1,9 +1,12 @@
 package hot
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/firnlog/firn/tier/hot/flush"
 )
 
 // metrics of a Dir. All methods work on a Dir without a registry, too.
@@ -50,6 +53,29 @@ func newMetrics(d *Dir) *metrics {
 		m.reg.MustRegister(m.all...)
 	}
 	return m
+}
+
+// journal adds what is told of the flush journal.
+func (m *metrics) journal(st *flush.Stats) {
+	if m.reg == nil {
+		return
+	}
+	for _, c := range []struct {
+		name, help string
+		v          *atomic.Int64
+	}{
+		{"firn_hot_journal_rounds_total", "Flushes of logs in which the journal took something.", &st.Rounds},
+		{"firn_hot_journal_writes_total", "Synced writes into the flush journal.", &st.Frames},
+		{"firn_hot_journal_bytes_total", "Bytes written into the flush journal, padding included.", &st.Bytes},
+		{"firn_hot_direct_syncs_total", "Logs whose own files were synced in a round, because much was pending or the journal had no room.", &st.Direct},
+		{"firn_hot_journal_recycled_total", "Files of the flush journal that were let go of, to be used again.", &st.Recycled},
+		{"firn_hot_journal_settled_total", "Logs whose own files were synced so that a file of the flush journal could be let go of.", &st.Settled},
+	} {
+		m.all = append(m.all, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help},
+			func() float64 { return float64(c.v.Load()) }))
+	}
+	m.all = append(m.all, gauge("firn_hot_journal_files", "Files of the flush journal.", func() float64 { return float64(st.Files.Load()) }))
+	m.reg.MustRegister(m.all[len(m.all)-7:]...)
 }
 
 func gauge(name, help string, fn func() float64) prometheus.Collector {

@@ -110,6 +110,7 @@ func (f *Frame) reset(life, seq uint64) {
 	f.h = header{life: life, seq: seq}
 	f.seed = f.h.seed()
 	f.b = append(f.b[:0], make([]byte, frameHeader)...)
+	f.last = 0 // what was added to a frame that was not written is gone
 }
 
 // empty reports whether the frame holds no record.
@@ -166,6 +167,7 @@ func (f *Frame) finish() {
 	}
 	r := f.b[f.last:]
 	end := recHeader + int(r[9])
+	r = r[:end+int(binary.LittleEndian.Uint32(r[12:]))]
 	binary.LittleEndian.PutUint32(r[4:], crc32.Update(f.seed, castagnoli, r[end:]))
 	binary.LittleEndian.PutUint32(r[0:], crc32.Update(f.seed, castagnoli, r[4:end]))
 	f.last = 0

@@ -83,15 +83,17 @@ type Journal struct {
 
 	keeping sync.Mutex // held by keep: inline, whoever flushes calls it
 
-	mu       sync.Mutex // held over the write of a frame: there is one at a time, in order
-	cond     sync.Cond  // of mu: there is room, or an error
-	err      error      // the first failure: nothing is written after it
-	life     uint64
-	seq      uint64 // of the last frame
-	frame    Frame
-	cur      *journalFile
-	full     []*journalFile // oldest first
-	free     []*journalFile
+	mu    sync.Mutex // held over the write of a frame: there is one at a time, in order
+	cond  sync.Cond  // of mu: there is room, or an error
+	err   error      // the first failure: nothing is written after it
+	life  uint64
+	seq   uint64 // of the last frame
+	frame Frame
+	cur   *journalFile
+	full  []*journalFile // oldest first
+	free  []*journalFile
+	// gone is what files named that were let go of: without a later frame, which says so, they still count.
+	gone     []map[Journaled]int64
 	made     int
 	fullAt   time.Time // when the disk had no room for more; zero: it has
 	draining bool
@@ -263,6 +265,7 @@ func (j *Journal) put() error {
 		return j.err
 	}
 	j.seq++
+	j.gone = nil
 	f.at += int64(len(b))
 	j.paced += int64(len(b))
 	j.stats.Frames.Add(1)
@@ -365,6 +368,11 @@ func (j *Journal) Forget(l Journaled, part topic.Partition, below int64) error {
 func (j *Journal) names(l Journaled) bool {
 	for _, f := range j.counting() {
 		if _, ok := f.logs[l]; ok {
+			return true
+		}
+	}
+	for _, logs := range j.gone {
+		if _, ok := logs[l]; ok {
 			return true
 		}
 	}

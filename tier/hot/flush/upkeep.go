@@ -205,6 +205,7 @@ func (j *Journal) settle(logs []Log) error {
 
 // release makes a file free whose logs are all durable; the caller holds mu and takes it from where it was.
 func (j *Journal) release(f *journalFile) {
+	j.gone = append(j.gone, f.logs)
 	f.logs, f.used = nil, true
 	j.free = append(j.free, f)
 	j.stats.Recycled.Add(1)
