@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ const (
 	steadyRecords    = 64         // records of 1 KiB in a batch of theirs
 	steadyPartitions = 4
 	replayLead       = time.Second // that replays run before the producer begins
+	clientThreads    = 8
 
 	alone, withReplays = "firn alone", "firn and two replays"
 	unarchived, upload = "firn, no archive", "firn, archive in MinIO"
@@ -59,6 +61,8 @@ func (b *Bench) replaySides(ctx context.Context) ([]Side, error) {
 	}
 	round := func(replays coldSet) func(ctx context.Context, length time.Duration) (Figures, error) {
 		return func(ctx context.Context, length time.Duration) (Figures, error) {
+			// The producer must not wait for the replays' share of the runtime: all are threads that the kernel schedules.
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(clientThreads))
 			// Started anew, so that a cache has nothing of the round before.
 			if err := errors.Join(firn.Stop(), firn.Restart(ctx)); err != nil {
 				return nil, err
