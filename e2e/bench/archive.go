@@ -132,7 +132,7 @@ func (b *Bench) fillCold(ctx context.Context, s *Server, topics int, bytes int64
 			return set, fmt.Errorf("%s is not in the archive alone: %w", t, err)
 		}
 	}
-	return set, settle(b.dir)
+	return set, b.settle()
 }
 
 // tiers tells whether cond holds for each partition of a topic of firn.

@@ -99,7 +99,7 @@ func (b *Bench) fill(ctx context.Context, s *Server, partitions int) (topic stri
 		return "", nil, err
 	}
 	_, err = p.RunBytes(ctx, b.Bytes)
-	if err := errors.Join(err, p.Close(), settle(b.dir)); err != nil {
+	if err := errors.Join(err, p.Close(), b.settle()); err != nil {
 		return "", nil, err
 	}
 	ends, err = s.Ends(ctx, topic)

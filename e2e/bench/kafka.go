@@ -167,5 +167,5 @@ func (b *Bench) warmOnce(ctx context.Context, s *Server, mode Mode, batches []me
 		return 0, err
 	}
 	cost, err := m.Stop()
-	return cost.CPU.Seconds() / (float64(got.Bytes) / 1e9), errors.Join(err, s.DeleteTopic(ctx, topic), settle(b.dir))
+	return cost.CPU.Seconds() / (float64(got.Bytes) / 1e9), errors.Join(err, s.DeleteTopic(ctx, topic), b.settle())
 }

@@ -123,7 +123,7 @@ func (b *Bench) kafkaCold(ctx context.Context, batches []measure.Payload) (*Serv
 	}); err != nil {
 		return nil, coldSet{}, fmt.Errorf("%w (%w)", err, last)
 	}
-	return kafka, set, settle(b.dir)
+	return kafka, set, b.settle()
 }
 
 // onlySegment gives the base offset of the one segment that is left in a partition's folder.

@@ -57,7 +57,7 @@ func (b *Bench) recoverySides(ctx context.Context) ([]Side, error) {
 		return nil, err
 	}
 	_, err = p.RunBytes(ctx, hotShare*b.Bytes)
-	if err := errors.Join(err, p.Close(), settle(b.dir)); err != nil {
+	if err := errors.Join(err, p.Close(), b.settle()); err != nil {
 		return nil, err
 	}
 	round := func(power bool) func(context.Context, time.Duration) (Figures, error) {

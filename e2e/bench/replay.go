@@ -183,5 +183,5 @@ func (b *Bench) uploadRound(ctx context.Context, s *Server, length time.Duration
 		f[k] = whole[k]
 	}
 	f[Behind] = behind.Seconds()
-	return f, errors.Join(s.DeleteTopic(ctx, topic), settle(b.dir))
+	return f, errors.Join(s.DeleteTopic(ctx, topic), b.settle())
 }

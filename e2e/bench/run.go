@@ -63,7 +63,11 @@ func (b *Bench) runAll(ctx context.Context, out *report.Folder) (failed []error)
 	for i, c := range todo {
 		b.say("case %d of %d: %s", i+1, len(todo), c.Name)
 		r, err := b.runCase(ctx, c)
-		if err = errors.Join(err, b.endCase()); errors.Is(err, ErrSkip) {
+		err = errors.Join(err, b.endCase())
+		if ctx.Err() != nil {
+			err = errors.New("it was interrupted") // and what failed because of that need not be told
+		}
+		if errors.Is(err, ErrSkip) {
 			b.say("%v", err)
 			continue
 		}
