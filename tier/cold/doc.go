@@ -5,9 +5,9 @@
 // What it owns: the cache folder, and budgets of its own for workers, bytes under way, cached bytes and indexes in
 // memory, so that a replay of years never slows a producer.
 //
-// The unit of caching is the group: adjacent chunks of one segment, fetched with one ranged GET and kept, decoded,
-// in one unlinked file (nothing is left behind by a killed process). A group becomes readable chunk by chunk while
-// it is filled. Its life:
+// The unit of caching is the group: adjacent chunks of one segment, kept decoded in an unlinked file (nothing is left
+// behind by a killed process). One ranged GET fetches a run of adjacent groups, which share a file. A group becomes
+// readable chunk by chunk while it is filled. Its life:
 //
 //	           acquire (nobody has it)                 all chunks there
 //	(absent) ─────────────────────────▶ filling ─────────────────────────▶ full ──evict──▶ (absent)

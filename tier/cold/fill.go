@@ -3,6 +3,7 @@ package cold
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 	"syscall"
@@ -10,44 +11,59 @@ import (
 
 	"github.com/firnlog/firn/tier/archive"
 	"github.com/firnlog/firn/tier/object"
-	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/segment"
 )
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // tries is how often a GET is begun without getting a single good chunk before the fill fails.
 const tries = 4
 
-// fill fetches a group's chunks and makes them readable one by one. It belongs to no reader (I-22).
-func (r *Reader) fill(g *group) {
+// run is adjacent groups of one segment on their way, fetched with one GET. It belongs to no reader (I-22).
+type run struct {
+	groups []*group
+	ahead  bool       // begun by reading ahead
+	file   *cacheFile // nil: none was needed yet
+}
+
+// fill fetches a run's chunks and makes them readable one by one.
+func (r *Reader) fill(n *run) {
 	defer r.fills.Done()
 	began := time.Now()
-	err := r.fillSlotted(g)
+	done, err := r.fillSlotted(n)
+	if n.file != nil {
+		r.mu.Lock()
+		free := r.leave(n.file, 0, 0)
+		r.mu.Unlock()
+		free()
+	}
+	if err == nil {
+		r.metrics.fillSeconds.Observe(time.Since(began).Seconds())
+		return
+	}
+	lost := n.groups[done:]
 	r.mu.Lock()
-	g.done, g.err = true, err
-	var free func()
-	if err != nil {
+	for _, g := range lost {
+		g.done, g.err = true, err
 		if r.groups[g.key] == g {
 			delete(r.groups, g.key)
 		}
 		r.policy.drop(g)
-		free = r.freeable([]*group{g})
+		g.wake()
 	}
-	g.wake()
+	free := r.freeable(lost)
 	r.mu.Unlock()
-	switch {
-	case err == nil:
-		r.metrics.fillSeconds.Observe(time.Since(began).Seconds())
-		return
-	case r.ctx.Err() == nil && !errors.Is(err, errNoRoom):
+	if r.ctx.Err() == nil && !errors.Is(err, errNoRoom) {
 		r.metrics.errors.Inc()
+		g := lost[0]
 		r.o.Logger.Warn("reading the archive failed", "object", g.key.object, "partition", g.a.ix.Meta().Topic.String(),
 			"from", g.chunk(0).Base, "to", g.chunk(g.span.count-1).Next, "error", err)
 	}
 	free()
 }
 
-// fillSlotted waits for the budgets and fills.
-func (r *Reader) fillSlotted(g *group) error {
+// fillSlotted waits for the budgets and fills. It tells how many groups are complete.
+func (r *Reader) fillSlotted(n *run) (done int, err error) {
 	take := func(c chan struct{}) bool {
 		select {
 		case c <- struct{}{}:
@@ -56,38 +72,37 @@ func (r *Reader) fillSlotted(g *group) error {
 			return false
 		}
 	}
-	if g.ahead {
+	if n.ahead {
 		if !take(r.ahead) {
-			return ErrClosed
+			return 0, ErrClosed
 		}
 		defer func() { <-r.ahead }()
 	}
 	if !take(r.slots) {
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	defer func() { <-r.slots }()
-	weight := min(g.span.largest, r.o.InFlightBytes)
+	weight := int64(0)
+	for _, g := range n.groups {
+		weight = max(weight, min(g.span.largest, r.o.InFlightBytes))
+	}
 	if r.inFlight.Acquire(r.ctx, weight) != nil {
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	defer r.inFlight.Release(weight)
 
-	if err := r.giveRoom(g); err != nil {
-		return err
-	}
 	bufs := pool.Get().(*buffers)
 	defer bufs.release()
-	for failed := 0; ; {
-		before := g.ready // only this goroutine changes it
-		err := r.fetch(g, bufs)
-		if err == nil {
-			return nil
+	for failed := 0; done < len(n.groups); {
+		done0, ready0 := done, n.groups[done].ready // only this goroutine changes them
+		if done, err = r.fetch(n, done, bufs); err == nil {
+			break
 		}
-		if g.ready > before {
+		if done > done0 || n.groups[done].ready > ready0 {
 			failed = 0
 		}
 		if failed++; failed == tries || !again(err) || r.ctx.Err() != nil {
-			return classify(g, err)
+			return done, classify(n.groups[done], err)
 		}
 		r.metrics.retries.Inc()
 		t := time.NewTimer(r.o.RetryPause << (failed - 1))
@@ -95,9 +110,10 @@ func (r *Reader) fillSlotted(g *group) error {
 		case <-t.C:
 		case <-r.ctx.Done():
 			t.Stop()
-			return ErrClosed
+			return done, ErrClosed
 		}
 	}
+	return done, nil
 }
 
 // again tells whether fetching once more may help: after any fault of transport, and after bad bytes (I-25).
@@ -123,23 +139,31 @@ func classify(g *group, err error) error {
 	return fmt.Errorf("object %s: %w", g.key.object, err)
 }
 
-// giveRoom gives the group its file, or memory when the disk has no room.
-func (r *Reader) giveRoom(g *group) error {
+// giveRoom gives a group of a run its place in the run's file, or memory when the disk has no room, unless it has it.
+func (r *Reader) giveRoom(n *run, g *group) error {
+	if g.file != nil || g.mem != nil {
+		return nil
+	}
 	if r.o.Room != nil && !r.o.Room(g.size) {
 		if r.shrink(g.size); !r.o.Room(g.size) {
-			return r.intoMemory(g)
+			return r.intoMemory(g, 0)
 		}
 	}
-	f, err := r.newFile()
-	if err != nil {
-		if diskFull(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			return r.intoMemory(g)
+	if n.file == nil {
+		f, err := r.newFile()
+		if err != nil {
+			if diskFull(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				return r.intoMemory(g, 0)
+			}
+			return fmt.Errorf("%w: %w", errCache, err)
 		}
-		return fmt.Errorf("%w: %w", errCache, err)
+		n.file = &cacheFile{f: f, users: 1}
 	}
 	r.mu.Lock()
-	g.file = f
+	g.file, g.at = n.file, n.file.used
+	n.file.users++
 	r.mu.Unlock()
+	n.file.used += g.size
 	return nil
 }
 
@@ -147,33 +171,37 @@ func diskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// intoMemory moves the group to memory, with what its file holds already. Somebody who only reads ahead does not
-// get memory beyond the budget; somebody who waits does, since it is bounded by the fetches under way.
-func (r *Reader) intoMemory(g *group) error {
+// intoMemory moves the group to memory, with the first n bytes, which its file holds already. Somebody who only reads
+// ahead does not get memory beyond the budget; somebody who waits does, since it is bounded by the fetches under way.
+func (r *Reader) intoMemory(g *group, n int64) error {
 	r.mu.Lock()
-	var victims []*group
+	room := func() bool { return r.memUsed+g.size <= r.o.MemoryBytes }
+	var frees []func()
 	for _, o := range r.groups {
-		if r.memUsed+g.size <= r.o.MemoryBytes {
+		if room() {
 			break
 		}
 		if o.mem != nil && !o.held() {
 			r.policy.drop(o)
 			delete(r.groups, o.key)
-			r.freeable([]*group{o})() // nothing but memory unless it moved from a file, and closing is quick
-			victims = append(victims, o)
+			frees = append(frees, r.freeable([]*group{o}))
 		}
 	}
-	if r.memUsed+g.size > r.o.MemoryBytes && g.pins == 0 {
-		r.mu.Unlock()
+	enough := room() || g.pins > 0
+	if enough {
+		r.memUsed += g.size
+	}
+	r.mu.Unlock()
+	for _, free := range frees {
+		free()
+	}
+	r.metrics.evictions.Add(float64(len(frees)))
+	if !enough {
 		return errNoRoom
 	}
-	r.memUsed += g.size
-	f := g.file
-	r.mu.Unlock()
-	r.metrics.evictions.Add(float64(len(victims)))
 	mem := make([]byte, g.size)
-	if n := g.starts[g.ready]; n > 0 {
-		if _, err := f.ReadAt(mem[:n], 0); err != nil {
+	if n > 0 {
+		if _, err := g.file.f.ReadAt(mem[:n], g.at); err != nil {
 			r.mu.Lock()
 			r.memUsed -= g.size
 			r.mu.Unlock()
@@ -186,7 +214,10 @@ func (r *Reader) intoMemory(g *group) error {
 	return nil
 }
 
-// buffers are what a fill needs beside the group.
+// pieceBytes of a raw chunk are read, checked and written at a time: few enough to stay in the processor's cache.
+const pieceBytes = 256 << 10
+
+// buffers are what a fill needs beside the group: a piece of a raw chunk, or a compressed one as stored and as decoded.
 type buffers struct{ stored, raw []byte }
 
 var pool = sync.Pool{New: func() any { return new(buffers) }}
@@ -200,31 +231,39 @@ func (b *buffers) release() {
 	}
 }
 
-// fetch gets all chunks that are not ready yet with one ranged GET, as far as it comes.
-func (r *Reader) fetch(g *group, bufs *buffers) error {
-	first, last := g.chunk(g.ready), g.chunk(g.span.count-1)
+// fetch gets all chunks from the first that is not ready in n.groups[done] on, with one GET, as far as it comes. It
+// tells how many groups are complete now.
+func (r *Reader) fetch(n *run, done int, bufs *buffers) (int, error) {
+	g, end := n.groups[done], n.groups[len(n.groups)-1]
+	first, last := g.chunk(g.ready), end.chunk(end.span.count-1)
 	length := last.Position + int64(last.Length) - first.Position
 	r.metrics.gets.Inc()
 	body, err := r.o.Store.Get(r.ctx, g.key.object, g.a.seg.Position+first.Position, length)
 	if err != nil {
-		return err
+		return done, err
 	}
 	defer body.Close()
-	for g.ready < g.span.count {
-		c := g.chunk(g.ready)
-		bufs.stored = grow(bufs.stored, c.Length)
-		if _, err := io.ReadFull(body, bufs.stored); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+	for ; done < len(n.groups); done++ {
+		g := n.groups[done]
+		if err := r.giveRoom(n, g); err != nil {
+			return done, err
 		}
-		r.metrics.fetched.Add(float64(c.Length))
-		if err := r.addChunk(g, c, bufs); err != nil {
-			return err
+		for g.ready < g.span.count {
+			c := g.chunk(g.ready)
+			add := r.addRaw
+			if c.Compressed {
+				add = r.addCompressed
+			}
+			if err := add(g, c, body, bufs); err != nil {
+				if errors.Is(err, io.EOF) {
+					err = io.ErrUnexpectedEOF
+				}
+				return done, err
+			}
+			r.metrics.fetched.Add(float64(c.Length))
 		}
 	}
-	return nil
+	return done, nil
 }
 
 func grow(b []byte, n int) []byte {
@@ -234,29 +273,63 @@ func grow(b []byte, n int) []byte {
 	return b[:n]
 }
 
-// addChunk verifies the next chunk, whose stored bytes are in bufs, and makes it readable.
-func (r *Reader) addChunk(g *group, c segment.Chunk, bufs *buffers) error {
-	raw := bufs.stored
-	if c.Compressed {
-		var err error
-		if bufs.raw, err = segment.DecodeChunk(bufs.raw[:0], bufs.stored, c); err != nil {
+// addRaw puts the next chunk, which is stored raw, where it is kept, and makes it readable once its checksum was found
+// right: until then nobody looks there (I-25).
+func (r *Reader) addRaw(g *group, c segment.Chunk, body io.Reader, bufs *buffers) error {
+	bufs.stored = grow(bufs.stored, min(c.Length, pieceBytes))
+	crc, s := uint32(0), scan(c, g.starts[g.ready])
+	var wrong error // a piece that is damaged may look like anything: what the checksum says comes first
+	for at := 0; at < c.Length; {
+		piece := bufs.stored[:min(len(bufs.stored), c.Length-at)]
+		if _, err := io.ReadFull(body, piece); err != nil {
 			return err
 		}
-		raw = bufs.raw
-	} else if err := segment.CheckChunk(bufs.stored, c); err != nil {
+		crc = crc32.Update(crc, castagnoli, piece)
+		if wrong == nil {
+			wrong = s.feed(piece)
+		}
+		if err := r.store(g, piece, s.start+int64(at)); err != nil {
+			return err
+		}
+		at += len(piece)
+	}
+	if err := segment.CheckCRC(crc, c); err != nil {
 		return err
 	}
-	i := g.ready
-	marks, err := scan(raw, c, g.starts[i])
-	if err != nil {
+	return r.added(g, &s, wrong)
+}
+
+// addCompressed decodes the next chunk, puts it where it is kept and makes it readable.
+func (r *Reader) addCompressed(g *group, c segment.Chunk, body io.Reader, bufs *buffers) (err error) {
+	bufs.stored = grow(bufs.stored, c.Length)
+	if _, err := io.ReadFull(body, bufs.stored); err != nil {
 		return err
 	}
-	if err := r.store(g, raw, g.starts[i]); err != nil {
+	if bufs.raw, err = segment.DecodeChunk(bufs.raw[:0], bufs.stored, c); err != nil {
 		return err
+	}
+	s := scan(c, g.starts[g.ready])
+	if err := s.feed(bufs.raw); err != nil {
+		return err
+	}
+	if err := r.store(g, bufs.raw, s.start); err != nil {
+		return err
+	}
+	return r.added(g, &s, nil)
+}
+
+// added makes the group's next chunk readable, unless something is wrong with its batches.
+func (r *Reader) added(g *group, s *scanner, wrong error) error {
+	if wrong == nil {
+		wrong = s.end()
+	}
+	if wrong != nil {
+		return wrong
 	}
 	r.mu.Lock()
-	g.marks[i] = marks
+	g.marks[g.ready] = s.marks
 	g.ready++
+	g.done = g.ready == g.span.count
 	g.wake()
 	r.mu.Unlock()
 	return nil
@@ -265,10 +338,10 @@ func (r *Reader) addChunk(g *group, c segment.Chunk, bufs *buffers) error {
 // store writes decoded bytes to where the group is kept, moving it to memory when the disk fills up.
 func (r *Reader) store(g *group, raw []byte, at int64) error {
 	if g.mem == nil {
-		_, err := g.file.WriteAt(raw, at)
+		_, err := g.file.f.WriteAt(raw, g.at+at)
 		if diskFull(err) {
 			r.shrink(g.size)
-			_, err = g.file.WriteAt(raw, at)
+			_, err = g.file.f.WriteAt(raw, g.at+at)
 		}
 		switch {
 		case err == nil:
@@ -276,37 +349,10 @@ func (r *Reader) store(g *group, raw []byte, at int64) error {
 		case !diskFull(err):
 			return fmt.Errorf("%w: %w", errCache, err)
 		}
-		if err := r.intoMemory(g); err != nil {
+		if err := r.intoMemory(g, at); err != nil {
 			return err
 		}
 	}
 	copy(g.mem[at:], raw)
 	return nil
-}
-
-// scan walks over a chunk's batches, makes sure that they are whole and in order, and notes where some of them
-// begin. The chunk's checksum was right, so an error means that its writer was wrong.
-func scan(raw []byte, c segment.Chunk, start int64) ([]mark, error) {
-	var marks []mark
-	it := record.Batches(raw)
-	last, next := int64(-markBytes), int64(-1)
-	for it.Next() {
-		h := it.Header()
-		if h.NextOffset() <= next || h.NextOffset() > c.Next || h.LastOffsetDelta < 0 {
-			return nil, fmt.Errorf("%w: a batch with offsets %d to %d in a chunk of %d to %d", segment.ErrCorrupt,
-				h.BaseOffset, h.LastOffset(), c.Base, c.Next-1)
-		}
-		next = h.NextOffset()
-		if pos := int64(it.Position()); pos-last >= markBytes {
-			marks = append(marks, mark{h.BaseOffset, start + pos})
-			last = pos
-		}
-	}
-	if err := it.Err(); err != nil {
-		return nil, fmt.Errorf("%w: the batches of a chunk: %w", segment.ErrCorrupt, err)
-	}
-	if it.Consumed() != len(raw) {
-		return nil, fmt.Errorf("%w: the batches of a chunk are cut short", segment.ErrCorrupt)
-	}
-	return marks, nil
 }

@@ -25,7 +25,7 @@ type span struct {
 	first, count int
 	raw          int64 // decoded bytes
 	stored       int64 // bytes in the object
-	largest      int64 // stored and decoded bytes of the largest chunk: what a fill holds in memory
+	largest      int64 // what a fill holds in memory at most: a piece of a raw chunk, a compressed one as stored and decoded
 }
 
 // cutGroups cuts a segment into groups of about maxStored bytes to fetch and maxRaw to keep, at least a chunk each.
@@ -42,7 +42,11 @@ func cutGroups(chunks []segment.Chunk, maxStored, maxRaw int64) []span {
 		s.count++
 		s.raw += raw
 		s.stored += stored
-		s.largest = max(s.largest, raw+stored)
+		if c.Compressed {
+			s.largest = max(s.largest, raw+stored)
+		} else {
+			s.largest = max(s.largest, min(stored, pieceBytes))
+		}
 	}
 	if s.count > 0 {
 		out = append(out, s)
@@ -62,6 +66,9 @@ type groupKey struct {
 	number   int
 }
 
+// key names group n.
+func (a *archived) key(n int) groupKey { return groupKey{a.seg.Key, a.seg.Position, n} }
+
 // mark says where, in a group's decoded bytes, a batch begins. There is one about every markBytes.
 type mark struct {
 	offset   int64 // base offset of the batch
@@ -78,7 +85,6 @@ type group struct {
 	span   span
 	size   int64   // span.raw
 	starts []int64 // where each chunk begins in the decoded bytes, and the end
-	ahead  bool    // begun by reading ahead
 
 	// Guarded by Reader.mu. Chunks below ready are complete and never change: they are read without the lock.
 	ready   int // decoded chunks
@@ -88,11 +94,14 @@ type group struct {
 	changed chan struct{} // closed and replaced when ready, done or err change
 	pins    int           // reads under way
 	seen    int64         // decoded bytes up to which it was read at least once
+	unread  bool          // begun by reading ahead, and not read yet
+	spared  bool          // … and was due to be evicted once; see policy
 	freq    int           // reads over bytes seen before; see policy
 	queue   *queue        // nil: not in the cache
 	place   *list.Element
-	file    disk.File // unlinked; set before the first chunk is ready
-	mem     []byte    // instead of, or from some chunk on beside, the file
+	file    *cacheFile // set before the first chunk is ready
+	at      int64      // where it begins in the file
+	mem     []byte     // instead of, or from some chunk on beside, the file
 }
 
 // held tells whether the group must stay. Reader.mu is held.
@@ -105,9 +114,11 @@ func (g *group) chunk(i int) segment.Chunk { return g.a.ix.Chunks()[g.span.first
 type view struct {
 	g     *group
 	file  disk.File
+	at    int64
 	mem   []byte
 	ready int
 	marks [][]mark
+	head  []byte // scratch of record.HeaderSize bytes
 }
 
 // end is the position after the last chunk that is ready.
@@ -122,7 +133,7 @@ func (v *view) ReadAt(p []byte, off int64) (int, error) {
 		}
 		return n, nil
 	}
-	return v.file.ReadAt(p, off)
+	return v.file.ReadAt(p, v.at+off)
 }
 
 // region gives the bytes [from, to) to be sent.
@@ -130,7 +141,7 @@ func (v *view) region(from, to int64) disk.Region {
 	if v.mem != nil {
 		return disk.Region{Bytes: v.mem[from:to:to]}
 	}
-	return disk.Region{File: v.file, Position: from, Length: to - from}
+	return disk.Region{File: v.file, Position: v.at + from, Length: to - from}
 }
 
 // chunkBytes reads one chunk's batches into buf.
@@ -148,11 +159,10 @@ func (v *view) chunkBytes(i int, buf []byte) ([]byte, error) {
 
 // header reads the batch header at pos.
 func (v *view) header(pos int64) (record.Header, error) {
-	var b [record.HeaderSize]byte
-	if _, err := v.ReadAt(b[:], pos); err != nil {
+	if _, err := v.ReadAt(v.head, pos); err != nil {
 		return record.Header{}, fmt.Errorf("read the cache: %w", err)
 	}
-	return record.ParseHeader(b[:])
+	return record.ParseHeader(v.head)
 }
 
 // batchAt finds, in chunk i, the first batch that ends above offset.
@@ -214,7 +224,7 @@ func (v *view) lastMark(after, upTo int64) (mark, bool) {
 }
 
 // await waits until chunk i (of the group) is ready and gives a view of the group, which the caller has pinned.
-func (r *Reader) await(ctx context.Context, g *group, i int) (*view, error) {
+func (r *Reader) await(ctx context.Context, g *group, i int) (view, error) {
 	for {
 		r.mu.Lock()
 		if g.ready > i {
@@ -225,18 +235,22 @@ func (r *Reader) await(ctx context.Context, g *group, i int) (*view, error) {
 		err, changed := g.err, g.changed
 		r.mu.Unlock()
 		if err != nil {
-			return nil, err
+			return view{}, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return view{}, ctx.Err()
 		}
 	}
 }
 
-func (g *group) viewLocked() *view {
-	return &view{g: g, file: g.file, mem: g.mem, ready: g.ready, marks: g.marks[:g.ready:g.ready]}
+func (g *group) viewLocked() view {
+	v := view{g: g, at: g.at, mem: g.mem, ready: g.ready, marks: g.marks[:g.ready:g.ready]}
+	if g.file != nil {
+		v.file = g.file.f
+	}
+	return v
 }
 
 // wake tells waiters that something changed. Reader.mu is held.

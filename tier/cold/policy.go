@@ -7,6 +7,8 @@ import "container/list"
 // live in the main queue. A scan of years therefore passes through a tenth of the cache and leaves the rest
 // alone. It is pure; the caller locks.
 //
+// What was read ahead and not read yet is spared once: its reader is on its way.
+//
 // A read counts as "again" only when it goes back over bytes that were read before: a sequential reader takes a
 // group in several bites, which says nothing about the group being wanted twice.
 type policy struct {
@@ -71,8 +73,8 @@ func (p *policy) touched(g *group) { g.freq = min(g.freq+1, maxFreq) }
 // evict chooses groups to give up until need more bytes fit, and takes them out. Groups that are read or filled
 // right now stay. It reports whether there is room now; without, the caller decides whether to go over the budget.
 func (p *policy) evict(need int64) (victims []*group, room bool) {
-	// Each step removes a group, moves it to main, takes one from its count, or passes over one that is held.
-	steps := (maxFreq+3)*(p.small.order.Len()+p.main.order.Len()) + 1
+	// Each step removes a group, moves it to main, takes one from its count, spares it, or passes over one that is held.
+	steps := (maxFreq+4)*(p.small.order.Len()+p.main.order.Len()) + 1
 	held := map[*queue]int{} // passed over in a row
 	for ; p.used()+need > p.budget && steps > 0; steps-- {
 		q, other := &p.main, &p.small
@@ -88,6 +90,11 @@ func (p *policy) evict(need int64) (victims []*group, room bool) {
 		g := back.Value.(*group)
 		if g.held() {
 			held[q]++
+			q.order.MoveToFront(back)
+			continue
+		}
+		if g.unread && !g.spared {
+			g.spared = true
 			q.order.MoveToFront(back)
 			continue
 		}

@@ -3,6 +3,7 @@ package cold
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -81,23 +82,53 @@ func TestPolicyKeepsWhatIsHeld(t *testing.T) {
 	require.True(t, room)
 }
 
+// What was read ahead and not read yet is spared, once.
+func TestPolicySparesWhatIsToBeRead(t *testing.T) {
+	p := newPolicy(10)
+	g, _, _ := put(p, "ahead", 1)
+	g.unread = true
+	for i := range 10 {
+		put(p, fmt.Sprint("a", i), 1)
+	}
+	require.NotNil(t, g.queue)
+	for i := range 10 {
+		put(p, fmt.Sprint("b", i), 1)
+	}
+	require.Nil(t, g.queue)
+}
+
+// Readers share what is read ahead; one that went away has no part in it.
+func TestStreamsCountReaders(t *testing.T) {
+	s, now := newStreams(100), time.Unix(1000, 0)
+	require.Equal(t, 1, s.readers(now))
+	for i := range int32(6) {
+		s.read(tp(i), 0, 1, 1, 8, 40, now)
+		s.read(tp(i), 1, 2, 1, 8, 40, now)
+	}
+	now = now.Add(countEvery)
+	require.Equal(t, 6, s.readers(now))
+	now = now.Add(restAfter)
+	s.read(tp(0), 2, 3, 1, 8, 40, now)
+	require.Equal(t, 1, s.readers(now))
+}
+
 func TestStreams(t *testing.T) {
-	s := newStreams(4)
+	s, now := newStreams(4), time.Unix(1000, 0)
 	a := tp(0)
-	st := s.read(a, 0, 10, 8, 40)
+	st := s.read(a, 0, 10, 1, 8, 40, now)
 	require.Zero(t, st.window, "one read is no stream")
 	for i, want := range []int64{8, 16, 32, 40, 40} {
-		st = s.read(a, int64(10*(i+1)), int64(10*(i+2)), 8, 40)
+		st = s.read(a, int64(10*(i+1)), int64(10*(i+2)), 1, 8, 40, now)
 		require.Equal(t, want, st.window)
 	}
 	for i := range 20 { // random reads elsewhere do not end it
-		s.read(tp(int32(1+i)), 5, 6, 8, 40)
-		st = s.read(a, st.next, st.next+1, 8, 40)
+		s.read(tp(int32(1+i)), 5, 6, 1, 8, 40, now)
+		st = s.read(a, st.next, st.next+1, 1, 8, 40, now)
 		require.Equal(t, int64(40), st.window)
 	}
 	require.LessOrEqual(t, s.count, 5)
 	for i := range 50 {
-		s.read(a, int64(1000+2*i), int64(1001+2*i), 8, 40)
+		s.read(a, int64(1000+2*i), int64(1001+2*i), 1, 8, 40, now)
 	}
 	require.LessOrEqual(t, len(s.all[a]), streamsPerPartition)
 }

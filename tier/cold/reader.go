@@ -15,6 +15,7 @@ import (
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/ledger"
 	"github.com/firnlog/firn/tier/object"
+	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/segment"
 	"github.com/firnlog/firn/tier/topic"
 	"github.com/firnlog/firn/tier/unpack"
@@ -41,10 +42,12 @@ type Options struct {
 	// help, kept in memory. nil: always, until the disk says ENOSPC.
 	Room func(n int64) bool
 
-	GroupBytes     int64 // bytes fetched with one GET, about; 0: 4 MiB
-	Workers        int   // GETs at once; 0: 16
-	InFlightBytes  int64 // chunks in memory while they are decoded, all GETs together; 0: 256 MiB
-	ReadAheadBytes int64 // furthest that one sequential reader is read ahead; 0: 64 MiB, at most a quarter of CacheBytes
+	GroupBytes    int64 // the unit of caching, about, of which one GET fetches a few; 0: 4 MiB
+	Workers       int   // GETs at once; 0: 16
+	InFlightBytes int64 // chunks in memory while they are decoded, all GETs together; 0: 256 MiB
+	// ReadAheadBytes is the furthest that one sequential reader is read ahead; 0: 128 MiB. All together are read ahead at
+	// most a quarter of CacheBytes, about.
+	ReadAheadBytes int64
 	IndexBytes     int64 // segment indexes and folds kept in memory; 0: 64 MiB
 
 	StallTimeout time.Duration // a GET that moves no byte for so long is given up and tried again; 0: 20 s
@@ -65,9 +68,8 @@ func (o Options) withDefaults() Options {
 	def(&o.MemoryBytes, 64<<20)
 	def(&o.GroupBytes, 4<<20)
 	def(&o.InFlightBytes, 256<<20)
-	def(&o.ReadAheadBytes, 64<<20)
+	def(&o.ReadAheadBytes, 128<<20)
 	def(&o.IndexBytes, 64<<20)
-	o.ReadAheadBytes = min(o.ReadAheadBytes, o.CacheBytes/4)
 	if o.Workers <= 0 {
 		o.Workers = 16
 	}
@@ -160,6 +162,10 @@ type Data struct {
 
 	r    *Reader
 	pins []*group
+	// Most reads stay in a few groups.
+	someRegions [4]disk.Region
+	somePins    [4]*group
+	head        [record.HeaderSize]byte // scratch
 }
 
 // Release must be called once the regions are not used any more.
@@ -179,6 +185,7 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, 
 		return nil, fmt.Errorf("%w: %s offset %d, the archive holds %d to %d", ErrOutOfRange, p, offset, l.Start, l.Next)
 	}
 	d := &Data{First: l.Next, Next: l.Next, r: r}
+	d.Regions, d.pins = d.someRegions[:0], d.somePins[:0]
 	if err := r.readFirst(ctx, l, d, offset, int64(maxBytes)); err != nil {
 		d.Release()
 		return nil, fmt.Errorf("read %s from the archive at offset %d: %w", p, offset, err)
@@ -190,7 +197,7 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, 
 		}
 	}
 	r.metrics.bytes.Add(float64(d.Bytes))
-	r.follow(p, l, offset, d.Next)
+	r.follow(p, l, offset, d)
 	return d, nil
 }
 
@@ -219,7 +226,7 @@ func (r *Reader) readGroup(ctx context.Context, a *archived, c int, at, limit in
 	if err != nil {
 		return false, err
 	}
-	found, err := r.take(v, i, at, limit, true, d)
+	found, err := r.take(&v, i, at, limit, true, d)
 	if !found {
 		r.unpin(v.g)
 	}
@@ -227,20 +234,20 @@ func (r *Reader) readGroup(ctx context.Context, a *archived, c int, at, limit in
 }
 
 // waitFor gives chunk c's group, pinned, as soon as that chunk, number i of the group, can be read.
-func (r *Reader) waitFor(ctx context.Context, a *archived, c int) (v *view, i int, err error) {
+func (r *Reader) waitFor(ctx context.Context, a *archived, c int) (v view, i int, err error) {
 	for {
-		g, err := r.acquire(a, a.groupOf(c), false)
+		g, err := r.acquire(a, a.groupOf(c))
 		if err != nil {
-			return nil, 0, err
+			return v, 0, err
 		}
 		i := c - g.span.first
-		v, err := r.await(ctx, g, i)
+		v, err = r.await(ctx, g, i)
 		if err == nil {
 			return v, i, nil
 		}
 		r.unpin(g)
 		if !errors.Is(err, errNoRoom) || ctx.Err() != nil {
-			return nil, 0, err
+			return v, 0, err
 		}
 		// Somebody read ahead and got no memory; who waits does.
 	}
@@ -248,6 +255,7 @@ func (r *Reader) waitFor(ctx context.Context, a *archived, c int) (v *view, i in
 
 // take adds what a view has from offset at in chunk i on. When it reports true, d has taken over the pin.
 func (r *Reader) take(v *view, i int, at, limit int64, atLeastOne bool, d *Data) (bool, error) {
+	v.head = d.head[:]
 	pos, h, ok, err := v.batchAt(i, at)
 	if err != nil || !ok {
 		return false, err
@@ -268,7 +276,7 @@ func (r *Reader) take(v *view, i int, at, limit int64, atLeastOne bool, d *Data)
 	if pos < v.g.seen {
 		r.policy.touched(v.g)
 	}
-	v.g.seen = max(v.g.seen, to)
+	v.g.seen, v.g.unread = max(v.g.seen, to), false
 	r.mu.Unlock()
 	return true, nil
 }
@@ -297,13 +305,13 @@ func (r *Reader) readMore(l *ledger.Ledger, d *Data, limit int64) (bool, error) 
 	if !ok {
 		return false, nil
 	}
-	g, v := r.resident(a, c)
-	if g == nil {
+	v, ok := r.resident(a, c)
+	if !ok {
 		return false, nil
 	}
-	found, err := r.take(v, c-g.span.first, d.Next, limit, false, d)
+	found, err := r.take(&v, c-v.g.span.first, d.Next, limit, false, d)
 	if !found {
-		r.unpin(g)
+		r.unpin(v.g)
 	}
 	return found, err
 }
@@ -357,6 +365,9 @@ func (r *Reader) fold(ctx context.Context, ref ledger.FoldRef) ([]ledger.Segment
 // open loads a segment's index, with one GET.
 func (r *Reader) open(ctx context.Context, seg ledger.Segment) (*archived, error) {
 	k := groupKey{object: seg.Key, position: seg.Position}
+	if a, ok := r.indexes.peek(k); ok {
+		return a, nil
+	}
 	return r.indexes.get(ctx, k, func(ctx context.Context) (*archived, int64, error) {
 		ix, err := archive.Index(ctx, r.o.Store, seg)
 		if err != nil {

@@ -39,6 +39,7 @@ type history struct {
 	batches []record.Header
 	bytes   []byte
 	at      []int // where each batch begins in bytes
+	chunks  int   // bytes of a chunk
 }
 
 // newHistory archives n batches in segments of about segBytes, with chunks of 4 KiB.
@@ -46,7 +47,7 @@ func newHistory(t *testing.T, seed uint64, n, segBytes int, c segment.Compressio
 	store, err := dir.Open(t.TempDir())
 	require.NoError(t, err)
 	t.Cleanup(func() { store.Close() })
-	h := &history{t: t, store: store, p: topic.Partition{ID: topic.NewID(), Topic: "t", Index: 3}}
+	h := &history{t: t, store: store, p: topic.Partition{ID: topic.NewID(), Topic: "t", Index: 3}, chunks: 4 << 10}
 	h.l = &ledger.Ledger{Topic: h.p.ID, Index: 3}
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	next := int64(0)
@@ -81,7 +82,7 @@ func newHistory(t *testing.T, seed uint64, n, segBytes int, c segment.Compressio
 func (h *history) archive(batches []byte, base int64, c segment.Compression) {
 	var buf bytes.Buffer
 	w := segment.NewWriter(&buf, segment.WriterOptions{Meta: segment.Meta{ClusterID: "cluster", Topic: h.p, Base: base, Epoch: 1},
-		ChunkBytes: 4 << 10, Compression: c, State: segment.State{Epochs: []segment.EpochEntry{{Epoch: 1}}}})
+		ChunkBytes: h.chunks, Compression: c, State: segment.State{Epochs: []segment.EpochEntry{{Epoch: 1}}}})
 	require.NoError(h.t, w.Add(batches))
 	sum, err := w.Close()
 	require.NoError(h.t, err)
@@ -230,13 +231,15 @@ func TestFaultyStore(t *testing.T) {
 // flipping spoils one byte of every data GET as long as on is set, and counts.
 type flipping struct {
 	object.Store
-	on   atomic.Bool
-	gets atomic.Int64
-	gate chan struct{} // when set, Gets wait here
+	on    atomic.Bool
+	gets  atomic.Int64
+	bytes atomic.Int64  // asked for
+	gate  chan struct{} // when set, Gets wait here
 }
 
 func (f *flipping) Get(ctx context.Context, key string, off, length int64) (io.ReadCloser, error) {
 	f.gets.Add(1)
+	f.bytes.Add(length)
 	if f.gate != nil {
 		select {
 		case <-f.gate:
@@ -313,24 +316,42 @@ func TestFullDisk(t *testing.T) {
 	for o := int64(0); o < h.l.Next; {
 		o = h.check(r, o, 5000)
 	}
-	h2 := h.reader(cold.Options{GroupBytes: 8 << 10, MemoryBytes: 20 << 10, FS: fullFS{disk.OS()}})
+	h2 := h.reader(cold.Options{GroupBytes: 8 << 10, MemoryBytes: 20 << 10, FS: fullFS{disk.OS(), 5000}})
 	for o := int64(0); o < h.l.Next; {
 		o = h.check(h2, o, 5000)
 	}
 }
 
-// fullFS fails writes beyond the first 5,000 bytes of a file.
-type fullFS struct{ disk.FS }
+// A disk that is full in the middle of a chunk loses nothing of what it took of it.
+func TestFullDiskWithinAChunk(t *testing.T) {
+	h := newHistory(t, 11, 1500, 4<<20, segment.CompressionNone)
+	h.l = &ledger.Ledger{Topic: h.p.ID, Index: 3}
+	h.chunks = 1 << 20
+	h.archive(h.bytes, 0, segment.CompressionNone)
+	r := h.reader(cold.Options{FS: fullFS{disk.OS(), 300 << 10}})
+	for o := int64(0); o < h.l.Next; {
+		o = h.check(r, o, 100<<10)
+	}
+}
+
+// fullFS fails writes beyond the first bytes of a file.
+type fullFS struct {
+	disk.FS
+	room int64
+}
 
 func (f fullFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
 	file, err := f.FS.OpenFile(name, flag, perm)
-	return fullFile{file}, err
+	return fullFile{file, f.room}, err
 }
 
-type fullFile struct{ disk.File }
+type fullFile struct {
+	disk.File
+	room int64
+}
 
 func (f fullFile) WriteAt(p []byte, off int64) (int, error) {
-	if off+int64(len(p)) > 5000 {
+	if off+int64(len(p)) > f.room {
 		return 0, &os.PathError{Op: "write", Path: f.Name(), Err: errNoSpace}
 	}
 	return f.File.WriteAt(p, off)
@@ -356,10 +377,11 @@ func TestReadAheadAndSingleFlight(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	groups := 0
+	groups, bytes := 0, int64(0)
 	for _, s := range h.l.Recent {
 		ix, err := archive.Index(context.Background(), h.store, s)
 		require.NoError(t, err)
+		bytes += s.DataBytes + s.IndexLength
 		raw := 0
 		groups++
 		for _, c := range ix.Chunks() {
@@ -370,7 +392,8 @@ func TestReadAheadAndSingleFlight(t *testing.T) {
 			raw += c.Length
 		}
 	}
-	require.EqualValues(t, groups+len(h.l.Recent), f.gets.Load(), "one GET for each group and each index")
+	require.Equal(t, bytes, f.bytes.Load(), "every byte is fetched once")
+	require.Less(t, f.gets.Load(), int64(groups), "one GET fetches several groups")
 }
 
 // Time lookups agree with a look at every record, for every timestamp and several log starts.
@@ -470,3 +493,61 @@ func TestClosed(t *testing.T) {
 }
 
 var errNoSpace = syscall.ENOSPC
+
+// The files of the cache are gone as soon as nothing in them is wanted, however their groups went.
+func TestCacheFilesAreClosed(t *testing.T) {
+	h := newHistory(t, 12, 600, 32<<10, segment.CompressionNone)
+	fs := &countingFS{FS: disk.OS()}
+	r, err := cold.New(cold.Options{Store: h.store, CacheDir: t.TempDir(), FS: fs, CacheBytes: 64 << 10, GroupBytes: 8 << 10})
+	require.NoError(t, err)
+	for range 3 {
+		for o := int64(0); o < h.l.Next; {
+			o = h.check(r, o, 4000)
+		}
+		require.LessOrEqual(t, fs.open.Load(), int64(40))
+	}
+	require.Greater(t, fs.made.Load(), int64(20))
+	require.NoError(t, r.Close())
+	require.Zero(t, fs.open.Load())
+}
+
+type countingFS struct {
+	disk.FS
+	open, made atomic.Int64
+}
+
+func (f *countingFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	f.open.Add(1)
+	f.made.Add(1)
+	return &countedFile{File: file, fs: f}, err
+}
+
+type countedFile struct {
+	disk.File
+	fs *countingFS
+}
+
+func (f *countedFile) Close() error {
+	f.fs.open.Add(-1)
+	return f.File.Close()
+}
+
+// A read of what is cached allocates its answer and nothing else, however many batches and groups it goes over.
+func TestWarmReadAllocations(t *testing.T) {
+	h := newHistory(t, 13, 600, 64<<10, segment.CompressionNone)
+	r := h.reader(cold.Options{GroupBytes: 16 << 10})
+	for o := int64(0); o < h.l.Next; {
+		o = h.check(r, o, 4000)
+	}
+	const offset = 5
+	for _, max := range []int{1, 40 << 10} {
+		require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+			d, err := r.Read(context.Background(), h.p, h.l, offset, max)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Release()
+		}), 1.0, "%d bytes", max)
+	}
+}

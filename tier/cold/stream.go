@@ -1,6 +1,10 @@
 package cold
 
-import "github.com/firnlog/firn/tier/topic"
+import (
+	"time"
+
+	"github.com/firnlog/firn/tier/topic"
+)
 
 // streams recognises sequential readers: a read that begins where an earlier one of the same partition ended
 // continues its stream, and the longer the stream the further it is read ahead. Consumers are not known here by
@@ -11,6 +15,9 @@ type streams struct {
 	clock int64
 	all   map[topic.Partition][]*stream
 	count int
+
+	active  int       // streams that are read ahead, as of
+	counted time.Time // …
 }
 
 // stream is one sequential reader.
@@ -18,29 +25,41 @@ type stream struct {
 	next   int64 // where it goes on
 	window int64 // bytes to read ahead
 	busy   bool  // reading ahead is being arranged
+	looked int64 // the window when it was arranged last
+	since  int64 // bytes read since then
 	used   int64 // streams.clock of the last read
+	last   time.Time
 }
 
-const streamsPerPartition = 8
+const (
+	streamsPerPartition = 8
+	// A stream that was not read for so long is not being read: what is read ahead is shared by the others.
+	restAfter = 5 * time.Second
+	// countEvery is how often the streams are counted.
+	countEvery = time.Second
+)
 
 func newStreams(limit int) *streams {
 	return &streams{limit: limit, all: make(map[topic.Partition][]*stream)}
 }
 
-// read notes a read of [from, next) and gives its stream. first is the window of a stream once its second read
+// read notes a read of [from, next), so many bytes, and gives its stream. first is the window of a stream once its second read
 // shows that it is one; it doubles with each read up to longest.
-func (s *streams) read(p topic.Partition, from, next, first, longest int64) *stream {
+func (s *streams) read(p topic.Partition, from, next, bytes, first, longest int64, now time.Time) *stream {
 	s.clock++
 	list := s.all[p]
 	for _, st := range list {
 		if st.next == from {
-			st.next, st.used = next, s.clock
+			st.next, st.used, st.last = next, s.clock, now
+			st.since += bytes
 			st.window = min(max(first, 2*st.window), longest)
 			return st
 		}
 	}
-	st := &stream{next: next, used: s.clock}
+	fresh := stream{next: next, used: s.clock, last: now}
 	if len(list) < streamsPerPartition {
+		st := new(stream)
+		*st = fresh
 		if s.count >= s.limit {
 			s.forgetSome()
 			list = s.all[p]
@@ -55,8 +74,26 @@ func (s *streams) read(p topic.Partition, from, next, first, longest int64) *str
 			oldest = i
 		}
 	}
-	list[oldest] = st
-	return st
+	if list[oldest].busy { // whoever arranges its reading ahead still has it
+		list[oldest] = new(stream)
+	}
+	*list[oldest] = fresh
+	return list[oldest]
+}
+
+// readers tells how many streams are read ahead, about, and at least 1.
+func (s *streams) readers(now time.Time) int {
+	if since := now.Sub(s.counted); since < 0 || since >= countEvery {
+		s.counted, s.active = now, 0
+		for _, list := range s.all {
+			for _, st := range list {
+				if st.window > 0 && now.Sub(st.last) < restAfter {
+					s.active++
+				}
+			}
+		}
+	}
+	return max(s.active, 1)
 }
 
 // forgetSome drops the older half of all streams. It is linear and rare.

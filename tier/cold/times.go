@@ -272,9 +272,9 @@ func (r *Reader) Locate(ctx context.Context, p topic.Partition, l *ledger.Ledger
 		return pl, nil
 	}
 	pl.Chunk = c
-	if g, _ := r.resident(a, c); g != nil {
+	if v, ok := r.resident(a, c); ok {
 		pl.Cached = true
-		r.unpin(g)
+		r.unpin(v.g)
 	}
 	return pl, nil
 }

@@ -35,7 +35,12 @@ func CheckChunk(stored []byte, c Chunk) error {
 	if len(stored) != c.Length {
 		return corrupt("the chunk at %d has %d bytes, not %d", c.Position, len(stored), c.Length)
 	}
-	if crc := crc32.Checksum(stored, castagnoli); crc != c.CRC32C {
+	return CheckCRC(crc32.Checksum(stored, castagnoli), c)
+}
+
+// CheckCRC is for who computed the CRC-32C of a chunk's stored bytes, all c.Length of them, while they came in (I-25).
+func CheckCRC(crc uint32, c Chunk) error {
+	if crc != c.CRC32C {
 		return corrupt("the CRC-32C of the chunk at %d is %08x, not %08x", c.Position, crc, c.CRC32C)
 	}
 	return nil
