@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -9,7 +10,6 @@ import (
 	"github.com/firnlog/firn/broker/fetchsession"
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/wire"
-	"github.com/firnlog/firn/tier/topic"
 )
 
 // Fetch 4-18, for consumers, with sessions (KIP-227), topic ids (KIP-516) and the new leader's address (KIP-951).
@@ -18,15 +18,55 @@ import (
 // no preferred read replica, and, without transactions, no aborted transaction to list.
 var fetchHandler = handler{1, 4, 18, (*API).fetch}
 
-// fetchCall is one Fetch request on its way.
+// fetchCall is one Fetch request on its way. It is used again once its answer is sent: it keeps the memory of all that
+// it is made of.
 type fetchCall struct {
 	a        *API
 	reply    *wire.Reply
-	version  int16
 	readComm bool
-	session  *fetchsession.Fetch
-	names    []string // by partition: the topic's name, for the answer
-	ids      []topic.ID
+	asked    fetchsession.Request
+	session  fetchsession.Fetch
+	parts    []partition.FetchPartition
+	outcomes []fetchsession.Outcome
+	resp     wire.FetchResponse
+	places   map[fetchsession.Key]int // topic → its place in the answer; empty between two calls
+
+	release   func() // what the answer's records lie in
+	releaseFn func() // released, made once
+}
+
+var fetchCalls sync.Pool // of *fetchCall
+
+// keepFetched is for how many partitions a call that is used again keeps memory.
+const keepFetched = 256
+
+func (a *API) newFetchCall(reply *wire.Reply) *fetchCall {
+	c, ok := fetchCalls.Get().(*fetchCall)
+	if !ok {
+		c = &fetchCall{places: make(map[fetchsession.Key]int)}
+		c.releaseFn = c.released
+	}
+	c.a, c.reply = a, reply
+	return c
+}
+
+// released is called when the answer is sent or dropped.
+func (c *fetchCall) released() {
+	c.release()
+	c.free()
+}
+
+func (c *fetchCall) free() {
+	if cap(c.parts) > keepFetched || cap(c.resp.Topics) > keepFetched {
+		return
+	}
+	clear(c.parts)
+	clear(c.places)
+	for i := range c.resp.Topics {
+		clear(c.resp.Topics[i].Partitions) // they point to the records
+	}
+	c.reply, c.release = nil, nil
+	fetchCalls.Put(c)
 }
 
 func (a *API) fetch(ctx context.Context, req *wire.Request, reply *wire.Reply) {
@@ -35,45 +75,50 @@ func (a *API) fetch(ctx context.Context, req *wire.Request, reply *wire.Reply) {
 		reply.Close(err)
 		return
 	}
-	c := &fetchCall{a: a, reply: reply, version: req.Version, readComm: r.Isolation == 1}
-	session, code := a.Sessions.Begin(sessionRequest(r, req.Version))
-	if code != 0 {
+	c := a.newFetchCall(reply)
+	c.readComm = r.Isolation == 1
+	c.ask(r, req.Version)
+	if code := a.Sessions.Begin(&c.session, &c.asked); code != 0 {
+		c.free()
 		reply.Fetch(&wire.FetchResponse{ErrorCode: code})
 		return
 	}
-	c.session = session
 	maxBytes := min(int(r.MaxBytes), int(a.Configs.Values().FetchMaxBytes))
 	q := partition.FetchRequest{
-		MaxWait:    time.Duration(max(r.MaxWaitMs, 0)) * time.Millisecond,
-		MinBytes:   min(int(r.MinBytes), maxBytes),
-		MaxBytes:   max(maxBytes, 0),
-		Partitions: make([]partition.FetchPartition, len(session.Partitions)),
+		MaxWait:  time.Duration(max(r.MaxWaitMs, 0)) * time.Millisecond,
+		MinBytes: min(int(r.MinBytes), maxBytes),
+		MaxBytes: max(maxBytes, 0),
+		Client:   req,
 	}
-	c.names, c.ids = make([]string, len(session.Partitions)), make([]topic.ID, len(session.Partitions))
-	for i, p := range session.Partitions {
-		c.names[i], c.ids[i] = p.Topic, p.ID
-		q.Partitions[i] = partition.FetchPartition{Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
+	c.parts = c.parts[:0]
+	for i := range c.session.Partitions {
+		p := &c.session.Partitions[i]
+		want := partition.FetchPartition{Offset: p.Offset, LeaderEpoch: p.LeaderEpoch,
 			LastFetchedEpoch: p.LastFetchedEpoch, MaxBytes: int(max(p.MaxBytes, 0))}
 		pt, err := a.partition(p.Topic, p.ID, p.Key.Partition, req.Version >= 13)
 		if err == nil && r.ReplicaID >= 0 {
 			err = kerr.NotLeaderForPartition
 		}
 		if err != nil {
-			q.Partitions[i].Err = errCode(err)
-			continue
+			want.Err = code(err)
+		} else {
+			want.Partition = pt
 		}
-		q.Partitions[i].Partition = pt
+		c.parts = append(c.parts, want)
 	}
-	a.Partitions.Fetch(ctx, q, c.done)
+	q.Partitions = c.parts
+	a.Partitions.Fetch(ctx, q, c)
 }
 
-func errCode(err error) int16 { return code(err) }
-
-// sessionRequest is what of a request the session cache is about.
-func sessionRequest(r *wire.FetchRequest, version int16) fetchsession.Request {
-	out := fetchsession.Request{ID: r.SessionID, Epoch: r.SessionEpoch, UsesIDs: version >= 13, Follower: r.ReplicaID >= 0}
-	for _, t := range r.Topics {
-		for _, p := range t.Partitions {
+// ask makes what the session cache is about of a request.
+func (c *fetchCall) ask(r *wire.FetchRequest, version int16) {
+	out := &c.asked
+	*out = fetchsession.Request{ID: r.SessionID, Epoch: r.SessionEpoch, UsesIDs: version >= 13, Follower: r.ReplicaID >= 0,
+		Partitions: out.Partitions[:0], Forgotten: out.Forgotten[:0]}
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
 			out.Partitions = append(out.Partitions, fetchsession.Partition{
 				Key:    fetchsession.Key{Topic: t.Name, ID: t.ID, Partition: p.Index},
 				Offset: p.Offset, LeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch,
@@ -81,42 +126,58 @@ func sessionRequest(r *wire.FetchRequest, version int16) fetchsession.Request {
 			})
 		}
 	}
-	for _, t := range r.Forgotten {
+	for i := range r.Forgotten {
+		t := &r.Forgotten[i]
 		for _, p := range t.Partitions {
 			out.Forgotten = append(out.Forgotten, fetchsession.Key{Topic: t.Name, ID: t.ID, Partition: p})
 		}
 	}
-	return out
 }
 
-// done builds the answer from what was found: only what the session's client does not know yet.
-func (c *fetchCall) done(results []partition.FetchResult, release func()) {
-	outcomes := make([]fetchsession.Outcome, len(results))
-	for i, r := range results {
-		outcomes[i] = fetchsession.Outcome{Error: r.Error, Bytes: r.Bytes, HighWatermark: r.HighWatermark,
-			LogStart: r.LogStart, Always: r.Diverging != nil}
-	}
-	id, include := c.session.Finish(outcomes)
-	resp := &wire.FetchResponse{SessionID: id, Release: release}
-	at := make(map[fetchsession.Key]int) // topic → its place in the answer; partitions of one topic need not be adjacent
+// Fetched implements partition.Fetcher: it builds the answer from what was found, only what the session's client does
+// not know yet.
+func (c *fetchCall) Fetched(results []partition.FetchResult, release func()) {
+	c.outcomes = c.outcomes[:0]
 	for i := range results {
-		if !include[i] {
-			continue
-		}
-		k := fetchsession.Key{Topic: c.names[i], ID: c.ids[i]}
-		n, ok := at[k]
-		if !ok {
-			n = len(resp.Topics)
-			at[k] = n
-			resp.Topics = append(resp.Topics, wire.FetchTopicResponse{Name: k.Topic, ID: k.ID})
-		}
-		resp.Topics[n].Partitions = append(resp.Topics[n].Partitions, c.partition(resp, i, &results[i]))
+		r := &results[i]
+		c.outcomes = append(c.outcomes, fetchsession.Outcome{Error: r.Error, Bytes: r.Bytes, HighWatermark: r.HighWatermark,
+			LogStart: r.LogStart, Always: r.Diverging != nil})
 	}
-	c.reply.Fetch(resp)
+	id, include := c.session.Finish(c.outcomes)
+	c.release = release
+	resp := &c.resp
+	*resp = wire.FetchResponse{SessionID: id, Release: c.releaseFn, Topics: resp.Topics[:0]}
+	for i := range results {
+		if include[i] {
+			t := c.topic(i)
+			t.Partitions = append(t.Partitions, c.partition(resp, i, &results[i]))
+		}
+	}
+	c.reply.Fetch(resp) // c may be another's from here on
+}
+
+// topic is the place in the answer for the topic of the i-th partition; partitions of one topic need not be adjacent.
+func (c *fetchCall) topic(i int) *wire.FetchTopicResponse {
+	p := &c.session.Partitions[i]
+	topics := c.resp.Topics
+	if n := len(topics); n > 0 && topics[n-1].Name == p.Topic && topics[n-1].ID == p.ID {
+		return &topics[n-1]
+	}
+	key := fetchsession.Key{Topic: p.Topic, ID: p.ID}
+	n, ok := c.places[key]
+	if !ok {
+		n = len(topics)
+		c.places[key] = n
+		c.resp.Topics = wire.Resize(topics, n+1)
+		t := &c.resp.Topics[n]
+		t.Name, t.ID, t.Partitions = p.Topic, p.ID, t.Partitions[:0]
+	}
+	return &c.resp.Topics[n]
 }
 
 func (c *fetchCall) partition(resp *wire.FetchResponse, i int, r *partition.FetchResult) wire.FetchPartitionResponse {
-	out := wire.NewFetchPartition(c.session.Partitions[i].Key.Partition, r.Error)
+	p := &c.session.Partitions[i]
+	out := wire.NewFetchPartition(p.Key.Partition, r.Error)
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = r.HighWatermark, r.LastStable, r.LogStart
 	out.Records = r.Regions
 	out.AbortedKnown = c.readComm
@@ -124,7 +185,7 @@ func (c *fetchCall) partition(resp *wire.FetchResponse, i int, r *partition.Fetc
 		out.DivergingEpoch = &wire.EpochEndOffset{Epoch: r.Diverging.Epoch, EndOffset: r.Diverging.Start}
 	}
 	if r.Error == kerr.NotLeaderForPartition.Code || r.Error == kerr.FencedLeaderEpoch.Code {
-		out.CurrentLeader, resp.Endpoints = c.a.newLeader(c.names[i], c.ids[i], out.Index, resp.Endpoints)
+		out.CurrentLeader, resp.Endpoints = c.a.newLeader(p.Topic, p.ID, out.Index, resp.Endpoints)
 	}
 	return out
 }

@@ -28,7 +28,7 @@ import (
 
 // env is the handlers over real partitions on a disk in memory, and metadata in memory.
 type env struct {
-	t     *testing.T
+	t     testing.TB
 	store *metatest.Memory
 	parts *partition.Manager
 	a     *API
@@ -37,10 +37,15 @@ type env struct {
 // newEnv makes handlers of a broker that was started with the configs given, as name and value in turn.
 func newEnv(t *testing.T, static ...string) *env {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	return newEnvOn(t, metatestBroker(t), disk.NewCrashable(1), quiet, static...)
+}
+
+// metatestBroker is metadata in memory that knows broker 1.
+func metatestBroker(t testing.TB) *metatest.Memory {
 	store := metatest.NewMemory()
 	require.NoError(t, store.Register(context.Background(), metadata.Broker{ID: 1, Directory: "d", Incarnation: "i",
 		Listeners: []metadata.Listener{{Name: "PLAINTEXT", Host: "localhost", Port: 9092}}}))
-	return newEnvOn(t, store, disk.NewCrashable(1), quiet, static...)
+	return store
 }
 
 // liveConfigs reads the dynamic configs from the store whenever it is asked.
@@ -69,7 +74,7 @@ func (c liveConfigs) Values() *brokerconfig.Values {
 	return v
 }
 
-func newEnvOn(t *testing.T, store *metatest.Memory, fs disk.FS, quiet *slog.Logger, static ...string) *env {
+func newEnvOn(t testing.TB, store *metatest.Memory, fs disk.FS, quiet *slog.Logger, static ...string) *env {
 	var m atomic.Pointer[partition.Manager]
 	dir, err := hot.OpenDir(hot.Options{FS: fs, Path: "/data", Logger: quiet, BootID: "boot", OnOffline: func(err error) { m.Load().Offline(err) }})
 	require.NoError(t, err)

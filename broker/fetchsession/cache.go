@@ -6,13 +6,13 @@ func randomID() int32 { return rand.Int32N(1<<31-2) + 1 }
 
 // create makes a session for a full fetch, or returns nil when the cache is full of sessions that have a
 // better claim. The client then gets id 0 and goes on with full fetches.
-func (c *Cache) create(r Request, ps []Partition) *session {
+func (c *Cache) create(r *Request, ps []Partition) *session {
 	now := c.o.Now()
 	s := &session{usesIDs: r.UsesIDs, follower: r.Follower, created: now, used: now, epoch: 1,
 		size: len(ps), byKey: make(map[Key]*entry, len(ps))}
 	s.root.prev, s.root.next = &s.root, &s.root
-	for _, p := range ps {
-		s.put(p)
+	for i := range ps {
+		s.put(&ps[i])
 	}
 
 	c.mu.Lock()

@@ -142,21 +142,25 @@ func (c *Cache) Stats() Stats {
 	return Stats{len(c.sessions), c.partitions, c.evictions}
 }
 
-// Fetch is one fetch on its way: the partitions to serve, and how to answer.
+// Fetch is one fetch on its way: the partitions to serve, and how to answer. It may be used again for another.
 type Fetch struct {
 	Partitions []Partition // in the order in which they are to be served
 
 	cache       *Cache
 	session     *session // nil for a fetch without a session
 	incremental bool
+	include     []bool
+	at          map[Key]int // where a full fetch mentions a partition; empty between two fetches
 }
 
-// Begin settles which partitions a request is about. The code is 0 or one of FETCH_SESSION_ID_NOT_FOUND,
-// INVALID_FETCH_SESSION_EPOCH and FETCH_SESSION_TOPIC_ID_ERROR, which are answered at the top level with no
-// partitions.
-func (c *Cache) Begin(r Request) (*Fetch, int16) {
+// Begin settles which partitions a request is about, and makes f the fetch of them. The code is 0 or one of
+// FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH and FETCH_SESSION_TOPIC_ID_ERROR, which are answered at the
+// top level with no partitions. What r points to may be used again afterwards.
+func (c *Cache) Begin(f *Fetch, r *Request) (code int16) {
+	f.cache, f.session, f.incremental, f.Partitions = c, nil, false, f.Partitions[:0]
 	if r.Epoch == FinalEpoch || r.Epoch == InitialEpoch {
-		return c.beginFull(r), 0
+		c.beginFull(f, r)
+		return 0
 	}
 	c.mu.Lock()
 	s := c.sessions[r.ID]
@@ -165,65 +169,67 @@ func (c *Cache) Begin(r Request) (*Fetch, int16) {
 	}
 	c.mu.Unlock()
 	if s == nil {
-		return nil, kerr.FetchSessionIDNotFound.Code
+		return kerr.FetchSessionIDNotFound.Code
 	}
-	f, size, code := s.begin(r)
-	if code != 0 {
-		return nil, code
-	}
-	f.cache = c
-	if size == 0 {
+	was, size, code := s.begin(f, r)
+	switch {
+	case code != 0:
+		return code
+	case size == 0:
 		c.remove(r.ID) // nothing left to remember: Kafka answers without a session, too
 		f.session = nil
-		return f, 0
+	case size != was:
+		c.resize(s, size)
 	}
-	c.resize(s, size)
-	return f, 0
+	return 0
 }
 
-func (c *Cache) beginFull(r Request) *Fetch {
+func (c *Cache) beginFull(f *Fetch, r *Request) {
 	if r.ID != 0 {
 		c.remove(r.ID)
 	}
-	f := &Fetch{Partitions: dedupe(r.Partitions), cache: c}
+	f.dedupe(r.Partitions)
 	if r.Epoch == InitialEpoch && len(f.Partitions) > 0 {
 		f.session = c.create(r, f.Partitions)
 	}
-	return f
 }
 
 // dedupe keeps the last mention of each partition, in the order of the first.
-func dedupe(ps []Partition) []Partition {
+func (f *Fetch) dedupe(ps []Partition) {
 	if len(ps) < 2 {
-		return ps
+		f.Partitions = append(f.Partitions, ps...)
+		return
 	}
-	at := make(map[Key]int, len(ps))
-	out := ps[:0:0]
+	if f.at == nil {
+		f.at = make(map[Key]int, len(ps))
+	}
 	for i := range ps {
-		if j, ok := at[ps[i].Key]; ok {
-			out[j] = ps[i]
+		if j, ok := f.at[ps[i].Key]; ok {
+			f.Partitions[j] = ps[i]
 			continue
 		}
-		at[ps[i].Key] = len(out)
-		out = append(out, ps[i])
+		f.at[ps[i].Key] = len(f.Partitions)
+		f.Partitions = append(f.Partitions, ps[i])
 	}
-	return out
+	clear(f.at)
 }
 
-func (s *session) begin(r Request) (f *Fetch, size int, code int16) {
+// begin makes f the next fetch of the session, and tells how many partitions this had and has.
+func (s *session) begin(f *Fetch, r *Request) (was, size int, code int16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.gone:
-		return nil, 0, kerr.FetchSessionIDNotFound.Code
+		return 0, 0, kerr.FetchSessionIDNotFound.Code
 	case s.epoch != r.Epoch:
-		return nil, 0, kerr.InvalidFetchSessionEpoch.Code
+		return 0, 0, kerr.InvalidFetchSessionEpoch.Code
 	case s.usesIDs != r.UsesIDs:
-		return nil, 0, kerr.FetchSessionTopicIDError.Code
+		return 0, 0, kerr.FetchSessionTopicIDError.Code
 	}
+	was = len(s.byKey)
 	s.epoch = nextEpoch(s.epoch)
-	for _, p := range r.Partitions {
-		s.put(p)
+	for i := range r.Partitions {
+		s.put(&r.Partitions[i])
 	}
 	for _, k := range r.Forgotten {
 		if e := s.byKey[k]; e != nil {
@@ -231,19 +237,19 @@ func (s *session) begin(r Request) (f *Fetch, size int, code int16) {
 			delete(s.byKey, k)
 		}
 	}
-	f = &Fetch{session: s, incremental: true, Partitions: make([]Partition, 0, len(s.byKey))}
+	f.session, f.incremental = s, true
 	for e := s.root.next; e != &s.root; e = e.next {
 		f.Partitions = append(f.Partitions, e.Partition)
 	}
-	return f, len(s.byKey), 0
+	return was, len(s.byKey), 0
 }
 
-func (s *session) put(p Partition) {
+func (s *session) put(p *Partition) {
 	if e := s.byKey[p.Key]; e != nil {
-		e.Partition = p
+		e.Partition = *p
 		return
 	}
-	e := &entry{Partition: p, hw: -1, logStart: -1}
+	e := &entry{Partition: *p, hw: -1, logStart: -1}
 	s.byKey[p.Key] = e
 	s.pushBack(e)
 }
@@ -257,17 +263,15 @@ func nextEpoch(e int32) int32 {
 }
 
 // Finish notes what was found and says what to answer: the session's id (0 for none) and, for each partition
-// of f.Partitions, whether the answer carries it. outcomes has the length of f.Partitions.
+// of f.Partitions, whether the answer carries it; the list is the fetch's. outcomes has the length of f.Partitions.
 func (f *Fetch) Finish(outcomes []Outcome) (id int32, include []bool) {
-	include = make([]bool, len(outcomes))
-	for i := range include {
-		include[i] = !f.incremental
-	}
 	s := f.session
+	f.include = f.include[:0]
+	for range outcomes {
+		f.include = append(f.include, !f.incremental || s == nil)
+	}
+	include = f.include
 	if s == nil {
-		for i := range include {
-			include[i] = true
-		}
 		return 0, include
 	}
 	s.mu.Lock()

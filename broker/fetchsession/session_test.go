@@ -24,8 +24,8 @@ func names(ps []Partition) (out []int32) {
 
 func begin(t *testing.T, c *Cache, r Request) *Fetch {
 	t.Helper()
-	f, code := c.Begin(r)
-	require.Zero(t, code)
+	f := new(Fetch)
+	require.Zero(t, c.Begin(f, &r))
 	return f
 }
 
@@ -92,11 +92,11 @@ func TestUpdateAddAndForget(t *testing.T) {
 func TestEpochsAndErrors(t *testing.T) {
 	c := New(Options{})
 	id := open(t, c, part("t", 0, 0))
-	_, code := c.Begin(Request{ID: id + 1, Epoch: 1})
+	code := c.Begin(new(Fetch), &Request{ID: id + 1, Epoch: 1})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
-	_, code = c.Begin(Request{ID: id, Epoch: 2})
+	code = c.Begin(new(Fetch), &Request{ID: id, Epoch: 2})
 	require.Equal(t, kerr.InvalidFetchSessionEpoch.Code, code)
-	_, code = c.Begin(Request{ID: id, Epoch: 1, UsesIDs: true, Partitions: []Partition{{Key: Key{ID: topic.ID{1}}}}})
+	code = c.Begin(new(Fetch), &Request{ID: id, Epoch: 1, UsesIDs: true, Partitions: []Partition{{Key: Key{ID: topic.ID{1}}}}})
 	require.Equal(t, kerr.FetchSessionTopicIDError.Code, code)
 	f := begin(t, c, Request{ID: id, Epoch: 1}) // the refused ones changed nothing
 	require.Len(t, f.Partitions, 1)
@@ -106,7 +106,7 @@ func TestEpochsAndErrors(t *testing.T) {
 	got, include := f.Finish(make([]Outcome, 1))
 	require.Zero(t, got)
 	require.Equal(t, []bool{true}, include)
-	_, code = c.Begin(Request{ID: id, Epoch: 2})
+	code = c.Begin(new(Fetch), &Request{ID: id, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 
 	require.EqualValues(t, 1, nextEpoch(math.MaxInt32))
@@ -121,7 +121,7 @@ func TestInitialEpochReplacesTheOldSession(t *testing.T) {
 	require.EqualValues(t, 3, f.Partitions[0].Offset)
 	again, _ := f.Finish(make([]Outcome, 1))
 	require.NotZero(t, again)
-	_, code := c.Begin(Request{ID: id, Epoch: 1})
+	code := c.Begin(new(Fetch), &Request{ID: id, Epoch: 1})
 	if again != id {
 		require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 	}
@@ -143,7 +143,7 @@ func TestEviction(t *testing.T) {
 	require.Zero(t, open(t, c, part("c", 0, 0)), "an equal claim pushes nobody out")
 	d := open(t, c, part("d", 0, 0), part("d", 1, 0), part("d", 2, 0))
 	require.NotZero(t, d)
-	_, code := c.Begin(Request{ID: a, Epoch: 2})
+	code := c.Begin(new(Fetch), &Request{ID: a, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 
 	// A stale one gives way to anybody, however small.
@@ -151,7 +151,7 @@ func TestEviction(t *testing.T) {
 	begin(t, c, Request{ID: d, Epoch: 1})
 	now = now.Add(time.Second)
 	require.NotZero(t, open(t, c, part("e", 0, 0)))
-	_, code = c.Begin(Request{ID: b, Epoch: 2})
+	code = c.Begin(new(Fetch), &Request{ID: b, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 	require.EqualValues(t, 2, c.Stats().Evictions)
 }
@@ -176,7 +176,7 @@ func TestPartitionsInAllSessionsAreBounded(t *testing.T) {
 	require.NotZero(t, b)
 	// Growing past the bound closes the session that grew.
 	begin(t, c, Request{ID: a, Epoch: 1, Partitions: []Partition{part("a", 2, 0)}})
-	_, code := c.Begin(Request{ID: a, Epoch: 2})
+	code := c.Begin(new(Fetch), &Request{ID: a, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 	require.Equal(t, 1, c.Stats().Partitions)
 }

@@ -87,18 +87,19 @@ func (f *fetch) startCold(ctx context.Context) <-chan coldOutcome {
 	bytes, _ := f.state()
 	share := max(f.req.MaxBytes-bytes, 0) / len(f.colds)
 	outcomes := make(chan coldOutcome, len(f.colds))
+	m := f.m // what is late outlives the fetch
 	for _, c := range f.colds {
 		q := f.req.Partitions[c.index]
 		n, from := max(min(q.MaxBytes, share), 1), f.from[c.index]
 		go func() {
 			select {
-			case f.m.cold <- struct{}{}:
-				defer func() { <-f.m.cold }()
+			case m.cold <- struct{}{}:
+				defer func() { <-m.cold }()
 			case <-ctx.Done():
 				outcomes <- coldOutcome{c.index, nil, ctx.Err()}
 				return
 			}
-			data, err := f.m.o.Archive.Read(ctx, q.Partition.id, c.ledger, from, n)
+			data, err := m.o.Archive.Read(ctx, q.Partition.id, c.ledger, from, n)
 			outcomes <- coldOutcome{c.index, data, err}
 		}()
 	}
@@ -116,7 +117,7 @@ func (f *fetch) take(o coldOutcome) (beyond bool) {
 		o.data.Release()
 		return true
 	case o.err == nil:
-		r.Regions, r.Bytes, r.next, r.release = o.data.Regions, o.data.Bytes, o.data.Next, o.data.Release
+		r.Regions, r.Bytes, r.next, r.release = o.data.Regions, o.data.Bytes, o.data.Next, releaseFunc(o.data.Release)
 	case errors.Is(o.err, context.Canceled) || errors.Is(o.err, context.DeadlineExceeded):
 	default:
 		p := f.req.Partitions[o.index].Partition

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -268,8 +269,9 @@ func (e *env) fetch(req FetchRequest) answer {
 }
 
 func (e *env) start(ctx context.Context, req FetchRequest, got chan<- answer) {
-	e.m.Fetch(ctx, req, func(results []FetchResult, release func()) {
-		a := answer{results: results}
+	req.Client = untilDone{ctx}
+	e.m.Fetch(ctx, req, FetcherFunc(func(results []FetchResult, release func()) {
+		a := answer{results: slices.Clone(results)} // they are another fetch's once they are released
 		for _, r := range results {
 			var b []byte
 			for _, reg := range r.Regions {
@@ -288,7 +290,15 @@ func (e *env) start(ctx context.Context, req FetchRequest, got chan<- answer) {
 		}
 		release()
 		got <- a
-	})
+	}))
+}
+
+// untilDone is a client that goes away when ctx ends.
+type untilDone struct{ ctx context.Context }
+
+func (c untilDone) Watch(g interface{ Gone() }) bool {
+	context.AfterFunc(c.ctx, g.Gone)
+	return c.ctx.Err() == nil
 }
 
 func from(p *Partition, offset int64, max int) FetchPartition {

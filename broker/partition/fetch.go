@@ -17,8 +17,16 @@ import (
 type FetchRequest struct {
 	MaxWait    time.Duration // how long to wait for MinBytes
 	MinBytes   int
-	MaxBytes   int // at most this much is answered, or one batch if that is larger (I-21)
-	Partitions []FetchPartition
+	MaxBytes   int              // at most this much is answered, or one batch if that is larger (I-21)
+	Partitions []FetchPartition // left alone until the answer is released
+	// Client tells when the client has gone; nil: ctx alone does.
+	Client Client
+}
+
+// Client is who waits for a fetch. *wire.Request implements it.
+type Client interface {
+	// Watch has g.Gone called when the client goes away before it is answered, unless it reports false: it has gone.
+	Watch(g interface{ Gone() }) bool
 }
 
 // FetchPartition is what is wanted of one partition.
@@ -39,26 +47,44 @@ type FetchResult struct {
 	Regions                             []disk.Region
 	Bytes                               int
 
-	release func()
-	next    int64 // where reading goes on
-	capped  bool  // a byte limit, not the watermark, ended the read: waiting brings no more
+	release releaser
+	data    hot.Data // what release is of for local records
+	next    int64    // where reading goes on
+	capped  bool     // a byte limit, not the watermark, ended the read: waiting brings no more
 }
+
+// releaser is what lets go of the files that records lie in.
+type releaser interface{ Release() }
+
+type releaseFunc func()
+
+func (f releaseFunc) Release() { f() }
 
 func (r *FetchResult) drop() {
 	if r.release != nil {
-		r.release()
+		r.release.Release()
 	}
 	r.release, r.Regions, r.Bytes = nil, nil, 0
 }
 
-// Fetch serves a fetch and calls done exactly once: at once on this goroutine, or later on another when it has to
-// wait for records, for a log to be opened or for the archive. When ctx ends (the connection is gone), done is called
-// soon with what there is. done must call release once the regions are no longer needed.
-func (m *Manager) Fetch(ctx context.Context, req FetchRequest, done func(results []FetchResult, release func())) {
-	f := &fetch{m: m, ctx: ctx, req: req, done: done, from: make([]int64, len(req.Partitions))}
-	for i := range req.Partitions {
-		f.from[i] = req.Partitions[i].Offset
-	}
+// Fetcher takes the outcome of a fetch.
+type Fetcher interface {
+	// Fetched is called exactly once: at once on the goroutine that called Fetch, or later on another when it has to wait
+	// for records, for a log to be opened or for the archive. release must be called once, when neither the results nor
+	// the files of their regions are needed any more: they are another fetch's then.
+	Fetched(results []FetchResult, release func())
+}
+
+// FetcherFunc makes a Fetcher of a function.
+type FetcherFunc func(results []FetchResult, release func())
+
+// Fetched implements Fetcher.
+func (fn FetcherFunc) Fetched(results []FetchResult, release func()) { fn(results, release) }
+
+// Fetch serves a fetch and tells to. When ctx ends (the connection is gone) or the client goes away, that is soon, with
+// what there is.
+func (m *Manager) Fetch(ctx context.Context, req FetchRequest, to Fetcher) {
+	f := newFetch(m, ctx, req, to)
 	for i := range req.Partitions {
 		if p := req.Partitions[i].Partition; p != nil && !p.IsOpen() {
 			go func() { // opening does I/O, which is not for the connection's reading goroutine
@@ -72,23 +98,52 @@ func (m *Manager) Fetch(ctx context.Context, req FetchRequest, done func(results
 }
 
 // fetch is one fetch on its way. It is worked on by one goroutine at a time: the first pass's, then that of a
-// wake-up, of which mu lets only one through.
+// wake-up, of which mu lets only one through. It is used again once its answer is released.
 type fetch struct {
-	m    *Manager
-	ctx  context.Context
-	req  FetchRequest
-	done func([]FetchResult, func())
+	m   *Manager
+	ctx context.Context
+	req FetchRequest
+	to  Fetcher
 
-	results []FetchResult
-	colds   []coldRead
-	from    []int64 // where reading begins: the offset asked for, or above it where the archive has a gap up to its end
+	deadline time.Time
+	results  []FetchResult
+	views    []view
+	colds    []coldRead
+	from     []int64 // where reading begins: the offset asked for, or above it where the archive has a gap up to its end
+	over     bool    // the wait is over, answer whatever there is
 
-	mu      sync.Mutex
-	tickets []*Ticket   // guarded by mu
-	timer   *time.Timer // guarded by mu
-	gone    func()      // stops watching for the end of ctx or of all waits; guarded by mu
-	woken   bool        // guarded by mu
-	over    bool        // the wait is over, answer whatever there is; guarded by mu
+	resumeFn, releaseFn func() // made once
+	parking
+}
+
+var fetches sync.Pool // of *fetch
+
+func newFetch(m *Manager, ctx context.Context, req FetchRequest, to Fetcher) *fetch {
+	f, ok := fetches.Get().(*fetch)
+	if !ok {
+		f = new(fetch)
+		f.resumeFn, f.releaseFn = f.resume, f.released
+	}
+	f.m, f.ctx, f.req, f.to = m, ctx, req, to
+	f.from = f.from[:0]
+	for i := range req.Partitions {
+		f.from = append(f.from, req.Partitions[i].Offset)
+	}
+	return f
+}
+
+// keepFetched is for how many partitions a fetch that is used again keeps memory.
+const keepFetched = 256
+
+// released is called when the answer is not needed any more.
+func (f *fetch) released() {
+	f.discard()
+	clear(f.results)
+	clear(f.views)
+	f.m, f.ctx, f.req, f.to, f.colds, f.over = nil, nil, FetchRequest{}, nil, nil, false
+	if f.settled() && cap(f.results) <= keepFetched {
+		fetches.Put(f)
+	}
 }
 
 // coldRead is one partition whose offset lies in the archive.
@@ -114,24 +169,27 @@ func (f *fetch) openLogs() {
 }
 
 func (f *fetch) first() {
-	deadline := f.m.o.Now().Add(f.req.MaxWait)
-	f.round(deadline)
+	f.deadline = f.m.o.Now().Add(f.req.MaxWait)
+	f.round()
 }
 
 // round reads everything once, and answers or waits.
-func (f *fetch) round(deadline time.Time) {
+func (f *fetch) round() {
 	f.read()
 	if len(f.colds) > 0 {
 		go f.readCold()
 		return
 	}
 	bytes, urgent := f.state()
-	wait := deadline.Sub(f.m.o.Now())
-	if urgent || bytes >= f.req.MinBytes || wait <= 0 {
+	if urgent || bytes >= f.req.MinBytes || f.over {
 		f.answer()
 		return
 	}
-	f.park(deadline, wait)
+	if wait := f.deadline.Sub(f.m.o.Now()); wait > 0 {
+		f.park(wait)
+	} else {
+		f.answer()
+	}
 }
 
 // state sums up the results: their bytes, and whether the answer must not wait: because a partition has something
@@ -156,9 +214,12 @@ func (f *fetch) state() (bytes int, urgent bool) {
 // for ever. Where both sides are wanted, the local log may take half the bytes.
 func (f *fetch) read() {
 	f.discard()
-	f.results = make([]FetchResult, len(f.req.Partitions))
-	f.colds = nil
-	views := make([]view, len(f.req.Partitions))
+	n := len(f.req.Partitions)
+	if cap(f.results) < n {
+		f.results, f.views = make([]FetchResult, n), make([]view, n)
+	}
+	f.results, f.views, f.colds = f.results[:n], f.views[:n], nil
+	views := f.views
 	for i := range f.req.Partitions {
 		views[i] = f.look(i)
 	}
@@ -182,6 +243,9 @@ func (f *fetch) read() {
 type view struct {
 	log   Log
 	limit int64
+
+	wait bool  // for the watermark to reach need
+	need int64 // from park on
 }
 
 // look fills in what a result says apart from records, and decides on the side (I-18).
@@ -206,7 +270,7 @@ func (f *fetch) look(i int) view {
 	}
 	switch o.place(f.from[i]) {
 	case sideHot:
-		return view{log, o.stable}
+		return view{log: log, limit: o.stable}
 	case sideCold:
 		if f.m.o.Archive == nil {
 			r.Error = kerr.KafkaStorageError.Code
@@ -234,10 +298,11 @@ func (f *fetch) readHot(i int, v view, left int, first bool) bool {
 			r.capped = true
 			return true
 		}
-		data, err := v.log.Read(f.from[i], v.limit, n, first)
+		data := &r.data
+		err := v.log.ReadTo(data, f.from[i], v.limit, n, first)
 		switch {
 		case err == nil:
-			r.Regions, r.Bytes, r.next, r.release = data.Regions, data.Bytes, data.Next, data.Release
+			r.Regions, r.Bytes, r.next, r.release = data.Regions, data.Bytes, data.Next, data
 			r.capped = data.Next < v.limit
 			return true
 		case !errors.Is(err, hot.ErrOutOfRange):
@@ -252,79 +317,10 @@ func (f *fetch) readHot(i int, v view, left int, first bool) bool {
 	return true
 }
 
-// park waits until a partition's watermark covers more than was read, or time is up.
-func (f *fetch) park(deadline time.Time, wait time.Duration) {
-	type want struct {
-		p    *Partition
-		need int64
-	}
-	var wants []want // worked out first: once a wake-up is possible, the results are its goroutine's
-	for i := range f.req.Partitions {
-		if p, r := f.req.Partitions[i].Partition, &f.results[i]; p != nil && !r.capped {
-			wants = append(wants, want{p, r.next + 1})
-		}
-	}
-	wake := func(over bool) {
-		if f.claim(over) {
-			f.resume(deadline)
-		}
-	}
-	f.mu.Lock()
-	f.woken = false
-	f.timer = time.AfterFunc(wait, func() { wake(true) })
-	gone := context.AfterFunc(f.ctx, func() { wake(true) })
-	drained := context.AfterFunc(f.m.waits, func() { wake(true) })
-	f.gone = func() { gone(); drained() }
-	f.mu.Unlock()
-	for _, w := range wants {
-		// Await may call back before it returns, and does so when records came in since they were read.
-		t := w.p.Await(w.need, func(int16) { go wake(false) })
-		f.mu.Lock()
-		if f.woken {
-			f.mu.Unlock()
-			t.Cancel()
-			return
-		}
-		f.tickets = append(f.tickets, t)
-		f.mu.Unlock()
-	}
-}
-
-// claim lets the first of several wake-ups through.
-func (f *fetch) claim(over bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.woken {
-		return false
-	}
-	f.woken = true
-	f.over = over
-	return true
-}
-
-// resume ends the wait and looks again.
-func (f *fetch) resume(deadline time.Time) {
-	f.mu.Lock()
-	tickets := f.tickets
-	f.tickets = nil
-	f.timer.Stop()
-	f.gone()
-	over := f.over
-	f.mu.Unlock()
-	for _, t := range tickets {
-		t.Cancel()
-	}
-	if over {
-		deadline = time.Time{}
-	}
-	f.round(deadline)
-}
-
 // answer hands the results over, cut to what fits (I-21): in order, the first records whatever their size, then what
 // still fits.
 func (f *fetch) answer() {
 	left, some := f.req.MaxBytes, false
-	var releases []func()
 	for i := range f.results {
 		r := &f.results[i]
 		if r.Bytes == 0 {
@@ -337,15 +333,8 @@ func (f *fetch) answer() {
 		}
 		some = true
 		left -= r.Bytes
-		releases = append(releases, r.release)
 	}
-	results := f.results
-	f.results = nil
-	f.done(results, func() {
-		for _, rel := range releases {
-			rel()
-		}
-	})
+	f.to.Fetched(f.results, f.releaseFn) // f may be another's from here on
 }
 
 // discard lets go of what an earlier round has read.

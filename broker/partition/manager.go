@@ -82,6 +82,8 @@ type Manager struct {
 	unwatch  func()
 	removing sync.Map // folder name → removal
 
+	fetchRing
+
 	reopening atomic.Bool                                            // by reopen
 	notes     atomic.Pointer[func(p topic.Partition) (say []string)] // see SetArchiveNotes
 
@@ -96,6 +98,7 @@ func New(o Options) *Manager {
 	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.waits, m.drain = context.WithCancel(context.Background())
+	m.init()
 	m.SetTuning(o.Tuning)
 	m.space = space{o: &m.o, tuning: &m.tuning}
 	m.metrics = newMetrics(o.Registerer, m)
@@ -120,7 +123,10 @@ func (m *Manager) Start() error {
 
 // Drain answers the fetches that wait for records with what there is, and lets none wait from here on: a clean stop
 // must not take as long as the most patient client.
-func (m *Manager) Drain() { m.drain() }
+func (m *Manager) Drain() {
+	m.drain()
+	m.wakeAll()
+}
 
 // Close fails everything that waits with NOT_LEADER_OR_FOLLOWER, so that clients ask again elsewhere, and ends the
 // background work. It does not close the logs: their Dir does.
@@ -135,7 +141,7 @@ func (m *Manager) Close() {
 	for _, p := range m.All() {
 		p.fail(kerr.NotLeaderForPartition.Code)
 	}
-	m.drain()
+	m.Drain()
 	m.metrics.close()
 }
 

@@ -128,9 +128,9 @@ func (c *conn) pump(wait bool) {
 	}
 }
 
-// pumpFrom is pump when the first `from` bytes of the batch are sent already.
-func (c *conn) pumpFrom(from int64) {
-	if c.flush(from, true) {
+// pumpOn is pump when the first c.from bytes of the batch are sent already.
+func (c *conn) pumpOn() {
+	if c.flush(c.from, true) {
 		c.pump(true)
 	}
 }
@@ -171,7 +171,8 @@ func (c *conn) flush(from int64, wait bool) bool {
 		if wait {
 			err = c.sender.Send(resp, from)
 		} else if from, err = c.sender.Try(resp); err == nil && from < resp.Size() {
-			go c.pumpFrom(from)
+			c.from = from
+			go c.pumpFn()
 			return false
 		}
 		err = sendError(err)

@@ -61,6 +61,8 @@ type conn struct {
 	cancel        context.CancelCauseFunc
 	sender        *wire.Sender // used by who set sending
 	batch         []*call      // likewise: what is being sent together
+	from          int64        // likewise: bytes of it that are sent, for pumpFn
+	pumpFn        func()       // pumpOn, made once
 
 	// Of the reading goroutine alone.
 	in       intake
@@ -97,7 +99,8 @@ func newConn(s *Server, nc net.Conn, ip string) *conn {
 	}
 	c.in.init(nc, s.memory)
 	c.slot.L = &c.mu
-	c.base = make([]*call, 0, 4)
+	c.pumpFn = c.pumpOn
+	c.base = make([]*call, 0, 8)
 	c.queue = c.base
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if t, ok := nc.(*net.TCPConn); ok {
@@ -454,7 +457,7 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 		c.clientID = string(h.ClientID)
 	}
 	k.req.ClientID = c.clientID
-	c.queue = append(c.queue, k)
+	c.push(k)
 	c.inFlight++
 	c.serving = k
 	c.mu.Unlock()
@@ -471,6 +474,18 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 	}
 	k.letGo()
 	return err
+}
+
+// push queues a call. The queue slides through base, and back to its beginning. The caller holds mu.
+func (c *conn) push(k *call) {
+	if n := len(c.queue); n == cap(c.queue) {
+		if 2*n >= cap(c.base) {
+			c.base = make([]*call, 0, 2*cap(c.base))
+		}
+		c.queue = c.base[:copy(c.base[:n], c.queue)]
+		clear(c.queue[n:cap(c.queue)])
+	}
+	c.queue = append(c.queue, k)
 }
 
 // serve calls the handler. A panic ends this connection and no more.

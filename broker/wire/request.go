@@ -89,7 +89,7 @@ type Client interface {
 
 // Goner is told that nobody waits for an answer any more. Gone is called under a lock of the connection: it must not
 // block, nor give the answer itself.
-type Goner interface{ Gone() }
+type Goner = interface{ Gone() }
 
 // Watch has g told when the client goes away before its answer is given; see Client. A request without a connection, as
 // in tests, has a client that stays.

@@ -40,15 +40,22 @@ const maxRegions = 16
 // atLeastOne the first batch is returned whatever its size. offset must be in [LocalStart, limit], else ErrOutOfRange;
 // at limit, and where nothing fits, Data is empty. A limit above End counts as End.
 func (l *Log) Read(offset, limit int64, maxBytes int, atLeastOne bool) (*Data, error) {
-	var d *Data
-	err := l.settled(func() (err error) {
+	d := new(Data)
+	if err := l.ReadTo(d, offset, limit, maxBytes, atLeastOne); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// ReadTo is Read into a Data that the caller has at hand: one that was never used, or was released. On an error there is
+// nothing to release.
+func (l *Log) ReadTo(d *Data, offset, limit int64, maxBytes int, atLeastOne bool) error {
+	return l.settled(func() error {
 		if offset < l.LocalStart() {
 			return l.outOfRange(offset, l.End())
 		}
-		d, err = l.read(offset, limit, int64(maxBytes), atLeastOne)
-		return err
+		return l.read(d, offset, limit, int64(maxBytes), atLeastOne)
 	})
-	return d, err
 }
 
 // settled calls fn again as long as it meets segments that were trimmed since it looked, and says why if the log was
@@ -68,33 +75,33 @@ func (l *Log) settled(fn func() error) error {
 	}
 }
 
-func (l *Log) read(offset, limit, maxBytes int64, atLeastOne bool) (*Data, error) {
+func (l *Log) read(d *Data, offset, limit, maxBytes int64, atLeastOne bool) error {
 	limit = min(limit, l.End())
 	if offset < l.LocalStart() || offset > limit {
-		return nil, l.outOfRange(offset, limit)
+		return l.outOfRange(offset, limit)
 	}
-	d := &Data{First: offset, Next: offset}
+	d.First, d.Next, d.Bytes = offset, offset, 0
 	d.Regions, d.pins = d.one[:0], d.pin[:0]
 	if offset == limit {
-		return d, nil
+		return nil
 	}
 	segs := l.segments()
 	i := segmentAt(segs, offset)
 	if i < 0 {
-		return nil, errGone
+		return errGone
 	}
 	for ; i < len(segs) && len(d.Regions) < maxRegions && d.Next < limit; i++ {
 		room := maxBytes - int64(d.Bytes)
 		more, err := d.add(segs[i], limit, room, atLeastOne && d.Bytes == 0)
 		if err != nil {
 			d.Release()
-			return nil, err
+			return err
 		}
 		if !more {
 			break
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // add appends what is to be read of s, from d.Next on, and reports whether the next segment may follow.

@@ -183,9 +183,9 @@ func (s *segment) scan(pos, end int64, fn func(*scanner) bool) error {
 	defer h.release()
 	b := getBuf(smallBuf)
 	defer putBuf(b)
-	sc := scanner{f: h.File, pos: pos, end: end, b: b.b}
+	sc := b.scan(h.File, pos, end)
 	for sc.next() {
-		if !fn(&sc) {
+		if !fn(sc) {
 			return nil
 		}
 	}
@@ -204,7 +204,7 @@ func (s *segment) walk(pos, end int64, fn func(*record.Header, int64)) error {
 	defer h.release()
 	b := getBuf(largeBuf)
 	defer putBuf(b)
-	sc := scanner{f: h.File, pos: pos, end: end, b: b.b}
+	sc := b.scan(h.File, pos, end)
 	for sc.next() {
 		fn(&sc.h, sc.at)
 	}

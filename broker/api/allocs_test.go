@@ -1,0 +1,225 @@
+package api
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/broker/server"
+	"github.com/firnlog/firn/metadata/brokerconfig"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// settled are configs that don't change: what a broker reads of them is made once for each change.
+type settled struct {
+	Configs
+	v *brokerconfig.Values
+}
+
+func (s settled) Values() *brokerconfig.Values { return s.v }
+
+// hotEnv is a server on a real socket and a real disk, with the topics "cached" (page-cache mode) and "flushed" of two
+// partitions each.
+func hotEnv(t testing.TB) (addr string) {
+	e := newEnvOn(t, metatestBroker(t), inFolder{disk.OS(), t.TempDir()}, quietLog)
+	e.create("cached", 2, "flush.messages", "9223372036854775807", "remote.storage.enable", "false")
+	e.create("flushed", 2, "flush.messages", "1", "remote.storage.enable", "false")
+	e.a.Configs = settled{e.a.Configs, e.a.Configs.Values()}
+	s, err := server.New(server.Options{Addr: "127.0.0.1:0", Handler: e.a, Versions: Versions(), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = s.Shutdown(ctx)
+		<-served
+	})
+	return s.Addr().String()
+}
+
+// rawConn is a client that allocates nothing.
+type rawConn struct {
+	t   testing.TB
+	c   net.Conn
+	buf []byte
+}
+
+func dialRaw(t testing.TB, addr string) *rawConn {
+	c, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return &rawConn{t, c, make([]byte, 4<<20)}
+}
+
+func (c *rawConn) send(frame []byte) {
+	if _, err := c.c.Write(frame); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// answer reads one answer and returns its body.
+func (c *rawConn) answer() []byte {
+	if _, err := io.ReadFull(c.c, c.buf[:4]); err != nil {
+		c.t.Fatal(err)
+	}
+	b := c.buf[:binary.BigEndian.Uint32(c.buf)]
+	if _, err := io.ReadFull(c.c, b); err != nil {
+		c.t.Fatal(err)
+	}
+	return b[4:]
+}
+
+func frameOf(req kmsg.Request, version int16) []byte {
+	req.SetVersion(version)
+	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("hot")).AppendRequest(nil, req, 1)
+}
+
+// produceFrame is a Produce of a batch of n records of 1,000 bytes for each of two partitions or, with one, the first.
+func produceFrame(topic string, partitions, n int) []byte {
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks, req.TimeoutMillis = -1, 30_000
+	t := kmsg.NewProduceRequestTopic()
+	t.Topic = topic
+	for p := range partitions {
+		b := record.NewBuilder(record.None)
+		for range n {
+			b.Append(1000, nil, make([]byte, 1000), nil)
+		}
+		t.Partitions = append(t.Partitions, kmsg.ProduceRequestTopicPartition{Partition: int32(p), Records: b.Build(0)})
+	}
+	req.Topics = append(req.Topics, t)
+	return frameOf(req, 9)
+}
+
+// fetchFrame is a Fetch of both partitions of a topic from an offset on.
+func fetchFrame(topic string, session, epoch int32, offset int64, wait time.Duration, maxBytes int32) []byte {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(wait.Milliseconds()), 1, maxBytes
+	req.SessionID, req.SessionEpoch = session, epoch
+	if epoch <= 0 {
+		t := kmsg.NewFetchRequestTopic()
+		t.Topic = topic
+		for p := range int32(2) {
+			q := kmsg.NewFetchRequestTopicPartition()
+			q.Partition, q.FetchOffset, q.PartitionMaxBytes, q.CurrentLeaderEpoch = p, offset, maxBytes, -1
+			t.Partitions = append(t.Partitions, q)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	return frameOf(req, 12)
+}
+
+// A request of Produce or Fetch allocates nothing in steady state, from the socket to the file and back.
+func TestHotPathAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool drop at random, so allocations can't be counted")
+	}
+	addr := hotEnv(t)
+	const runs = 500
+	// allowed is for what is made once a round of the flusher, however many requests wait for it.
+	check := func(name string, allowed float64, fn func()) {
+		t.Helper()
+		for range 100 {
+			fn()
+		}
+		n := 0.0
+		for range 3 { // the least of a few: what else runs in the process is not asked about
+			if n = testing.AllocsPerRun(runs, fn); n <= allowed {
+				break
+			}
+		}
+		if n > allowed {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	for topic, allowed := range map[string]float64{"cached": 0, "flushed": 2} {
+		c := dialRaw(t, addr)
+		for _, partitions := range []int{1, 2} {
+			frame := produceFrame(topic, partitions, 1)
+			check("produce to "+topic, allowed, func() {
+				c.send(frame)
+				if b := c.answer(); binary.BigEndian.Uint16(b[1+1+1+len(topic)+1+4:]) != 0 {
+					t.Fatalf("refused: %x", b)
+				}
+			})
+		}
+		frame := produceFrame(topic, 1, 1)
+		five := append(append(append(append(append([]byte(nil), frame...), frame...), frame...), frame...), frame...)
+		check("five at once to "+topic, allowed, func() {
+			c.send(five)
+			for range 5 {
+				c.answer()
+			}
+		})
+	}
+	c, tail := dialRaw(t, addr), dialRaw(t, addr)
+	for _, size := range []int32{10_000, 1 << 20} { // copied, and by sendfile
+		frame := fetchFrame("cached", 0, -1, 0, 0, size)
+		check("fetch", 0, func() {
+			c.send(frame)
+			if n := len(c.answer()); n < 2000 {
+				t.Fatalf("an answer of %d bytes", n)
+			}
+		})
+	}
+
+	c.send(fetchFrame("flushed", 0, 0, 0, 0, 10_000))
+	id := int32(binary.BigEndian.Uint32(c.answer()[1+4+2:]))
+	require.NotZero(t, id)
+	c.send(fetchFrame("flushed", id, 1, 0, 0, 10_000)) // its offsets stay: records come with each answer
+	c.answer()
+	epoch, next := int32(2), fetchFrame("flushed", id, 2, 0, 0, 10_000)
+	at := 0 // where the session's epoch stands, behind its id
+	for i := range next {
+		if i+8 <= len(next) && int32(binary.BigEndian.Uint32(next[i:])) == id {
+			at = i + 4
+		}
+	}
+	check("incremental fetch", 0, func() {
+		binary.BigEndian.PutUint32(next[at:], uint32(epoch))
+		epoch++
+		c.send(next)
+		if b := c.answer(); binary.BigEndian.Uint16(b[1+4:]) != 0 {
+			t.Fatalf("refused: %x", b[:16])
+		}
+	})
+
+	// A consumer at the end waits, and a record wakes it.
+	produce := produceFrame("cached", 1, 1)
+	c.send(produce)
+	b := c.answer()
+	end := int64(binary.BigEndian.Uint64(b[1+1+1+len("cached")+1+4+2:])) + 1
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = 60_000, 1, 1<<20, -1
+	q := kmsg.NewFetchRequestTopicPartition()
+	q.FetchOffset, q.PartitionMaxBytes, q.CurrentLeaderEpoch = 0x7766554433221100, 1<<20, -1
+	req.Topics = []kmsg.FetchRequestTopic{{Topic: "cached", Partitions: []kmsg.FetchRequestTopicPartition{q}}}
+	wait := frameOf(req, 12)
+	for i := range wait {
+		if binary.BigEndian.Uint64(wait[i:]) == 0x7766554433221100 {
+			at = i
+			break
+		}
+	}
+	check("a fetch that waits", 0, func() {
+		binary.BigEndian.PutUint64(wait[at:], uint64(end))
+		end++
+		tail.send(wait)
+		time.Sleep(200 * time.Microsecond) // mostly long enough for it to wait; it is right in any case
+		c.send(produce)
+		c.answer()
+		if n := len(tail.answer()); n < 1000 {
+			t.Fatalf("an answer of %d bytes", n)
+		}
+	})
+}
