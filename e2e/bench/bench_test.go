@@ -168,6 +168,20 @@ func (p progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// TestInterrupted: a run that is cut short says so, and does the case again when it is resumed.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	out := t.TempDir()
+	o := Options{Cases: regexp.MustCompile("^b small"), Sides: regexp.MustCompile("^firn page"), Alternations: 1, Round: time.Second,
+		Binary: firn(t), Out: out, Progress: progress{t}, Table: &bytes.Buffer{}}
+	require.ErrorContains(t, run(ctx, o), "interrupted")
+	f, err := report.Open(out)
+	require.NoError(t, err)
+	require.Len(t, f.Results(), 1)
+	assert.False(t, f.Has(f.Results()[0].Case))
+}
+
 // TestCaseFails: a case that fails is told at the end, leaves what it measured, and does not stop the run.
 func TestCaseFails(t *testing.T) {
 	b, err := newBench(Options{Alternations: 3, Round: time.Millisecond, Progress: progress{t}})
