@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	plotWidth = 24 * vg.Centimeter
+	plotWidth = 28 * vg.Centimeter
 	rowHeight = 0.55 * vg.Centimeter
 	margins   = 2.5 * vg.Centimeter
 )
@@ -78,7 +78,7 @@ func whiskers(p *plot.Plot, y float64, share func(float64) float64, s judge.Spre
 	if err != nil {
 		return err
 	}
-	points.Radius, points.Color = vg.Points(3), color.Black
+	points.Shape, points.Radius, points.Color = draw.CircleGlyph{}, vg.Points(2.5), color.Black
 	p.Add(points)
 	return nil
 }
@@ -91,6 +91,7 @@ func CPU(results []*judge.Result) ([]byte, error) {
 	p := plot.New()
 	p.Title.Text = "CPU of each side, beside the dearest of its case"
 	var labels []string
+	most := 1.0
 	for _, r := range results {
 		has := r.Figures()
 		i := slices.IndexFunc(cpuFigures, func(f judge.Figure) bool { return slices.Contains(has, f) })
@@ -107,13 +108,14 @@ func CPU(results []*judge.Result) ([]byte, error) {
 				continue
 			}
 			y := -float64(len(labels))
+			most = max(most, s.Max/dearest)
 			labels = append(labels, fmt.Sprintf("%s: %s, %s %s", r.Case, side, Number(s.Median), f))
 			if err := whiskers(p, y, func(v float64) float64 { return v / dearest }, s, outcomeColors[judge.Met]); err != nil {
 				return nil, err
 			}
 		}
 	}
-	p.X.Min, p.X.Max = 0, 1.3
+	p.X.Min, p.X.Max = 0, most*1.02
 	return rows(p, labels)
 }
 
