@@ -41,7 +41,7 @@ func Describe(dir, kafka string) Description {
 	}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
-		d.Kernel = unix.ByteSliceToString(name.Release[:])
+		d.Kernel, _, _ = strings.Cut(unix.ByteSliceToString(name.Release[:]), "-") // what follows names who built it
 	}
 	d.FileSystem, d.Device = disk(dir)
 	return d
@@ -88,7 +88,7 @@ func javaVersion() string {
 	return ""
 }
 
-// disk tells a folder's file system with its options, and the device under it.
+// disk tells a folder's file system with the options of its mount, and the device under it.
 func disk(dir string) (fileSystem, device string) {
 	fileSystem, device = "unknown", "unknown"
 	var st unix.Stat_t
@@ -100,8 +100,8 @@ func disk(dir string) (fileSystem, device string) {
 	for line := range strings.Lines(string(mounts)) {
 		before, after, ok := strings.Cut(line, " - ")
 		left, right := strings.Fields(before), strings.Fields(after)
-		if ok && len(left) > 5 && len(right) > 2 && left[2] == number {
-			fileSystem = right[0] + " (" + left[5] + "; " + right[2] + ")"
+		if ok && len(left) > 5 && len(right) > 0 && left[2] == number {
+			fileSystem = right[0] + " (" + left[5] + ")"
 		}
 	}
 	block, err := filepath.EvalSymlinks("/sys/dev/block/" + number)

@@ -31,7 +31,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 var someMachine = machine.Description{
-	CPU: "A processor", Cores: 2, MemoryGB: 24.96, Kernel: "6.18.0", FileSystem: "ext4 (rw,relatime; rw)", Device: "vda, [none] mq-deadline",
+	CPU: "A processor", Cores: 2, MemoryGB: 24.96, Kernel: "6.18.0", FileSystem: "ext4 (rw,relatime)", Device: "vda, [none] mq-deadline",
 	Go: "1.26.0", Java: "17.0.18", Kafka: "4.3.1", Firn: "0123456789ab",
 }
 
