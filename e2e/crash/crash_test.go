@@ -92,14 +92,20 @@ func killUnderLoad(t *testing.T, tags string, kills int) {
 	b.MustRun("", "topic", "create", "load", "-p", strconv.Itoa(partitions), "-c", "segment.bytes=1048576",
 		"-c", "firn.remote.segment.bytes=1048576", "-c", "firn.remote.upload.max.lag.ms=500", "-c", "local.retention.ms=2000")
 	l := startLoad(t, b.Kafka, "load")
+	journaled, replayed := 0.0, 0.0
 	for range kills {
 		time.Sleep(time.Duration(100+rng.IntN(500)) * time.Millisecond) // the load's time, not a wait for a condition
+		journaled += b.Metric("firn_hot_journal_rounds_total")
 		b.Kill()
 		b.Launch()
 		b.WaitReady()
+		replayed += b.Metric("firn_hot_journal_replayed_bytes")
 	}
 	acked := l.finish(t)
 	check(t, b.Kafka, acked)
+	require.Greater(t, journaled, float64(kills), "flushes went through the journal")
+	require.Positive(t, replayed, "starts replayed it")
+	t.Logf("%.0f flushes went through the journal, %.0f bytes were replayed", journaled, replayed)
 }
 
 // check reads everything and compares it with what was acknowledged: each record at its offset, each number

@@ -90,6 +90,7 @@ type Dir struct {
 	rebooted bool // the kernel is not the one of the last start, so what was not synced may be lost
 	flusher  *flush.Flusher
 	journal  *flush.Journal // nil: none
+	replayed int64          // bytes that the start found in the journal
 	metrics  *metrics
 	files    openFiles
 	sweeps   atomic.Int64
@@ -250,7 +251,7 @@ func (d *Dir) start() error {
 		d.journal = flush.NewJournal(flush.JournalOptions{FS: d.fs, Dir: d.root, Logger: d.logger, FileBytes: d.o.JournalBytes,
 			Parallel: d.o.FlushParallel, OnError: d.fail, Inline: d.o.journalInline})
 		backend = d.journal
-		d.metrics.journal(d.journal.Stats())
+		d.metrics.journal(d.journal.Stats(), d.replayed)
 	}
 	d.flusher = flush.New(flush.Options{Backend: backend, OnError: d.fail})
 	d.keeper.start(d)

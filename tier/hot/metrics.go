@@ -56,7 +56,7 @@ func newMetrics(d *Dir) *metrics {
 }
 
 // journal adds what is told of the flush journal.
-func (m *metrics) journal(st *flush.Stats) {
+func (m *metrics) journal(st *flush.Stats, replayed int64) {
 	if m.reg == nil {
 		return
 	}
@@ -75,7 +75,9 @@ func (m *metrics) journal(st *flush.Stats) {
 			func() float64 { return float64(c.v.Load()) }))
 	}
 	m.all = append(m.all, gauge("firn_hot_journal_files", "Files of the flush journal.", func() float64 { return float64(st.Files.Load()) }))
-	m.reg.MustRegister(m.all[len(m.all)-7:]...)
+	m.all = append(m.all, gauge("firn_hot_journal_replayed_bytes", "Bytes of record batches that this start found in the flush journal.",
+		func() float64 { return float64(replayed) }))
+	m.reg.MustRegister(m.all[len(m.all)-8:]...)
 }
 
 func gauge(name, help string, fn func() float64) prometheus.Collector {

@@ -32,6 +32,7 @@ func (d *Dir) replayJournal() (deleted bool, err error) {
 		return false, fmt.Errorf("%w. What was acknowledged last may be in it alone. Put the file back, or, to go on without it, "+
 			"move the files firn-journal.* away from %s", err, d.root)
 	}
+	d.replayed = r.Bytes
 	err = d.applyReplay(r)
 	if cerr := r.Close(); err == nil {
 		err = cerr
