@@ -83,7 +83,7 @@ func (k *call) Complete(_ *wire.Request, resp *wire.Response, err error) {
 		c.srv.shed()
 	}
 	if pump {
-		c.pump(false)
+		c.pump(forNothing)
 	}
 }
 
@@ -121,17 +121,26 @@ func (c *conn) startPump() bool {
 	return true
 }
 
+// patience is what a goroutine that sends may wait for. For what it may not, it hands over to one that may.
+type patience int
+
+const (
+	forNothing patience = iota // somebody else's goroutine
+	forSocket                  // the reading one: the client's next requests need not wait for the disk
+	forDisk                    // one that does nothing else
+)
+
 // pump sends answers until the first call of the queue has none. The caller has set c.sending, which stays set until
-// pump, or the goroutine that it hands over to, is done. Only if wait is set may pump wait for the socket or for a file.
-func (c *conn) pump(wait bool) {
-	for c.pop() && c.flush(0, wait) {
+// pump, or the goroutine that it hands over to, is done.
+func (c *conn) pump(may patience) {
+	for c.pop() && c.flush(0, may) {
 	}
 }
 
 // pumpOn is pump when the first c.from bytes of the batch are sent already.
 func (c *conn) pumpOn() {
-	if c.flush(c.from, true) {
-		c.pump(true)
+	if c.flush(c.from, forDisk) {
+		c.pump(forDisk)
 	}
 }
 
@@ -163,14 +172,22 @@ func (c *conn) pop() bool {
 
 // flush sends the batch, of which the first `from` bytes are sent, and finishes its calls. It reports whether the pump
 // goes on.
-func (c *conn) flush(from int64, wait bool) bool {
+func (c *conn) flush(from int64, may patience) bool {
 	first := c.batch[0]
 	err := first.err
 	if resp := first.resp; resp != nil {
 		c.sender.Timeout = c.srv.limits.Load().WriteTimeout
-		if wait {
+		over := false
+		switch {
+		case may == forNothing:
+			from, err = c.sender.Try(resp)
+			over = err == nil && from < resp.Size()
+		case may == forSocket && !c.sender.Resident(resp):
+			over = true
+		default:
 			err = c.sender.Send(resp, from)
-		} else if from, err = c.sender.Try(resp); err == nil && from < resp.Size() {
+		}
+		if over {
 			c.from = from
 			go c.pumpFn()
 			return false

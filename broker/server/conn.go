@@ -99,6 +99,7 @@ func newConn(s *Server, nc net.Conn, ip string) *conn {
 	}
 	c.in.init(nc, s.memory)
 	c.slot.L = &c.mu
+	c.sender.Waits = s.waits
 	c.pumpFn = c.pumpOn
 	c.base = make([]*call, 0, 8)
 	c.queue = c.base
@@ -152,7 +153,7 @@ func (c *conn) send() {
 	pump := c.startPump()
 	c.mu.Unlock()
 	if pump {
-		c.pump(true)
+		c.pump(forSocket)
 	}
 }
 

@@ -46,6 +46,9 @@ type Options struct {
 	Registerer prometheus.Registerer // nil = no metrics
 }
 
+// diskWaits is how many connections at once may wait for records to be read from the disk: each holds a thread meanwhile.
+const diskWaits = 32
+
 // Server accepts connections on one listener.
 type Server struct {
 	handler  Handler
@@ -56,6 +59,7 @@ type Server struct {
 	quiet    limiter
 	metrics  *metrics
 	memory   *budget
+	waits    *wire.Waits // of answers for the disk
 	listener net.Listener
 	answers  atomic.Int64  // bytes of answers in memory that are not sent
 	shedding atomic.Bool   // somebody is in shedAnswers
@@ -89,6 +93,7 @@ func New(o Options) (*Server, error) {
 		empty:    make(chan struct{}),
 		stop:     make(chan struct{}),
 		memory:   newBudget(0),
+		waits:    wire.NewWaits(diskWaits),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -33,6 +33,8 @@ type Sender struct {
 	// Timeout bounds how long each step of at most 1 MiB may wait for the client; not positive = for ever. It may be
 	// changed between two calls.
 	Timeout time.Duration
+	// Waits bounds waiting for the disk; nil = without bound.
+	Waits *Waits
 
 	conn  net.Conn
 	raw   syscall.RawConn // nil: not a plain socket, so everything is copied
@@ -44,9 +46,13 @@ type Sender struct {
 	more                   int // MSG_MORE when something follows
 	n                      int
 	err                    error
-	file                   int
+	source                 int // what sendfile reads from
 	pos                    int64
 	left                   int64
+
+	rest  *Buffer   // a gathered answer of which Try could send only a part
+	probe [1][]byte // arguments of preadv2
+	byte  [1]byte
 }
 
 // NewSender makes the sender of a connection, with its Timeout.
@@ -61,14 +67,59 @@ func NewSender(conn net.Conn, timeout time.Duration) *Sender {
 	return s
 }
 
-// Try sends what of a small answer the socket takes without waiting. It returns the number of bytes sent; answers
-// with regions, and connections that cannot be tried, are left alone (0). The rest is for Send.
+// Try sends what of a small answer the socket takes without waiting. It returns the number of bytes sent. Answers with
+// regions that are large, or would have to be read from the disk, and connections that cannot be tried, are left alone
+// (0). The rest is for Send.
 func (s *Sender) Try(r *Response) (int64, error) {
-	if s.raw == nil || len(r.parts) > 0 {
+	if s.raw == nil {
 		return 0, nil
 	}
-	n, err := s.call(s.tryFn, r.buf.B, 0)
+	if len(r.parts) == 0 {
+		n, err := s.call(s.tryFn, r.buf.B, 0)
+		return int64(n), err
+	}
+	all := s.gatherNow(r)
+	if all == nil {
+		return 0, nil
+	}
+	n, err := s.call(s.tryFn, all.B, 0)
+	if err == nil && n > 0 && n < len(all.B) {
+		s.rest = all
+	} else {
+		all.Free()
+	}
 	return int64(n), err
+}
+
+// gatherNow copies a small answer, if that needs no waiting for the disk; else nil.
+func (s *Sender) gatherNow(r *Response) *Buffer {
+	if r.size > batchBytes {
+		return nil
+	}
+	for i := range r.parts {
+		if r.parts[i].region.Length > smallRegion {
+			return nil
+		}
+	}
+	out := NewBuffer(int(r.size))
+	b, at := out.B[:0], 0
+	for i := range r.parts {
+		p := &r.parts[i]
+		b = append(b, r.buf.B[at:p.after]...)
+		at = p.after
+		if p.region.File == nil {
+			b = append(b, p.region.Bytes...)
+			continue
+		}
+		n := len(b)
+		b = b[:n+int(p.region.Length)]
+		if !s.readNow(&p.region, b[n:]) {
+			out.Free()
+			return nil
+		}
+	}
+	out.B = append(b, r.buf.B[at:]...)
+	return out
 }
 
 // call writes out by one of the callbacks.
@@ -82,8 +133,7 @@ func (s *Sender) call(fn func(uintptr) bool, out []byte, more int) (int, error) 
 	return s.n, err
 }
 
-// Send sends an answer from byte `from` on, waiting for the client as long as need be. from is not 0 only for answers
-// without regions (see Try).
+// Send sends an answer from byte `from` on, waiting for the client as long as need be. from is what Try has sent of it.
 func (s *Sender) Send(r *Response, from int64) error {
 	err := s.send(r, from)
 	if s.armed && err == nil { // an old deadline must not fail the next answer
@@ -94,6 +144,11 @@ func (s *Sender) Send(r *Response, from int64) error {
 }
 
 func (s *Sender) send(r *Response, from int64) error {
+	if rest := s.rest; rest != nil {
+		s.rest = nil
+		defer rest.Free()
+		return s.write(rest.B[from:], false)
+	}
 	if len(r.parts) == 0 {
 		return s.write(r.buf.B[from:], false)
 	}
@@ -281,7 +336,8 @@ func (s *Sender) sendfile(file int, g *disk.Region) error {
 			return err
 		}
 		step := min(left, sendStep)
-		s.file, s.pos, s.left, s.err = file, pos, step, nil
+		s.fetch(file, pos, step)
+		s.source, s.pos, s.left, s.err = file, pos, step, nil
 		err := s.raw.Write(s.fileFn)
 		if err == nil {
 			err = s.err
@@ -295,13 +351,14 @@ func (s *Sender) sendfile(file int, g *disk.Region) error {
 		pos += step
 		left -= step
 	}
+	s.lookAhead(file, pos)
 	return nil
 }
 
 // fileReady is called by the runtime when the socket takes bytes; false = call again when it does.
 func (s *Sender) fileReady(fd uintptr) bool {
 	for s.left > 0 {
-		n, err := unix.Sendfile(int(fd), s.file, &s.pos, int(s.left)) // advances s.pos
+		n, err := unix.Sendfile(int(fd), s.source, &s.pos, int(s.left)) // advances s.pos
 		if n > 0 {
 			s.left -= int64(n)
 		}

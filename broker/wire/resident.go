@@ -1,0 +1,105 @@
+package wire
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/firnlog/firn/tier/disk"
+)
+
+// Whether records are in the page cache is asked with preadv2(RWF_NOWAIT), which gives EAGAIN where a read would wait for
+// the disk; asking has Linux begin to read. A kernel or a file system that does not know the flag is taken at its word that nothing is missing: sending
+// then waits where it must, as without the question.
+
+const (
+	probeStep = 512 << 10 // one byte of as many is asked for
+	maxProbes = 64        // for one answer; what is beyond is taken to be there
+	ahead     = 4 << 20   // bytes that are read ahead of a client that reads what is not in the page cache
+)
+
+// Waits bounds how many answers of all connections wait for the disk at once: each holds a thread while it does.
+type Waits struct{ places chan struct{} }
+
+// NewWaits lets n wait at once.
+func NewWaits(n int) *Waits { return &Waits{make(chan struct{}, n)} }
+
+// Resident reports whether an answer can, as far as can be told, be sent without waiting for the disk.
+func (s *Sender) Resident(r *Response) bool {
+	probes := 0
+	for i := range r.parts {
+		g := &r.parts[i].region
+		fd, ok := s.file(g)
+		if !ok {
+			continue
+		}
+		for left := g.Length; left > 0 && probes < maxProbes; left -= probeStep {
+			probes++
+			if !s.there(fd, g.Position+left-1) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// file is the descriptor that a region is read from; false if it lies in memory.
+func (s *Sender) file(g *disk.Region) (fd int, ok bool) {
+	if g.File == nil || g.Length <= 0 {
+		return 0, false
+	}
+	f := g.File.OS()
+	if f == nil {
+		return 0, false
+	}
+	return int(f.Fd()), true
+}
+
+// there reports whether the byte at a position is in the page cache, or none is there.
+func (s *Sender) there(fd int, pos int64) bool {
+	s.probe[0] = s.byte[:]
+	for {
+		_, err := unix.Preadv2(fd, s.probe[:], pos, unix.RWF_NOWAIT)
+		if err != unix.EINTR {
+			return err != unix.EAGAIN
+		}
+	}
+}
+
+// readNow fills p with what a region begins with, if that needs no waiting.
+func (s *Sender) readNow(g *disk.Region, p []byte) bool {
+	fd, ok := s.file(g)
+	if !ok {
+		return false
+	}
+	s.probe[0] = p
+	n, err := unix.Preadv2(fd, s.probe[:], g.Position, unix.RWF_NOWAIT)
+	s.probe[0] = nil
+	return err == nil && n == len(p)
+}
+
+// fetch waits until a part of a file is in the page cache, a few at once, and has what follows read ahead. A failure is
+// for who sends it to find.
+func (s *Sender) fetch(fd int, pos, n int64) {
+	missing := false
+	for at := pos + n - 1; at >= pos && !missing; at -= probeStep {
+		missing = !s.there(fd, at)
+	}
+	if !missing {
+		return
+	}
+	if s.Waits != nil {
+		s.Waits.places <- struct{}{}
+		defer func() { <-s.Waits.places }()
+	}
+	_ = unix.Fadvise(fd, pos, n+ahead, unix.FADV_WILLNEED)
+	for at := pos; at < pos+n; at += probeStep {
+		_, _ = unix.Pread(fd, s.byte[:], at)
+	}
+	_, _ = unix.Pread(fd, s.byte[:], pos+n-1)
+}
+
+// lookAhead has the next bytes of a file read for a client that has just been sent what lies before, if they are missing.
+func (s *Sender) lookAhead(fd int, end int64) {
+	if !s.there(fd, end+ahead/2) {
+		_ = unix.Fadvise(fd, end, ahead, unix.FADV_WILLNEED)
+	}
+}

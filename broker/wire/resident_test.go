@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/firnlog/firn/tier/disk"
+)
+
+// evict takes a file out of the page cache.
+func evict(t testing.TB, f *os.File) {
+	t.Helper()
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// skipUnlessEvictable skips the test where a file system keeps what it is told to forget, or knows no RWF_NOWAIT. It asks
+// with a file of its own, because to ask has the kernel begin to read.
+func skipUnlessEvictable(t testing.TB) {
+	f := newOSFile(t, pattern(8<<10, 7)).OS()
+	evict(t, f)
+	if new(Sender).there(int(f.Fd()), 0) {
+		t.Skip("what is not in the page cache cannot be told here")
+	}
+}
+
+func fetchOf(t testing.TB, regions ...disk.Region) *Response {
+	t.Helper()
+	q := NewFetchPartition(0, 0)
+	q.Records = regions
+	r, err := EncodeFetch(12, 3, &FetchResponse{Topics: []FetchTopicResponse{{Name: "t", Partitions: []FetchPartitionResponse{q}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Whoever must not wait for the disk does not send what is not in the page cache; Send does, and has what follows read ahead.
+func TestColdRegions(t *testing.T) {
+	skipUnlessEvictable(t)
+	const size = 12 << 20
+	content := pattern(size, 5)
+	f := newOSFile(t, content)
+	for _, n := range []int64{1000, 3 << 20} {
+		resp := fetchOf(t, disk.Region{File: f, Position: 100, Length: n})
+		want, err := resp.AppendAll(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, client := pipe(t)
+		s := NewSender(server, time.Minute)
+		s.Waits = NewWaits(1)
+		evict(t, f.OS())
+		if s.Resident(resp) {
+			t.Errorf("%d bytes that are on the disk alone count as resident", n)
+		}
+		evict(t, f.OS())
+		if sent, err := s.Try(resp); sent != 0 || err != nil {
+			t.Errorf("Try sent %d bytes, %v", sent, err)
+		}
+		evict(t, f.OS())
+		sent := make(chan error, 1)
+		go func() { sent <- s.Send(resp, 0); server.Close() }()
+		got, err := io.ReadAll(client)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes arrived of %d, %v", len(got), len(want), err)
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		if !s.Resident(resp) {
+			t.Error("what was sent is not resident")
+		}
+		if n > smallRegion && !s.there(int(f.OS().Fd()), 100+n+ahead/2) {
+			deadline := time.Now().Add(10 * time.Second)
+			for !s.there(int(f.OS().Fd()), 100+n+ahead/2) {
+				if time.Now().After(deadline) {
+					t.Fatal("nothing is read ahead")
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+}
+
+// A small answer from the page cache goes out by Try, and what a full socket leaves of it by Send.
+func TestTryRegions(t *testing.T) {
+	f := newOSFile(t, pattern(64<<10, 6))
+	server, client := pipe(t)
+	s := NewSender(server, time.Minute)
+	var want []byte
+	var err error
+	partly := false
+	for range 1000 {
+		resp := fetchOf(t, disk.Region{File: f, Position: 3, Length: 30 << 10}, disk.Region{Bytes: []byte("between")}, disk.Region{File: f, Position: 9, Length: 800})
+		if want, err = resp.AppendAll(want); err != nil {
+			t.Fatal(err)
+		}
+		n, err := s.Try(resp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == resp.Size() {
+			continue
+		}
+		partly = partly || n > 0
+		sent := make(chan error, 1)
+		go func() { sent <- s.Send(resp, n); server.Close() }()
+		got, err := io.ReadAll(client)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes arrived of %d, %v", len(got), len(want), err)
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	t.Error("the socket is never full")
+}
