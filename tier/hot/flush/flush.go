@@ -1,13 +1,35 @@
-// Package flush decides when the logs of one disk are made durable: one Flusher a log directory, not one a
+// Package flush decides when and how the logs of one disk are made durable: one Flusher a log directory, not one a
 // partition, because a disk has one queue and its file system one journal.
 //
 // A Flusher runs rounds. When idle it starts one as soon as a log is marked; logs that are marked while a round
 // runs wait for the next, so that under load every round carries the appends of all logs since the one before.
-// What a round does with its logs is the Backend's business: PerFile syncs each log's own files, a few at once.
+// What a round does with its logs is the Backend's business: PerFile syncs each log's own files, a few at once; a
+// Journal does so only with those that have much pending (from 64 KiB on, where both ways cost the same CPU and the
+// journal writes twice the bytes), and makes what is pending in all others durable with one write of its own.
 //
-// Invariants: a log that is marked after a round has begun is in a later round (never lost); the first failed
-// flush ends the Flusher for good (I-31): nothing is flushed after it, OnError is told once, and it is for its
-// owner to fail everyone who waits (I-02).
+// # The journal
+//
+// Its files, firn-journal.0 and on in the log directory, are at most four of 64 MiB. The first is made by the first
+// flush that could use it, in steps of 4 MiB filled with zeros, so that a write changes no metadata and costs the disk
+// one request (pwritev2 with RWF_DSYNC). The bytes come from the logs' page cache. Behind the rounds the upkeep fills the
+// next part, asks the kernel to write back what logs have pending, and lets go of a full file when all logs that it
+// names are durable in their own files; without room, logs are synced themselves. So what recovery has to replay is
+// bounded by the files, whatever the logs hold.
+//
+// A frame (codec.go) is one write. Frames are numbered without gaps, and each says from which number on they count: that,
+// and a number drawn for the life of the process, tells what counts from what an earlier use of a file left behind. Only
+// the last frame can be torn. Records say that bytes are at a position of a segment; or that all earlier records of a log
+// mean nothing any more (Forget), which is what makes truncation, deletion, trimming and cleaning safe: whoever is about to
+// change what the journal may speak of syncs the log and has it forgotten first. A log goes on in the journal only in a
+// segment whose name and predecessors are durable: the first flush after a roll is one of the files themselves.
+//
+// ReadJournal gives what is to be replayed after a crash, by log. It is damage, not a torn tail, when something is
+// unreadable that a later frame follows: where only a record's bytes are, of its log; else of the journal.
+//
+// Invariants: a log that is marked after a round has begun is in a later round (never lost); Written is called only for
+// what is durable (I-01); the first failed write or flush ends the Flusher for good (I-31): nothing is flushed after it,
+// OnError is told once, and it is for its owner to fail everyone who waits (I-02). A full disk is no failure of a journal
+// that wants to grow.
 //
 // It deliberately does not know what is in a log, who waits for it, or what "flushed" means for an offset.
 package flush
