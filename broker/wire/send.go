@@ -118,7 +118,8 @@ func (s *Sender) gatherNow(r *Response) *Buffer {
 			return nil
 		}
 	}
-	out.B = append(b, r.buf.B[at:]...)
+	b = append(b, r.buf.B[at:]...)
+	out.B = b
 	return out
 }
 
