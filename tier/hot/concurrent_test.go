@@ -18,7 +18,11 @@ import (
 // producers' batches are in order and once (I-05), a reader sees whole batches without a gap, never beyond its limit
 // (I-04), and files that are trimmed while they are read stay whole.
 func TestConcurrent(t *testing.T) {
-	d := openDir(t, disk.OS(), t.TempDir())
+	o, c := testOptions(t, disk.OS(), t.TempDir())
+	o.JournalBytes = 1 << 20
+	opened, err := OpenDir(o)
+	require.NoError(t, err)
+	d := &testDir{opened, t, c}
 	l := d.open(0, func(c *Config) { c.SegmentBytes = 50_000; c.IndexIntervalBytes = 1000; c.FileDeleteDelayMs = 0 })
 	var stable atomic.Int64
 	advanced := make(chan struct{}, 1)

@@ -248,6 +248,11 @@ func all1(t *testing.T, l *Log) int64 {
 // Whatever operation fails while a directory is opened, worked with and closed: nothing that was acknowledged is lost
 // and nothing panics (I-01, I-02).
 func TestEveryOperationMayFail(t *testing.T) {
+	t.Run("journal", func(t *testing.T) { everyOperationMayFail(t, 64<<10) })
+	t.Run("without", func(t *testing.T) { everyOperationMayFail(t, -1) })
+}
+
+func everyOperationMayFail(t *testing.T, journal int64) {
 	for n := 1; ; n++ {
 		mem := disk.NewCrashable(uint64(n))
 		f := disk.NewFaulty(mem, func(c disk.Call) disk.Fault {
@@ -260,6 +265,7 @@ func TestEveryOperationMayFail(t *testing.T) {
 		end := int64(0)
 		work := func() error {
 			o, _ := testOptions(t, f, "/log")
+			o.JournalBytes, o.journalInline = journal, true
 			d, err := OpenDir(o)
 			if err != nil {
 				return err
