@@ -14,11 +14,13 @@ import (
 // place is where in which segment an offset begins.
 type place struct{ base, size int64 }
 
-// Pending implements flush.Journaled.
+// Pending implements flush.Journaled. A file that only the journal has cannot be closed, so with too many open it takes
+// no more.
 func (l *Log) Pending() (int64, bool) {
+	many := l.dir.files.len() > l.dir.o.MaxOpenFiles
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed != nil || l.wantSync.Load() {
+	if l.closed != nil || many || l.wantSync.Load() {
 		return 0, false
 	}
 	return l.pending()

@@ -396,13 +396,6 @@ func (j *Journal) wait() error {
 	return nil
 }
 
-// Ready reports whether the journal has room now, so that a log may count on it.
-func (j *Journal) Ready() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.err == nil && j.cur != nil && j.cur.at+frameTarget/4+barrierRoom <= j.cur.ready
-}
-
 func (j *Journal) wake() {
 	select {
 	case j.kick <- struct{}{}:

@@ -1,0 +1,106 @@
+package hot
+
+import (
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/flush"
+)
+
+// journalDir is a directory whose flushes go through a journal, in line.
+func journalDir(t *testing.T, fsys disk.FS, change func(*Options)) *testDir {
+	o, c := testOptions(t, fsys, "/log")
+	o.JournalBytes, o.journalInline = 1<<20, true
+	if change != nil {
+		change(&o)
+	}
+	d, err := OpenDir(o)
+	require.NoError(t, err)
+	return &testDir{d, t, c}
+}
+
+// The first append to a segment that follows another syncs the files; all others are the journal's (I-01).
+func TestJournalTakesAllButTheFirstOfASegment(t *testing.T) {
+	f := disk.NewFaulty(disk.NewCrashable(1), nil)
+	d := journalDir(t, f, nil)
+	d.flusher.Close()
+	l := d.open(0, nil)
+	for range 2 { // which make the journal's files, too
+		appendTo(t, l, batch(1, 10, startMs))
+		require.NoError(t, l.Flush())
+	}
+	syncs := f.Count(disk.OpDatasync) + f.Count(disk.OpSyncDir)
+	for range 10 {
+		appendTo(t, l, batch(1, 10, startMs))
+		require.NoError(t, l.Flush())
+	}
+	require.Equal(t, syncs, f.Count(disk.OpDatasync)+f.Count(disk.OpSyncDir))
+	require.Equal(t, l.End(), l.Flushed())
+	require.Less(t, l.Durable(), l.Flushed())
+	require.NoError(t, l.Roll())
+	appendTo(t, l, batch(1, 10, startMs))
+	require.NoError(t, l.Flush())
+	require.Equal(t, syncs+3, f.Count(disk.OpDatasync)+f.Count(disk.OpSyncDir), "both segments, and their folder")
+	require.Equal(t, l.End(), l.Durable())
+	require.NoError(t, d.Close())
+	found, err := flush.RemoveJournal(f, "/log")
+	require.NoError(t, err)
+	require.False(t, found, "a clean stop leaves no journal")
+}
+
+// A failed write into the journal takes the directory offline: nothing is acknowledged, nothing tried again (I-31, I-02).
+func TestFailedJournalWrite(t *testing.T) {
+	f := disk.NewFaulty(disk.NewCrashable(1), nil)
+	d := journalDir(t, f, nil)
+	d.flusher.Close()
+	l := d.open(0, nil)
+	for range 2 {
+		appendTo(t, l, batch(1, 10, startMs))
+		require.NoError(t, l.Flush())
+	}
+	f.SetHook(disk.FailNth(disk.OpWriteSync, f.Count(disk.OpWriteSync)+1, syscall.EIO))
+	appendTo(t, l, batch(1, 10, startMs))
+	writes, syncs := f.Count(disk.OpWriteSync), f.Count(disk.OpDatasync)
+	for range 3 {
+		require.ErrorIs(t, l.Flush(), ErrOffline)
+	}
+	require.ErrorIs(t, d.Offline(), syscall.EIO)
+	require.Equal(t, writes+1, f.Count(disk.OpWriteSync))
+	require.Equal(t, syncs, f.Count(disk.OpDatasync))
+	require.Equal(t, int64(2), l.Stable())
+	require.ErrorIs(t, d.Close(), ErrOffline)
+}
+
+// Files that wait for the journal to be let go of do not pile up beyond what may be open.
+func TestJournalAndOpenFiles(t *testing.T) {
+	d := journalDir(t, disk.NewCrashable(1), func(o *Options) { o.MaxOpenFiles = 10 })
+	for i := range int32(100) {
+		l := d.open(i, nil)
+		appendTo(t, l, batch(1, 10, startMs))
+		require.NoError(t, l.Flush())
+	}
+	require.LessOrEqual(t, d.files.len(), 40, "what can be closed is found by chance")
+	require.NoError(t, d.Close())
+}
+
+// The recovery point is saved when it moved far, however soon after the last time: a recovery reads little more.
+func TestRecoveryPointFollows(t *testing.T) {
+	w := newWorld(2, "")
+	l := w.open(0)
+	w.put(l, 5)
+	w.d.housekeep()
+	_, err := w.mem.Stat(filepath.Join("/data/log", stateFile))
+	require.Error(t, err, "not due yet")
+	require.Equal(t, l.Bytes(), w.d.unsaved.Load())
+	w.d.unsaved.Add(saveBytes)
+	w.d.housekeep()
+	st, err := w.d.loadState()
+	require.NoError(t, err)
+	require.Equal(t, int64(5), st["t-0"].end())
+	require.Zero(t, w.d.unsaved.Load())
+	w.stop()
+}
