@@ -91,6 +91,32 @@ func (c *stallConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// ReadFrom sends a request's body in large steps: net/http would copy it by 32 KiB.
+func (c *stallConn) ReadFrom(r io.Reader) (n int64, err error) {
+	buf := steps.Get().(*[stepBytes]byte)
+	defer steps.Put(buf)
+	for {
+		m, err := io.ReadAtLeast(r, buf[:], 1)
+		if m > 0 {
+			sent, failed := c.Write(buf[:m])
+			n += int64(sent)
+			if failed != nil {
+				return n, failed
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil:
+			return n, err
+		}
+	}
+}
+
+const stepBytes = 256 << 10
+
+var steps = sync.Pool{New: func() any { return new([stepBytes]byte) }}
+
 // transport puts a stall limit on the bodies of answers and keeps the Date of those whose context asks for it.
 type transport struct {
 	next  http.RoundTripper
