@@ -84,6 +84,7 @@ func (n *Node) settleTopics() func(*brokerconfig.Values) {
 	last := n.configs.Values().TopicDefaults
 	return func(v *brokerconfig.Values) {
 		n.partitions.SetTuning(tuning(v))
+		n.cold.SetCacheBytes(v.Disk.CacheBytes)
 		if maps.Equal(last, v.TopicDefaults) {
 			return
 		}

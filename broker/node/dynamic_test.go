@@ -33,6 +33,7 @@ func seeSettings(l *live, topic string) string {
 }
 func seeLimits(l *live) string { return fmt.Sprintf("%+v", l.n.kafka.Limits()) }
 func seeTuning(l *live) string { return fmt.Sprintf("%+v", l.n.partitions.Tuning()) }
+func seeCache(l *live) string  { return fmt.Sprint("Cache:", l.n.cold.CacheBytes()) }
 func seeUnpack(l *live) string { return fmt.Sprint("Max:", l.n.unpack.Max()) }
 func seeExpiry(l *live) string { return fmt.Sprint("Expiry:", l.n.dir.ProducerExpiry()) }
 func seeGroups(l *live) string {
@@ -63,6 +64,7 @@ var dynamic = map[string]change{
 	"remote.fetch.max.wait.ms":         {value: "77000", see: seeTuning, want: "ColdWait:1m17s"},
 	"firn.local.disk.target":           {value: "0.6", see: seeTuning, want: "TargetShare:0.6"},
 	"firn.local.disk.reserve":          {value: "77", see: seeTuning, want: "Reserve:77"},
+	"firn.remote.cache.bytes":          {value: "7000000", see: seeCache, want: "Cache:7000000"},
 
 	"group.initial.rebalance.delay.ms":    {value: "77", see: seeGroups, want: "InitialRebalanceDelay:77 "},
 	"group.min.session.timeout.ms":        {value: "77", see: seeGroups, want: "MinSessionTimeout:77 "},

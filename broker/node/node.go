@@ -260,7 +260,10 @@ func (n *Node) openArchive(ctx context.Context) error {
 		return err
 	}
 	n.store = store
-	n.cold, err = cold.New(cold.Options{Store: store, CacheDir: n.cfg.cacheDir(), Room: n.room, Unpack: n.unpack, Logger: n.Logger("tier.cold"), Registerer: n.registry})
+	n.cold, err = cold.New(cold.Options{
+		Store: store, CacheDir: n.cfg.cacheDir(), CacheBytes: n.configs.Values().Disk.CacheBytes, Room: n.room, Unpack: n.unpack,
+		Logger: n.Logger("tier.cold"), Registerer: n.registry,
+	})
 	if err != nil {
 		return fmt.Errorf("cache folder: %w", err)
 	}

@@ -151,6 +151,8 @@ func firnDefs() []Def {
 			"The share of the disk, of what firn uses and what is free together, that local logs may take. The oldest archived data goes first, across partitions."),
 		def(Long, "firn.local.disk.reserve", "0", ClusterWide, from(0),
 			"Bytes that the local log and the cache leave free; produce is refused below. 0 means the larger of 512 MiB and 2% of the disk, at most a quarter."),
+		def(Long, "firn.remote.cache.bytes", "1073741824", ClusterWide, from(1<<20),
+			"Bytes of what was read from the archive that are kept on local disk to be read again, as long as the reserve allows. All cold reads together are read ahead by at most a quarter of it."),
 		def(Double, "firn.connection.request.rate", "50000.0", ClusterWide, rule("a number above 0, or -1", func(v configdef.Value) bool { return v.Real > 0 || v.Real == -1 }),
 			"Requests a second of one connection; reading from it pauses beyond. -1 is no limit."),
 		def(Int, "firn.connection.max.in.flight", "64", ClusterWide, within(1, 100_000),

@@ -129,6 +129,7 @@ func TestBadValues(t *testing.T) {
 		"auto.create.topics.enable":         {"maybe", "true or false"},
 		"firn.local.disk.target":            {"70", "share"},
 		"firn.local.disk.reserve":           {"-1", "at least 0"},
+		"firn.remote.cache.bytes":           {"1000", "at least 1048576"},
 		"log.retention.ms":                  {"0", "-1, or at least 1"},
 		"max.connections.per.ip.overrides":  {"example.org:5", "IP address"},
 		"log.cleaner.io.buffer.load.factor": {"1", "below 1"},

@@ -81,6 +81,7 @@ type Limits struct {
 type Disk struct {
 	TargetShare  float64 // firn.local.disk.target
 	ReserveBytes int64   // firn.local.disk.reserve; 0: firn decides
+	CacheBytes   int64   // firn.remote.cache.bytes
 }
 
 // reader reads typed values of layers that were validated.
@@ -129,7 +130,7 @@ func (l Layers) read() *Values {
 			IOBytesPerSecond: r.real("log.cleaner.io.max.bytes.per.second"), BackoffMs: r.long("log.cleaner.backoff.ms"),
 		},
 		Limits: r.limits(),
-		Disk:   Disk{TargetShare: r.real("firn.local.disk.target"), ReserveBytes: r.long("firn.local.disk.reserve")},
+		Disk:   Disk{TargetShare: r.real("firn.local.disk.target"), ReserveBytes: r.long("firn.local.disk.reserve"), CacheBytes: r.long("firn.remote.cache.bytes")},
 	}
 }
 

@@ -24,7 +24,7 @@ func (r *Reader) follow(p topic.Partition, l *ledger.Ledger, from int64, d *Data
 	now := time.Now()
 	r.mu.Lock()
 	first := 2 * min(r.o.GroupBytes, r.maxRaw)
-	longest := max(first, min(r.o.ReadAheadBytes, r.o.CacheBytes/aheadShare/int64(r.streams.readers(now))))
+	longest := max(first, min(r.o.ReadAheadBytes, r.policy.budget/aheadShare/int64(r.streams.readers(now))))
 	st := r.streams.read(p, from, d.Next, int64(d.Bytes), first, longest, now)
 	start := st.window > 0 && !st.busy && !r.closed && d.Next < l.Next &&
 		(st.window > st.looked || st.since >= min(r.o.GroupBytes, r.maxRaw))

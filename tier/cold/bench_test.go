@@ -27,9 +27,46 @@ func BenchmarkColdScan(b *testing.B) {
 }
 
 func benchScan(b *testing.B, c segment.Compression) {
+	store, p, l := benchArchive(b, c)
+	b.SetBytes(l.Bytes())
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := cold.New(cold.Options{Store: store, CacheDir: b.TempDir()})
+		require.NoError(b, err)
+		scan(b, r, p, l)
+		require.NoError(b, r.Close())
+	}
+}
+
+// BenchmarkWarmScan reads the same from the cache.
+func BenchmarkWarmScan(b *testing.B) {
+	store, p, l := benchArchive(b, segment.CompressionNone)
+	r, err := cold.New(cold.Options{Store: store, CacheDir: b.TempDir()})
+	require.NoError(b, err)
+	defer r.Close()
+	scan(b, r, p, l)
+	b.SetBytes(l.Bytes())
+	b.ReportAllocs()
+	for b.Loop() {
+		scan(b, r, p, l)
+	}
+}
+
+// scan reads a partition from its beginning to its end.
+func scan(b *testing.B, r *cold.Reader, p topic.Partition, l *ledger.Ledger) {
+	for o := int64(0); o < l.Next; {
+		d, err := r.Read(context.Background(), p, l, o, 1<<20)
+		require.NoError(b, err)
+		o = d.Next
+		d.Release()
+	}
+}
+
+// benchArchive is 128 MiB in a folder.
+func benchArchive(b *testing.B, c segment.Compression) (object.Store, topic.Partition, *ledger.Ledger) {
 	store, err := dir.Open(b.TempDir())
 	require.NoError(b, err)
-	defer store.Close()
+	b.Cleanup(func() { _ = store.Close() })
 	p := topic.Partition{ID: topic.NewID(), Topic: "t"}
 	l := &ledger.Ledger{Topic: p.ID}
 	rnd := rand.New(rand.NewPCG(1, 1))
@@ -56,17 +93,5 @@ func benchScan(b *testing.B, c segment.Compression) {
 			CRC32C: sum.CRC32C, DataBytes: sum.DataBytes, IndexLength: sum.IndexLength}})
 		require.NoError(b, err)
 	}
-	b.SetBytes(l.Bytes())
-	b.ReportAllocs()
-	for b.Loop() {
-		r, err := cold.New(cold.Options{Store: store, CacheDir: b.TempDir()})
-		require.NoError(b, err)
-		for o := int64(0); o < l.Next; {
-			d, err := r.Read(context.Background(), p, l, o, 1<<20)
-			require.NoError(b, err)
-			o = d.Next
-			d.Release()
-		}
-		require.NoError(b, r.Close())
-	}
+	return store, p, l
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -284,11 +285,14 @@ func (r *Reader) addRaw(g *group, c segment.Chunk, body io.Reader, bufs *buffers
 		if _, err := io.ReadFull(body, piece); err != nil {
 			return err
 		}
+		r.begin()
 		crc = crc32.Update(crc, castagnoli, piece)
 		if wrong == nil {
 			wrong = s.feed(piece)
 		}
-		if err := r.store(g, piece, s.start+int64(at)); err != nil {
+		err := r.store(g, piece, s.start+int64(at))
+		r.end()
+		if err != nil {
 			return err
 		}
 		at += len(piece)
@@ -305,6 +309,8 @@ func (r *Reader) addCompressed(g *group, c segment.Chunk, body io.Reader, bufs *
 	if _, err := io.ReadFull(body, bufs.stored); err != nil {
 		return err
 	}
+	r.begin()
+	defer r.end()
 	if bufs.raw, err = segment.DecodeChunk(bufs.raw[:0], bufs.stored, c); err != nil {
 		return err
 	}
@@ -333,6 +339,15 @@ func (r *Reader) added(g *group, s *scanner, wrong error) error {
 	g.wake()
 	r.mu.Unlock()
 	return nil
+}
+
+// begin waits for a place among those fills that use a processor; end gives it back, and lets others go first: a replay
+// must not stand in a producer's way.
+func (r *Reader) begin() { r.working <- struct{}{} }
+
+func (r *Reader) end() {
+	<-r.working
+	runtime.Gosched()
 }
 
 // store writes decoded bytes to where the group is kept, moving it to memory when the disk fills up.

@@ -40,7 +40,7 @@ func newMetrics(reg prometheus.Registerer, r *Reader) *metrics {
 		defer r.mu.Unlock()
 		return float64(r.policy.used())
 	})
-	gauge("firn_cold_cache_limit_bytes", "The cache's budget.", func() float64 { return float64(r.o.CacheBytes) })
+	gauge("firn_cold_cache_limit_bytes", "The cache's budget.", func() float64 { return float64(r.CacheBytes()) })
 	gauge("firn_cold_memory_bytes", "Cached bytes kept in memory because the disk is full.", func() float64 {
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -98,6 +99,7 @@ type Reader struct {
 	fills    sync.WaitGroup
 	slots    chan struct{} // a token for each GET
 	ahead    chan struct{} // … of those that read ahead: some slots stay free for demand
+	working  chan struct{} // a token for each fill that uses a processor: half of them at most
 	inFlight *semaphore.Weighted
 	indexes  *loader[groupKey, *archived]
 	folds    *loader[string, []ledger.Segment]
@@ -121,6 +123,7 @@ func New(o Options) (*Reader, error) {
 	r := &Reader{
 		o: o, maxRaw: min(4*o.GroupBytes, max(o.CacheBytes/8, 1)),
 		slots: make(chan struct{}, o.Workers), ahead: make(chan struct{}, max(o.Workers*3/4, 1)),
+		working:  make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
 		inFlight: semaphore.NewWeighted(o.InFlightBytes),
 		groups:   make(map[groupKey]*group), policy: newPolicy(o.CacheBytes), streams: newStreams(10_000),
 	}
@@ -129,6 +132,23 @@ func New(o Options) (*Reader, error) {
 	r.folds = newLoader[string, []ledger.Segment](r.ctx, &r.fills, o.IndexBytes/4)
 	r.metrics = newMetrics(o.Registerer, r)
 	return r, nil
+}
+
+// SetCacheBytes changes the cache's budget. What is above it goes as it is let go.
+func (r *Reader) SetCacheBytes(n int64) {
+	r.mu.Lock()
+	r.policy.budget = n
+	victims, _ := r.policy.evict(0)
+	free := r.evicted(victims)
+	r.mu.Unlock()
+	free()
+}
+
+// CacheBytes is the cache's budget.
+func (r *Reader) CacheBytes() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.policy.budget
 }
 
 // Close ends all fills and gives the cache up; what was handed out stays readable until it is released.

@@ -494,6 +494,22 @@ func TestClosed(t *testing.T) {
 
 var errNoSpace = syscall.ENOSPC
 
+// A smaller budget counts at once.
+func TestSetCacheBytes(t *testing.T) {
+	h := newHistory(t, 14, 600, 32<<10, segment.CompressionNone)
+	r := h.reader(cold.Options{GroupBytes: 8 << 10})
+	for o := int64(0); o < h.l.Next; {
+		o = h.check(r, o, 4000)
+	}
+	require.Greater(t, r.UsedBytes(), int64(64<<10))
+	r.SetCacheBytes(64 << 10)
+	require.Equal(t, int64(64<<10), r.CacheBytes())
+	require.LessOrEqual(t, r.UsedBytes(), int64(64<<10))
+	for o := int64(0); o < h.l.Next; {
+		o = h.check(r, o, 4000)
+	}
+}
+
 // The files of the cache are gone as soon as nothing in them is wanted, however their groups went.
 func TestCacheFilesAreClosed(t *testing.T) {
 	h := newHistory(t, 12, 600, 32<<10, segment.CompressionNone)
