@@ -2,6 +2,7 @@ package hot
 
 import (
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -84,6 +85,17 @@ func TestJournalAndOpenFiles(t *testing.T) {
 		require.NoError(t, l.Flush())
 	}
 	require.LessOrEqual(t, d.files.len(), 40, "what can be closed is found by chance")
+	require.NoError(t, d.Close())
+}
+
+// What is kept of a partition has a name that file systems take, and one of its own.
+func TestKeptName(t *testing.T) {
+	d := journalDir(t, disk.NewCrashable(1), nil)
+	long := strings.Repeat("x", 249)
+	a, b := filepath.Base(d.keptName(long+"-1")), filepath.Base(d.keptName(long+"-2"))
+	require.NotEqual(t, a, b)
+	require.LessOrEqual(t, len(a+disk.TmpSuffix), 255)
+	require.Equal(t, keptPrefix+"t-0", filepath.Base(d.keptName("t-0")))
 	require.NoError(t, d.Close())
 }
 

@@ -1,6 +1,8 @@
 package hot
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -135,7 +137,14 @@ func (d *Dir) keep(r *flush.Replay, s *flush.Survivor) error {
 	return disk.WriteFileSync(d.fs, d.keptName(s.Part.String()), b)
 }
 
-func (d *Dir) keptName(name string) string { return filepath.Join(d.root, keptPrefix+name) }
+// keptName is where that is. Kafka's names may be so long that nothing can be added to them.
+func (d *Dir) keptName(name string) string {
+	if len(name) > 180 {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:180] + "." + hex.EncodeToString(sum[:8])
+	}
+	return filepath.Join(d.root, keptPrefix+name)
+}
 
 // dropKept forgets what was kept of a log, if anything was; durable once the directory is synced.
 func (d *Dir) dropKept(name string) error {
