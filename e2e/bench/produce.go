@@ -160,19 +160,18 @@ func (b *Bench) topicRound(ctx context.Context, s *Server, m Mode, partitions in
 	return f, errors.Join(err, s.DeleteTopic(ctx, topic), b.settle())
 }
 
-// sinkRound runs a load on a sink that is started for it, with empty files. In page-cache mode its files are written
-// once, as a log's are, not round and round: pages that are there already cost less than any log could do with.
+// sinkRound runs a load on a sink that is started for it, with empty files. They are written once, as a log's are, not
+// round and round: pages and blocks that are there already cost less than anything could do with that keeps what it is
+// given.
 func (b *Bench) sinkRound(ctx context.Context, m Mode, partitions int, length time.Duration, do load) (Figures, error) {
 	dir := filepath.Join(b.dir, "sink-data")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	room := 512<<20 + length.Milliseconds()*fastest
-	args := []string{"-dir", dir, "-partitions", strconv.Itoa(partitions)}
+	args := []string{"-dir", dir, "-partitions", strconv.Itoa(partitions), "-fresh", "-bytes", strconv.FormatInt(room, 10)}
 	if m == Flush {
-		args = append(args, "-flush", "-bytes", strconv.FormatInt(min(room, 1<<30), 10))
-	} else {
-		args = append(args, "-fresh", "-bytes", strconv.FormatInt(room, 10))
+		args = append(args, "-flush")
 	}
 	s, err := b.startLimit(ctx, "sink", args...)
 	if err != nil {

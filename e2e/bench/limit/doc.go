@@ -17,9 +17,10 @@
 //
 // What they leave out, which is to their advantage: names are not looked up (the sink's partitions are numbers, whatever
 // the topic), nothing is kept for a restart, there is no index, no idempotence, no limit, no log, no metric, and no fetch
-// waits for more to come. The sink writes round and round in the same files, so that a long run does not fill the disk;
-// from the second time around their pages are in the page cache and their blocks are allocated, which no log that grows
-// can have. With -fresh it begins a new file instead, as a log does. The reader lists the bucket and reads all segments'
+// waits for more to come. With -fresh, as the bench runs it, the sink writes each partition's preallocated files from start
+// to end and takes new ones, and makes those durable that were written to, a few at a time. Without, it writes round and
+// round in the same files, in flush mode in a single one for all partitions: from the second time around pages and blocks
+// are there already, which nothing can have that keeps what it is given. The reader lists the bucket and reads all segments'
 // indexes when it starts, where a broker has its ledger.
 //
 // e2e imports nothing of the inside, so the segment's format is read here a second time, as far as it is needed.

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,9 +23,9 @@ type sinkOptions struct {
 	Bytes      int64  // all files together; 0: 1 GiB
 	// Fresh replaces a file that is full by a new one, instead of writing from its beginning again.
 	Fresh bool
-	// Flush answers only what is durable. All partitions then share one file, zero-filled beforehand: one fdatasync at a
-	// time covers whatever came meanwhile, and none waits for the file system to change what it knows of the file. It
-	// excludes Fresh.
+	// Flush answers only what is durable. Unless files are to be fresh, all partitions then share one, zero-filled
+	// beforehand: one fdatasync at a time covers whatever came meanwhile, and none waits for the file system to change what
+	// it knows of the file.
 	Flush bool
 	// Sync makes a file's data durable; nil: fdatasync.
 	Sync func(*os.File) error
@@ -48,8 +50,8 @@ type sinkPart struct {
 
 // newSink makes the files and serves.
 func newSink(o sinkOptions) (*sink, error) {
-	if o.Partitions < 1 || o.Flush && o.Fresh {
-		return nil, fmt.Errorf("a sink of %d partitions (flush %v, fresh %v): at least one, and not both", o.Partitions, o.Flush, o.Fresh)
+	if o.Partitions < 1 {
+		return nil, fmt.Errorf("a sink of %d partitions: at least one", o.Partitions)
 	}
 	if o.Bytes <= 0 {
 		o.Bytes = 1 << 30
@@ -59,11 +61,15 @@ func newSink(o sinkOptions) (*sink, error) {
 	}
 	s := &sink{o: o, parts: make([]sinkPart, o.Partitions)}
 	n := o.Partitions
-	if o.Flush {
+	shared := o.Flush && !o.Fresh
+	if shared {
 		n = 1
 	}
 	for i := range n {
-		f := &dataFile{name: filepath.Join(o.Dir, fmt.Sprintf("sink-%d", i)), size: o.Bytes / int64(n), zeroed: o.Flush, fresh: o.Fresh}
+		f := &dataFile{name: filepath.Join(o.Dir, fmt.Sprintf("sink-%d", i)), size: o.Bytes / int64(n), zeroed: shared, fresh: o.Fresh}
+		if o.Flush {
+			f.sync = o.Sync
+		}
 		if err := f.open(); err != nil {
 			return nil, errors.Join(err, s.closeFiles())
 		}
@@ -73,7 +79,7 @@ func newSink(o sinkOptions) (*sink, error) {
 		s.parts[i].file = s.files[i%n]
 	}
 	if o.Flush {
-		s.flush = newFlusher(func() error { return o.Sync(s.files[0].f) })
+		s.flush = newFlusher(s.syncFiles)
 	}
 	var err error
 	if s.server, err = serve(o.Addr, s.handle); err != nil {
@@ -242,11 +248,30 @@ func stamp(b []byte, base int64) {
 	}
 }
 
+// syncFiles makes durable what was written to any file before the call, a few files at a time.
+func (s *sink) syncFiles() error {
+	var g errgroup.Group
+	g.SetLimit(4)
+	for _, f := range s.files {
+		if !f.dirty.Load() {
+			continue
+		}
+		if len(s.files) == 1 {
+			return f.flush()
+		}
+		g.Go(f.flush)
+	}
+	return g.Wait()
+}
+
 // dataFile is a file of fixed size that is written round and round, or again and again.
 type dataFile struct {
 	name          string
 	size          int64
 	zeroed, fresh bool
+	sync          func(*os.File) error // nil: the page cache is enough
+
+	dirty atomic.Bool // something was written since the last flush began
 
 	mu sync.Mutex
 	f  *os.File // guarded by mu when fresh, otherwise constant
@@ -288,8 +313,7 @@ func (d *dataFile) write(b []byte) error {
 	if d.at+n > d.size {
 		d.at = 0
 		if d.fresh {
-			d.f.Close()
-			if err := d.open(); err != nil {
+			if err := d.replace(); err != nil {
 				return err
 			}
 		}
@@ -300,5 +324,39 @@ func (d *dataFile) write(b []byte) error {
 		d.mu.Unlock()
 	}
 	_, err := f.WriteAt(b, at)
+	d.dirty.Store(true) // the answer, and with it a flush that covers this, come after
 	return err
+}
+
+// replace begins a new file; the caller holds mu. What nobody has flushed of the old one would not be found by a flush of
+// the new one.
+func (d *dataFile) replace() error {
+	if d.sync != nil {
+		if err := d.sync(d.f); err != nil {
+			return err
+		}
+	}
+	if err := d.f.Close(); err != nil {
+		return err
+	}
+	return d.open()
+}
+
+// flush makes durable what was written to the file before the call. It does not hold up who writes meanwhile.
+func (d *dataFile) flush() error {
+	d.dirty.Store(false)
+	d.mu.Lock()
+	f, err := d.f, error(nil)
+	if d.fresh { // it may be replaced meanwhile
+		var fd int
+		if fd, err = unix.Dup(int(f.Fd())); err == nil {
+			f = os.NewFile(uintptr(fd), d.name)
+			defer func() { _ = f.Close() }()
+		}
+	}
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return d.sync(f)
 }
