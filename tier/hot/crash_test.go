@@ -371,6 +371,7 @@ var stories = []struct {
 	{"I-36 a reset that is interrupted loses neither log", func(w *world) {
 		l := w.open(1)
 		want := w.put(l, 3)
+		w.d.flusher.Close() // it would prepare the journal meanwhile
 		// The power is cut at each moment of the reset in turn.
 		var at []*disk.Crashable
 		hook := &hookFS{FS: w.spy.FS, before: func() {

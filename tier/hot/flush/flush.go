@@ -2,7 +2,8 @@
 // partition, because a disk has one queue and its file system one journal.
 //
 // A Flusher runs rounds. When idle it starts one as soon as a log is marked; logs that are marked while a round
-// runs wait for the next, so that under load every round carries the appends of all logs since the one before.
+// runs wait for the next, so that under load every round carries the appends of all logs since the one before. To wait
+// longer for more (up to 500 µs) was measured: the same CPU an append, later answers.
 // What a round does with its logs is the Backend's business: PerFile syncs each log's own files, a few at once; a
 // Journal does so only with those that have much pending (from 64 KiB on, where both ways cost the same CPU and the
 // journal writes twice the bytes), and makes what is pending in all others durable with one write of its own.
