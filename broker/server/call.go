@@ -78,11 +78,15 @@ func (k *call) Complete(_ *wire.Request, resp *wire.Response, err error) {
 	over := c.took(memory)
 	// The reading goroutine sends the answer to what it serves itself: it may wait for the socket.
 	pump := c.serving != k && c.startPump()
+	more := c.inFlight > 1
 	c.mu.Unlock()
 	if over {
 		c.srv.shed()
 	}
-	if pump {
+	switch {
+	case pump && more:
+		c.srv.mailer.add(c)
+	case pump:
 		c.pump(forNothing)
 	}
 }

@@ -449,10 +449,14 @@ func (c *conn) dispatch(frame *wire.Buffer) error {
 	k.reply.Init(&k.req, k)
 
 	c.mu.Lock()
-	if c.closed {
+	if c.closed || c.draining {
+		closed := c.closed
 		c.mu.Unlock()
 		k.free()
-		return errClient
+		if closed {
+			return errClient
+		}
+		return errDrained // it came as reading was to stop
 	}
 	if c.clientID != string(h.ClientID) { // else the string that is there serves again
 		c.clientID = string(h.ClientID)
@@ -502,6 +506,13 @@ func (c *conn) serve(k *call) (err error) {
 	}()
 	c.srv.handler.Serve(c.ctx, &k.req, &k.reply)
 	return nil
+}
+
+// stopServing lets no request begin from here on.
+func (c *conn) stopServing() {
+	c.mu.Lock()
+	c.draining = true
+	c.mu.Unlock()
 }
 
 // drain stops reading; the connection closes when the answers that it owes are sent.

@@ -60,6 +60,7 @@ type Server struct {
 	metrics  *metrics
 	memory   *budget
 	waits    *wire.Waits // of answers for the disk
+	mailer   mailer
 	listener net.Listener
 	answers  atomic.Int64  // bytes of answers in memory that are not sent
 	shedding atomic.Bool   // somebody is in shedAnswers
@@ -95,6 +96,7 @@ func New(o Options) (*Server, error) {
 		memory:   newBudget(0),
 		waits:    wire.NewWaits(diskWaits),
 	}
+	s.mailer.runFn = s.mailer.run
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -230,6 +232,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	_ = s.listener.Close()
+	for _, c := range conns { // all, before a client can see that one is closed
+		c.stopServing()
+	}
 	for _, c := range conns {
 		c.drain()
 	}
