@@ -143,18 +143,21 @@ func (d *Dir) sweep() {
 	sweep := d.sweeps.Add(1)
 	open := d.files.list()
 	for i := range open {
-		open[i].used = open[i].file.lastUse()
+		open[i].used, _ = open[i].file.lastUse()
 	}
 	slices.SortFunc(open, func(a, b usedFile) int { return int(a.used - b.used) })
 	for i, u := range open {
-		idle := sweep-u.used >= 2
-		if !idle && len(open)-i <= d.o.MaxOpenFiles {
+		idle, many := sweep-u.used >= 2, len(open)-i > d.o.MaxOpenFiles
+		if sweep == u.used && !many {
 			return
 		}
 		l := u.file.log
 		if u.file.dirty.Load() {
-			l.wantSync.Store(true) // the journal would not let it be closed
+			l.wantSync.Store(true) // one that only the journal has could not be closed, neither now nor next time
 			l.mark()
+			continue
+		}
+		if !idle && !many {
 			continue
 		}
 		if s := l.active(); idle && s == segmentOf(l, u.file) {
@@ -176,14 +179,14 @@ func segmentOf(l *Log, f *file) *segment {
 	return nil
 }
 
-// lastUse returns the sweep at which the file was last used, 0 if it is closed.
-func (f *file) lastUse() int64 {
+// lastUse returns the sweep at which the file was last used, and whether it is open.
+func (f *file) lastUse() (sweep int64, open bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.h == nil {
-		return 0
+		return 0, false
 	}
-	return f.h.used.Load()
+	return f.h.used.Load(), true
 }
 
 // synced notes that a log's recovery point moved.

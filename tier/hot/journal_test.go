@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -115,4 +116,27 @@ func TestRecoveryPointFollows(t *testing.T) {
 	require.Equal(t, int64(5), st["t-0"].end())
 	require.Zero(t, w.d.unsaved.Load())
 	w.stop()
+}
+
+// A file that only the journal has is closed as soon as others are, when nobody uses it (I-31: not before it is synced).
+func TestIdleJournaledFilesAreClosed(t *testing.T) {
+	d := journalDir(t, disk.NewCrashable(1), nil)
+	for i := range int32(20) {
+		l := d.open(i, nil)
+		appendTo(t, l, batch(1, 10, startMs))
+		require.NoError(t, l.Flush())
+	}
+	require.Equal(t, 20, d.files.len())
+	d.sweep()
+	require.Eventually(t, func() bool {
+		for i := range int32(20) {
+			if l := d.open(i, nil); l.Durable() < l.End() {
+				return false
+			}
+		}
+		return true
+	}, 10*time.Second, time.Millisecond)
+	d.sweep()
+	require.Zero(t, d.files.len())
+	require.NoError(t, d.Close())
 }

@@ -101,6 +101,7 @@ func (l *Log) unsynced() ([]unsynced, point) {
 }
 
 func (l *Log) syncFile(u *unsynced) error {
+	used, open := u.s.file.lastUse()
 	h, err := u.s.file.acquire(false)
 	if errors.Is(err, errGone) || (err != nil && l.removed(err)) {
 		return nil // trimmed meanwhile
@@ -109,6 +110,9 @@ func (l *Log) syncFile(u *unsynced) error {
 		return err
 	}
 	defer h.release()
+	if open {
+		h.used.Store(used) // that it is flushed does not mean that anybody needs it
+	}
 	done := l.dir.metrics.flushing()
 	err = h.Datasync()
 	done()
