@@ -36,9 +36,9 @@ func (r *Reader) newFile() (disk.File, error) {
 	return f, nil
 }
 
-// leave gives what a user of the file that is gone calls, without mu, which is held here: it frees the bytes [at, at+size) that it had,
-// or the whole file after the last one. The file stays open until its bytes are freed: its descriptor might be another
-// file's by then.
+// leave gives what a user of the file that is gone calls, without mu, which is held here: it frees the bytes
+// [at, at+size) that it had, or the whole file after the last one. The file stays open until its bytes are freed: its
+// descriptor might be another file's by then.
 func (r *Reader) leave(c *cacheFile, at, size int64) (free func()) {
 	alone := c.users == 1 // nobody comes to a file that its fill has left
 	return func() {
