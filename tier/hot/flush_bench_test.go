@@ -19,7 +19,7 @@ import (
 // BenchmarkFlush appends a batch of so many bytes to each of so many logs and waits until all are durable, with the
 // journal and without: what an operation costs is what a round costs. The disk is that of the temporary folder.
 func BenchmarkFlush(b *testing.B) {
-	for _, c := range []struct{ logs, bytes int }{{1, 1 << 10}, {1, 16 << 10}, {1, 64 << 10}, {1, 1 << 20}, {16, 1 << 10}, {16, 16 << 10}, {16, 64 << 10}, {256, 1 << 10}} {
+	for _, c := range []struct{ logs, bytes int }{{1, 1 << 10}, {1, 16 << 10}, {1, 64 << 10}, {1, 1 << 20}, {16, 1 << 10}, {16, 16 << 10}, {16, 32 << 10}, {16, 64 << 10}, {256, 1 << 10}} {
 		for _, mode := range []struct {
 			name  string
 			bytes int64

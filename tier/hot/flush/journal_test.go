@@ -404,7 +404,7 @@ func TestKept(t *testing.T) {
 	j := testJournal(mem, 4<<20)
 	l := newMemLog(0)
 	for range 60 {
-		l.append(bytes.Repeat([]byte("kept"), 10_000))
+		l.append(bytes.Repeat([]byte("kept"), 7_000))
 		require.NoError(t, j.Flush(asLogs(l)))
 	}
 	r, err := ReadJournal(mem.Crash(), "/log")
@@ -418,11 +418,11 @@ func TestKept(t *testing.T) {
 	require.Len(t, k.Logs, 1)
 	require.Len(t, k.Logs[0].Extents, 60)
 	require.Equal(t, Bound, k.Logs[0].Extents[30].Kind)
-	require.Equal(t, r.Logs[0].Extents[30].Position+40_000, k.Logs[0].Extents[30].Position)
+	require.Equal(t, r.Logs[0].Extents[30].Position+28_000, k.Logs[0].Extents[30].Position)
 	k.Logs[0].Extents = k.Logs[0].Extents[:30]
 	got, err := l.recovered(k)
 	require.NoError(t, err)
-	require.Equal(t, l.data[:30*40_000], got)
+	require.Equal(t, l.data[:30*28_000], got)
 	_, err = ReadKept(mem, "/none")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, disk.WriteFileSync(mem, "/bound", KeepBound(l.part, 7, 99)))
