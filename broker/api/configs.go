@@ -158,48 +158,11 @@ func (a *API) alterBroker(ctx context.Context, name string, ops configOps, valid
 			stored = c.Configs
 		}
 		set, deleted, err := brokerconfig.Alter(stored, ops(stored, ""), name != "", a.Configs.Layers())
-		if err == nil {
-			err = a.suitsTopics(img, id, set, deleted)
-		}
 		if err != nil || validateOnly || len(set)+len(deleted) == 0 {
 			return nil, err
 		}
 		return metadata.AlterBrokerConfigs{Broker: id, Set: set, Delete: deleted}, nil
 	})
-}
-
-// suitsTopics refuses a change of the broker's configs with which a topic that is there would contradict itself, such as
-// one with remote storage that log.cleanup.policy makes a compacted one: its configs could not be read any more.
-func (a *API) suitsTopics(img *metadata.Image, id int32, set map[string]string, deleted []string) error {
-	was, next := a.Configs.Values().TopicDefaults, a.Configs.Layers()
-	layer := &next.Broker
-	if id == metadata.ClusterDefaults {
-		layer = &next.Cluster
-	}
-	*layer = maps.Clone(*layer)
-	if *layer == nil {
-		*layer = map[string]string{}
-	}
-	maps.Copy(*layer, set)
-	for _, name := range deleted {
-		delete(*layer, name)
-	}
-	values, err := next.Resolve()
-	if err != nil {
-		return err
-	}
-	if maps.Equal(was, values.TopicDefaults) {
-		return nil
-	}
-	for _, t := range img.Topics() {
-		if _, err := topicconfig.Resolve(t.Configs, was); err != nil {
-			continue // is no worse than before
-		}
-		if _, err := topicconfig.Resolve(t.Configs, values.TopicDefaults); err != nil {
-			return refuse(kerr.InvalidConfig, fmt.Sprintf("topic %s would no longer be valid: %v; change the topic first", t.Name, err))
-		}
-	}
-	return nil
 }
 
 // alterGroup changes the configs of a group, which need not exist.

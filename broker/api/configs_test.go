@@ -129,22 +129,6 @@ func TestBrokerConfigsThatAreRefused(t *testing.T) {
 	require.Equal(t, kerr.InvalidTopicException.Code, e.alter(topicKind, "a b", false, set("retention.ms", "1")).ErrorCode)
 }
 
-// What a topic takes from the broker must not come to contradict what the topic has of its own.
-func TestBrokerConfigsThatATopicForbids(t *testing.T) {
-	e := newEnv(t)
-	e.create("archived", 1)
-	require.Equal(t, "true", *describe(e, topicKind, "archived", "remote.storage.enable").Configs[0].Value)
-	for _, check := range []bool{true, false} {
-		got := e.alter(brokerKind, "", check, set("log.cleanup.policy", "compact"))
-		require.Equal(t, kerr.InvalidConfig.Code, got.ErrorCode)
-		require.Contains(t, *got.ErrorMessage, "topic archived")
-	}
-	require.Equal(t, "delete", *describe(e, topicKind, "archived", "cleanup.policy").Configs[0].Value)
-	require.Zero(t, e.alter(topicKind, "archived", false, set("cleanup.policy", "delete")).ErrorCode)
-	require.Zero(t, e.alter(brokerKind, "", false, set("log.cleanup.policy", "compact")).ErrorCode)
-	require.Equal(t, "delete", *describe(e, topicKind, "archived", "cleanup.policy").Configs[0].Value)
-}
-
 // What is secret is stored and shown to nobody.
 func TestSensitiveConfigsAreHidden(t *testing.T) {
 	e := newEnv(t, "ssl.key.password", "from the file")
