@@ -46,13 +46,13 @@ func (s *server) accept(handle func(*net.TCPConn) error) {
 		s.mu.Unlock()
 		s.wg.Go(func() {
 			err := handle(t)
-			_ = t.Close()
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			delete(s.conns, t)
 			if err != nil && !errors.Is(err, io.EOF) && !s.ended && len(s.errs) < 16 {
 				s.errs = append(s.errs, err)
 			}
+			_ = t.Close() // last: what the peer sees has been noted
 		})
 	}
 }
