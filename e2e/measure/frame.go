@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -186,32 +187,32 @@ func (c *Conn) whole(buffer *[]byte) ([]byte, error) {
 
 // parseFetch calls each for the partitions of an answer of FetchVersion that hold records.
 func parseFetch(b []byte, id int32, each func(fetched)) error {
-	c := cursor{b: b}
-	if got := c.int32(); got != id {
+	c := cursor{kbin.Reader{Src: b}}
+	if got := c.Int32(); got != id {
 		return fmt.Errorf("the answer to request %d came where that to %d is due", got, id)
 	}
 	c.tags()
-	c.int32() // throttle
-	if code := c.int16(); code != 0 {
+	c.Int32() // throttle
+	if code := c.Int16(); code != 0 {
 		return fmt.Errorf("fetch: error code %d", code)
 	}
-	c.int32() // session
+	c.Int32() // session
 	for range c.count() {
-		topic := string(c.take(int(c.uvarint()) - 1))
+		topic := string(c.bytes())
 		for range c.count() {
-			p := fetched{partition: c.int32()}
-			if code := c.int16(); code != 0 {
+			p := fetched{partition: c.Int32()}
+			if code := c.Int16(); code != 0 {
 				return fmt.Errorf("fetch of %s-%d: error code %d", topic, p.partition, code)
 			}
-			c.take(8 + 8 + 8) // high watermark, last stable offset, log start
+			c.Span(8 + 8 + 8) // high watermark, last stable offset, log start
 			for range c.count() {
-				c.take(8 + 8) // an aborted transaction
+				c.Span(8 + 8) // an aborted transaction
 				c.tags()
 			}
-			c.int32() // preferred replica
-			p.records = c.take(int(c.uvarint()) - 1)
+			c.Int32() // preferred replica
+			p.records = c.bytes()
 			c.tags()
-			if c.bad {
+			if !c.Ok() {
 				break
 			}
 			if len(p.records) > 0 {
@@ -220,62 +221,25 @@ func parseFetch(b []byte, id int32, each func(fetched)) error {
 		}
 		c.tags()
 	}
-	if c.bad {
+	if !c.Ok() {
 		return errors.New("an answer to a Fetch request is cut short")
 	}
 	return nil
 }
 
-// cursor takes an answer apart; bad is set when it ends too early, and everything is zero from then on.
-type cursor struct {
-	b   []byte
-	bad bool
-}
-
-func (c *cursor) take(n int) []byte {
-	if n <= 0 {
-		return nil
-	}
-	if n > len(c.b) {
-		c.bad, c.b = true, nil
-		return nil
-	}
-	b := c.b[:n]
-	c.b = c.b[n:]
-	return b
-}
-
-func (c *cursor) int16() int16 {
-	if b := c.take(2); b != nil {
-		return int16(binary.BigEndian.Uint16(b))
-	}
-	return 0
-}
-
-func (c *cursor) int32() int32 {
-	if b := c.take(4); b != nil {
-		return int32(binary.BigEndian.Uint32(b))
-	}
-	return 0
-}
-
-func (c *cursor) uvarint() uint64 {
-	v, n := binary.Uvarint(c.b)
-	if n <= 0 {
-		c.bad, c.b = true, nil
-		return 0
-	}
-	c.b = c.b[n:]
-	return v
-}
+// cursor takes an answer apart; once it ends too early it is not Ok, and everything is zero from then on.
+type cursor struct{ kbin.Reader }
 
 // count is the length of a compact array, which may be null.
-func (c *cursor) count() int { return max(0, int(min(c.uvarint(), 1<<20))-1) }
+func (c *cursor) count() int { return max(0, int(min(c.Uvarint(), 1<<20))-1) }
+
+// bytes are compact bytes or a compact string, which may be null.
+func (c *cursor) bytes() []byte { return c.Span(max(0, int(c.Uvarint())-1)) }
 
 func (c *cursor) tags() {
-	for range min(c.uvarint(), 1<<10) {
-		c.uvarint()
-		c.take(int(c.uvarint()))
+	for range min(c.Uvarint(), 1<<10) {
+		c.Uvarint()
+		c.Span(int(c.Uvarint()))
 	}
 }
 

@@ -50,46 +50,46 @@ func indexBytes(footer []byte, size int64) (int64, error) {
 // parseIndex reads, from a segment's last bytes, whose it is and where its chunks lie.
 func parseIndex(key string, b []byte) (*object, error) {
 	o := &object{key: key}
-	c := cursor{b: b[:len(b)-footerSize]}
+	c := over(b[:len(b)-footerSize])
 	var chunks, meta bool
-	for len(c.b) > 0 {
-		whole := c.b
-		kind, flags, payload := c.u16(), c.u16(), c.take(4)
-		if c.bad {
+	for len(c.Src) > 0 {
+		whole := c.Src
+		kind, flags, payload := c.Uint16(), c.Uint16(), c.Span(4)
+		if !c.Ok() {
 			break
 		}
 		n := int(binary.BigEndian.Uint32(payload))
-		p := cursor{b: c.take(n)}
-		if crc := c.u32(); c.bad || crc != crc32.Checksum(whole[:8+n], castagnoli) {
+		p := over(c.Span(n))
+		if crc := c.Uint32(); !c.Ok() || crc != crc32.Checksum(whole[:8+n], castagnoli) {
 			return nil, fmt.Errorf("%w: %s: a block of its index is damaged", errSegment, key)
 		}
 		switch {
 		case kind == 1:
-			p.take(int(p.u16())) // cluster
-			p.take(16)           // topic id
-			o.topic = string(p.take(int(p.u16())))
-			o.partition = int32(p.u32())
-			p.u64() // base
-			o.next = int64(p.u64())
-			meta = !p.bad
+			p.Span(int(p.Uint16())) // cluster
+			p.Span(16)              // topic id
+			o.topic = string(p.Span(int(p.Uint16())))
+			o.partition = p.Int32()
+			p.Int64() // base
+			o.next = p.Int64()
+			meta = p.Ok()
 		case kind == 2:
 			o.readChunks(&p)
-			chunks = !p.bad
+			chunks = p.Ok()
 		case flags&1 != 0 && kind != 3: // aborted transactions, which no consumer of the bench asks for
 			return nil, fmt.Errorf("%w: %s needs block %d", errSegment, key, kind)
 		}
 	}
-	if c.bad || !meta || !chunks || len(o.chunks) == 0 {
+	if !c.Ok() || !meta || !chunks || len(o.chunks) == 0 {
 		return nil, fmt.Errorf("%w: the index of %s does not parse", errSegment, key)
 	}
 	return o, nil
 }
 
 func (o *object) readChunks(p *cursor) {
-	for n := p.u32(); n > 0 && !p.bad; n-- {
-		c := chunk{base: int64(p.u64()), next: int64(p.u64()), position: int64(p.u64())}
-		c.length, c.raw, c.crc, c.zstd = int(p.u32()), int(p.u32()), p.u32(), p.u8() == 1
-		p.take(8 + 8) // timestamps
+	for n := p.Uint32(); n > 0 && p.Ok(); n-- {
+		c := chunk{base: p.Int64(), next: p.Int64(), position: p.Int64()}
+		c.length, c.raw, c.crc, c.zstd = int(p.Uint32()), int(p.Uint32()), p.Uint32(), p.Int8() == 1
+		p.Span(8 + 8) // timestamps
 		c.at = o.raw
 		o.raw += int64(c.raw)
 		o.chunks = append(o.chunks, c)

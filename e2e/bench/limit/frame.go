@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/twmb/franz-go/pkg/kbin"
 )
 
 const (
@@ -79,71 +81,32 @@ func (f *frames) read(n int) error {
 	return err
 }
 
-// cursor walks over a request; once something does not fit it is bad and gives zeros.
-type cursor struct {
-	b   []byte
-	bad bool
-}
+// cursor walks over a request; once something does not fit it is not Ok and gives zeros.
+type cursor struct{ kbin.Reader }
 
-func (c *cursor) take(n int) []byte {
-	if n < 0 || n > len(c.b) {
-		c.bad, c.b = true, nil
-		return nil
-	}
-	v := c.b[:n]
-	c.b = c.b[n:]
-	return v
-}
+func over(b []byte) cursor { return cursor{kbin.Reader{Src: b}} }
 
-func (c *cursor) u8() uint8 {
-	if v := c.take(1); v != nil {
-		return v[0]
-	}
-	return 0
-}
-
-func (c *cursor) u16() uint16 {
-	if v := c.take(2); v != nil {
-		return binary.BigEndian.Uint16(v)
-	}
-	return 0
-}
-
-func (c *cursor) u32() uint32 {
-	if v := c.take(4); v != nil {
-		return binary.BigEndian.Uint32(v)
-	}
-	return 0
-}
-
-func (c *cursor) u64() uint64 {
-	if v := c.take(8); v != nil {
-		return binary.BigEndian.Uint64(v)
-	}
-	return 0
-}
-
+// uvarint is a number that no frame needs to be larger than maxFrame for.
 func (c *cursor) uvarint() int {
-	v, n := binary.Uvarint(c.b)
-	if n <= 0 || v > maxFrame {
-		c.bad, c.b = true, nil
+	v := c.Uvarint()
+	if v > maxFrame {
+		c.Span(-1) // not Ok from here on
 		return 0
 	}
-	c.b = c.b[n:]
 	return int(v)
 }
 
 // bytes are a compact string or bytes; null is empty.
-func (c *cursor) bytes() []byte { return c.take(max(c.uvarint()-1, 0)) }
+func (c *cursor) bytes() []byte { return c.Span(max(c.uvarint()-1, 0)) }
 
 // entries is the length of a compact array.
 func (c *cursor) entries() int { return max(c.uvarint()-1, 0) }
 
 // tags skips a tag section.
 func (c *cursor) tags() {
-	for n := c.uvarint(); n > 0 && !c.bad; n-- {
+	for n := c.uvarint(); n > 0 && c.Ok(); n-- {
 		c.uvarint()
-		c.take(c.uvarint())
+		c.Span(c.uvarint())
 	}
 }
 
@@ -154,9 +117,9 @@ type head struct {
 }
 
 func (c *cursor) head() head {
-	h := head{key: c.u16(), version: c.u16(), correlation: c.u32()}
-	if n := int16(c.u16()); n > 0 { // the client's id
-		c.take(int(n))
+	h := head{key: c.Uint16(), version: c.Uint16(), correlation: c.Uint32()}
+	if n := c.Int16(); n > 0 { // the client's id
+		c.Span(int(n))
 	}
 	c.tags()
 	return h
@@ -182,28 +145,28 @@ type produce struct {
 }
 
 func (p *produce) parse(frame []byte) error {
-	c := cursor{b: frame}
+	c := over(frame)
 	p.head, p.parts = c.head(), p.parts[:0]
 	if p.key != keyProduce || p.version < 9 || p.version > 13 {
 		return fmt.Errorf("%w: key %d, version %d", errFrame, p.key, p.version)
 	}
 	c.bytes() // transactional id
-	p.acks = int16(c.u16())
-	c.u32() // timeout
+	p.acks = c.Int16()
+	c.Uint32() // timeout
 	p.topics = c.entries()
-	for i := 0; i < p.topics && !c.bad; i++ {
+	for i := 0; i < p.topics && c.Ok(); i++ {
 		name := c.topic(p.version >= 13)
 		n := c.entries()
 		for i := range n {
-			p.parts = append(p.parts, part{topic: name, first: i == 0, count: n, partition: int32(c.u32()), records: c.bytes()})
+			p.parts = append(p.parts, part{topic: name, first: i == 0, count: n, partition: c.Int32(), records: c.bytes()})
 			c.tags()
-			if c.bad {
+			if !c.Ok() {
 				break
 			}
 		}
 		c.tags()
 	}
-	if c.bad {
+	if !c.Ok() {
 		return fmt.Errorf("%w: a Produce that does not parse", errFrame)
 	}
 	return nil
@@ -212,11 +175,11 @@ func (p *produce) parse(frame []byte) error {
 // topic gives a topic's name with its length, or its id.
 func (c *cursor) topic(id bool) []byte {
 	if id {
-		return c.take(16)
+		return c.Span(16)
 	}
-	whole := c.b
+	whole := c.Src
 	c.bytes()
-	return whole[:len(whole)-len(c.b)]
+	return whole[:len(whole)-len(c.Src)]
 }
 
 // fetch is a Fetch request.
@@ -228,33 +191,33 @@ type fetch struct {
 }
 
 func (f *fetch) parse(frame []byte) error {
-	c := cursor{b: frame}
+	c := over(frame)
 	f.head, f.parts = c.head(), f.parts[:0]
 	if f.key != keyFetch || f.version != 12 {
 		return fmt.Errorf("%w: key %d, version %d", errFrame, f.key, f.version)
 	}
-	c.take(4 + 4 + 4) // replica, wait, least bytes
-	f.max = int64(c.u32())
-	c.take(1 + 4 + 4) // isolation, session
+	c.Span(4 + 4 + 4) // replica, wait, least bytes
+	f.max = int64(c.Uint32())
+	c.Span(1 + 4 + 4) // isolation, session
 	f.topics = c.entries()
-	for i := 0; i < f.topics && !c.bad; i++ {
+	for i := 0; i < f.topics && c.Ok(); i++ {
 		name := c.topic(false)
 		n := c.entries()
 		for i := range n {
-			p := part{topic: name, first: i == 0, count: n, partition: int32(c.u32())}
-			c.take(4) // leader epoch
-			p.offset = int64(c.u64())
-			c.take(4 + 8) // last epoch, log start
-			p.max = int64(c.u32())
+			p := part{topic: name, first: i == 0, count: n, partition: c.Int32()}
+			c.Span(4) // leader epoch
+			p.offset = c.Int64()
+			c.Span(4 + 8) // last epoch, log start
+			p.max = int64(c.Uint32())
 			c.tags()
-			if c.bad {
+			if !c.Ok() {
 				break
 			}
 			f.parts = append(f.parts, p)
 		}
 		c.tags()
 	}
-	if c.bad {
+	if !c.Ok() {
 		return fmt.Errorf("%w: a Fetch that does not parse", errFrame)
 	}
 	return nil
@@ -262,6 +225,6 @@ func (f *fetch) parse(frame []byte) error {
 
 // name is the topic's name without its length.
 func (p *part) name() []byte {
-	c := cursor{b: p.topic}
+	c := over(p.topic)
 	return c.bytes()
 }
