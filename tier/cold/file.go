@@ -2,7 +2,6 @@ package cold
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 
@@ -25,12 +24,8 @@ var fileNumber atomic.Int64
 // newFile makes an unlinked file in the cache folder.
 func (r *Reader) newFile() (disk.File, error) {
 	name := filepath.Join(r.o.CacheDir, fmt.Sprintf("run-%d", fileNumber.Add(1)))
-	f, err := r.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := disk.CreateUnlinked(r.o.FS, name)
 	if err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
-	}
-	if err := r.o.FS.Remove(name); err != nil {
-		_ = f.Close()
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	return f, nil

@@ -44,6 +44,20 @@ func writeTmp(fsys FS, tmp string, data []byte) error {
 	return err
 }
 
+// CreateUnlinked makes a file that has no name any more when it returns: nothing of it is left behind, whatever happens.
+// The name must be nobody else's.
+func CreateUnlinked(fsys FS, name string) (File, error) {
+	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := fsys.Remove(name); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // MkdirAllSync is MkdirAll of a folder that a power cut must not take away with all that is in it: each folder that it
 // makes on the way is durable in its parent. What it finds is taken to be durable.
 func MkdirAllSync(fsys FS, name string, perm fs.FileMode) error {

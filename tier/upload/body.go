@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -215,12 +214,8 @@ var spoolNumber atomic.Int64
 
 func (m *Manager) newSpoolFile() (disk.File, error) {
 	name := filepath.Join(m.o.SpoolDir, fmt.Sprintf("segment-%d", spoolNumber.Add(1)))
-	f, err := m.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := disk.CreateUnlinked(m.o.FS, name)
 	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	if err := m.o.FS.Remove(name); err != nil {
-		_ = f.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	return f, nil
