@@ -185,13 +185,19 @@ func (c coldSet) read(ctx context.Context, addr string, length time.Duration) (m
 	return sum, errors.Join(errs...)
 }
 
-// coldSides are firn and the reader with empty and with warm caches, and the bare GETs.
-func (b *Bench) coldSides(ctx context.Context, topics int, codec func() ([]measure.Payload, error)) ([]Side, error) {
+// archivedFirn starts a firn of its own that archives to a MinIO of its own.
+func (b *Bench) archivedFirn(ctx context.Context, name string) (*Server, *archive, error) {
 	store, err := b.startArchive(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	firn, err := b.StartFirn(ctx, FirnOptions{Name: "firn-cold", Store: store.url})
+	firn, err := b.StartFirn(ctx, FirnOptions{Name: name, Store: store.url})
+	return firn, store, err
+}
+
+// coldSides are firn and the reader with empty and with warm caches, and the bare GETs.
+func (b *Bench) coldSides(ctx context.Context, topics int, codec func() ([]measure.Payload, error)) ([]Side, error) {
+	firn, store, err := b.archivedFirn(ctx, "firn-cold")
 	if err != nil {
 		return nil, err
 	}

@@ -10,16 +10,6 @@ import (
 	"github.com/firnlog/firn/e2e/measure"
 )
 
-// ask sends one request and waits for its answer.
-func ask(c *measure.Conn, req kmsg.Request, version int16) (kmsg.Response, error) {
-	req.SetVersion(version)
-	if err := c.Send(req); err != nil {
-		return nil, err
-	}
-	res := req.ResponseKind()
-	return res, c.Receive(res)
-}
-
 // produceOne has a batch acknowledged by all, on a connection of its own.
 func produceOne(addr, topic string, partition int32, batch []byte) error {
 	c, err := measure.Dial(addr)
@@ -35,7 +25,7 @@ func produceOne(addr, topic string, partition int32, batch []byte) error {
 	p.Partition, p.Records = partition, batch
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-	res, err := ask(c, req, measure.ProduceVersion)
+	res, err := c.Ask(req, measure.ProduceVersion)
 	if err != nil {
 		return err
 	}
@@ -57,7 +47,7 @@ func fetchOne(addr, topic string, partition int32) error {
 	p.Partition, p.CurrentLeaderEpoch, p.PartitionMaxBytes = partition, -1, 1<<20
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-	res, err := ask(c, req, measure.FetchVersion)
+	res, err := c.Ask(req, measure.FetchVersion)
 	if err != nil {
 		return err
 	}

@@ -43,11 +43,7 @@ func replayCase() Case {
 }
 
 func (b *Bench) replaySides(ctx context.Context) ([]Side, error) {
-	store, err := b.startArchive(ctx)
-	if err != nil {
-		return nil, err
-	}
-	firn, err := b.StartFirn(ctx, FirnOptions{Name: "firn-replay", Store: store.url})
+	firn, _, err := b.archivedFirn(ctx, "firn-replay")
 	if err != nil {
 		return nil, err
 	}
@@ -126,11 +122,7 @@ func uploadCase() Case {
 }
 
 func (b *Bench) uploadSides(ctx context.Context) ([]Side, error) {
-	store, err := b.startArchive(ctx)
-	if err != nil {
-		return nil, err
-	}
-	firn, err := b.StartFirn(ctx, FirnOptions{Name: "firn-upload", Store: store.url})
+	firn, _, err := b.archivedFirn(ctx, "firn-upload")
 	if err != nil {
 		return nil, err
 	}

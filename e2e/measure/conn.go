@@ -69,3 +69,13 @@ func (c *Conn) Receive(res kmsg.Response) error {
 	}
 	return res.ReadFrom(b)
 }
+
+// Ask sends a request in a version and waits for its answer.
+func (c *Conn) Ask(req kmsg.Request, version int16) (kmsg.Response, error) {
+	req.SetVersion(version)
+	if err := c.Send(req); err != nil {
+		return nil, err
+	}
+	res := req.ResponseKind()
+	return res, c.Receive(res)
+}

@@ -18,15 +18,6 @@ func (s shape) partitions() int { return s.topics * s.each }
 
 func name(topic int) string { return fmt.Sprintf("topic-%03d", topic) }
 
-func ask(c *measure.Conn, req kmsg.Request, version int16) (kmsg.Response, error) {
-	req.SetVersion(version)
-	if err := c.Send(req); err != nil {
-		return nil, err
-	}
-	res := req.ResponseKind()
-	return res, c.Receive(res)
-}
-
 // createTopics makes topics from to to in one request.
 func (s shape) createTopics(c *measure.Conn, from, to int) error {
 	req := kmsg.NewPtrCreateTopicsRequest()
@@ -36,7 +27,7 @@ func (s shape) createTopics(c *measure.Conn, from, to int) error {
 		t.Topic, t.NumPartitions, t.ReplicationFactor = name(i), int32(s.each), 1
 		req.Topics = append(req.Topics, t)
 	}
-	res, err := ask(c, req, 7)
+	res, err := c.Ask(req, 7)
 	if err != nil {
 		return err
 	}
@@ -57,7 +48,7 @@ func (s shape) deleteTopics(c *measure.Conn, from, to int) error {
 		t.Topic = kmsg.StringPtr(name(i))
 		req.Topics = append(req.Topics, t)
 	}
-	res, err := ask(c, req, 6)
+	res, err := c.Ask(req, 6)
 	if err != nil {
 		return err
 	}
@@ -71,7 +62,7 @@ func (s shape) deleteTopics(c *measure.Conn, from, to int) error {
 
 // leaders counts, in one Metadata answer, the partitions of each topic that have a leader.
 func leaders(c *measure.Conn) (map[string]int, error) {
-	res, err := ask(c, kmsg.NewPtrMetadataRequest(), 12)
+	res, err := c.Ask(kmsg.NewPtrMetadataRequest(), 12)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +132,7 @@ func produce(c *measure.Conn, topic string, partitions []int32, batch []byte) er
 		t.Partitions = append(t.Partitions, p)
 	}
 	req.Topics = append(req.Topics, t)
-	res, err := ask(c, req, 11)
+	res, err := c.Ask(req, 11)
 	if err != nil {
 		return err
 	}
@@ -202,7 +193,7 @@ func (s shape) readAll(c *measure.Conn, end int64) (int64, error) {
 	left, bytes := len(next), int64(0)
 	for left > 0 {
 		req.Topics = s.fetchTopics(changed, next)
-		res, err := ask(c, req, 12)
+		res, err := c.Ask(req, 12)
 		if err != nil {
 			return bytes, err
 		}
