@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/firnlog/firn/tier/disk"
@@ -64,16 +66,22 @@ func (s *Sender) there(fd int, pos int64) bool {
 	}
 }
 
+// errWaits says that a read would have to wait for the disk, or cannot be tried.
+var errWaits = errors.New("not in the page cache")
+
 // readNow fills p with what a region begins with, if that needs no waiting.
-func (s *Sender) readNow(g *disk.Region, p []byte) bool {
+func (s *Sender) readNow(g *disk.Region, p []byte) error {
 	fd, ok := s.file(g)
 	if !ok {
-		return false
+		return errWaits
 	}
 	s.probe[0] = p
 	n, err := unix.Preadv2(fd, s.probe[:], g.Position, unix.RWF_NOWAIT)
 	s.probe[0] = nil
-	return err == nil && n == len(p)
+	if err != nil || n != len(p) {
+		return errWaits
+	}
+	return nil
 }
 
 // fetch waits until a part of a file is in the page cache, a few at once, and has what follows read ahead. A failure is

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -106,6 +107,11 @@ func (r *Response) Join(next *Response) bool {
 // AppendAll appends the whole answer, frame length included, reading the regions: for tests and for connections that
 // cannot do better.
 func (r *Response) AppendAll(dst []byte) ([]byte, error) {
+	return r.appendAll(dst, func(g *disk.Region, p []byte) error { return readRegion(g, p, 0) })
+}
+
+// appendAll is AppendAll with a way to fill p with what a region of a file holds.
+func (r *Response) appendAll(dst []byte, read func(g *disk.Region, p []byte) error) ([]byte, error) {
 	at := 0
 	for i := range r.parts {
 		p := &r.parts[i]
@@ -116,8 +122,8 @@ func (r *Response) AppendAll(dst []byte) ([]byte, error) {
 			continue
 		}
 		n := len(dst)
-		dst = append(dst, make([]byte, p.region.Length)...)
-		if err := readRegion(&p.region, dst[n:], 0); err != nil {
+		dst = slices.Grow(dst, int(p.region.Length))[:n+int(p.region.Length)]
+		if err := read(&p.region, dst[n:]); err != nil {
 			return nil, err
 		}
 	}

@@ -102,23 +102,11 @@ func (s *Sender) gatherNow(r *Response) *Buffer {
 		}
 	}
 	out := NewBuffer(int(r.size))
-	b, at := out.B[:0], 0
-	for i := range r.parts {
-		p := &r.parts[i]
-		b = append(b, r.buf.B[at:p.after]...)
-		at = p.after
-		if p.region.File == nil {
-			b = append(b, p.region.Bytes...)
-			continue
-		}
-		n := len(b)
-		b = b[:n+int(p.region.Length)]
-		if !s.readNow(&p.region, b[n:]) {
-			out.Free()
-			return nil
-		}
+	b, err := r.appendAll(out.B[:0], s.readNow)
+	if err != nil {
+		out.Free()
+		return nil
 	}
-	b = append(b, r.buf.B[at:]...)
 	out.B = b
 	return out
 }
