@@ -69,8 +69,6 @@ func (d *Dir) apply(r *flush.Replay, s *flush.Survivor) error {
 	case err == nil && id != s.Part.ID:
 		d.logger.Warn("the flush journal holds something of another life of a partition", "partition", name, "id", s.Part.ID)
 		return nil
-	case len(s.Extents) == 0:
-		return nil
 	}
 	last := s.Extents[len(s.Extents)-1]
 	end := last.Position + int64(last.Length)

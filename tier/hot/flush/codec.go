@@ -58,8 +58,7 @@ type Kind uint8
 const (
 	Bytes  Kind = 1 // these bytes are at Position of Segment
 	Forget Kind = 2 // earlier records of the log with Next up to this one's are void
-	Make   Kind = 3 // the log was made by its first append, and its folder may be lost: Bytes say how to make it again
-	Bound  Kind = 4 // Segment is whole up to Position: only in what Keep wrote
+	Bound  Kind = 3 // Segment is whole up to Position: only in what Keep wrote
 )
 
 // Record is one entry of the journal.

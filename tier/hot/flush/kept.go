@@ -27,11 +27,6 @@ func (r *Replay) Keep(s *Survivor) ([]byte, error) {
 		k.add(&rec, b)
 		return nil
 	}
-	if s.Make != nil {
-		if err := add(s.Make); err != nil {
-			return nil, err
-		}
-	}
 	for i := range s.Extents {
 		if err := add(&s.Extents[i]); err != nil {
 			return nil, err

@@ -34,8 +34,7 @@ type Replay struct {
 // Survivor is what the journal holds of one log.
 type Survivor struct {
 	Part    topic.Partition
-	Make    *Extent  // set if the log's folder may have to be made again
-	Extents []Extent // all of one segment, each going on where the one before ended or before
+	Extents []Extent // at least one, all of one segment, each going on where the one before ended or before
 }
 
 // Extent is where the bytes of a record are.
@@ -249,7 +248,7 @@ func (r *Replay) collect(frames []found) error {
 		}
 	}
 	for _, s := range logs {
-		if s.Make == nil && len(s.Extents) == 0 {
+		if len(s.Extents) == 0 {
 			continue
 		}
 		r.Logs = append(r.Logs, s)
@@ -275,9 +274,6 @@ func (s *Survivor) add(e Extent) error {
 		s.Extents = append(s.Extents, e)
 	case Forget:
 		s.Extents = slices.DeleteFunc(s.Extents, func(old Extent) bool { return old.Next <= e.Next })
-		s.Make = nil
-	case Make:
-		s.Make = &e
 	case Bound:
 		s.Extents = append(s.Extents, e)
 	default:
