@@ -91,11 +91,13 @@ type header struct {
 }
 
 func (h header) seed() uint32 {
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[0:], h.life)
-	binary.LittleEndian.PutUint64(b[8:], h.seq)
-	return crc32.Checksum(b[:], castagnoli)
+	var b [frameHeader]byte
+	putHeader(b[:], h)
+	return seed(b[:])
 }
+
+// seed is what the checksums of a frame's records begin with: that of life and seq, as they stand in its header.
+func seed(frame []byte) uint32 { return crc32.Checksum(frame[16:32], castagnoli) }
 
 // Frame is a frame that is being filled. Its buffer is used again.
 type Frame struct {
@@ -107,8 +109,9 @@ type Frame struct {
 
 func (f *Frame) reset(life, seq uint64) {
 	f.h = header{life: life, seq: seq}
-	f.seed = f.h.seed()
 	f.b = append(f.b[:0], make([]byte, frameHeader)...)
+	putHeader(f.b, f.h)
+	f.seed = seed(f.b)
 	f.last = 0 // what was added to a frame that was not written is gone
 }
 
@@ -177,7 +180,8 @@ func (f *Frame) seal(seq, floor uint64) []byte {
 	f.finish()
 	if f.h.seq != seq {
 		f.h.seq = seq
-		f.seed = f.h.seed()
+		putHeader(f.b, f.h)
+		f.seed = seed(f.b)
 		for at := frameHeader; at < len(f.b); {
 			f.last = at
 			at += recHeader + int(f.b[at+9]) + int(binary.LittleEndian.Uint32(f.b[at+12:]))

@@ -99,6 +99,7 @@ type Journal struct {
 	draining bool
 	paced    int64 // bytes written since logs were last asked to write back
 	scratch  []collected
+	vector   [1][]byte // of a frame that is written
 }
 
 // journalFile is one of the files. Guarded by Journal.mu.
@@ -113,8 +114,9 @@ type journalFile struct {
 
 // collected is a log in the frame that is being written.
 type collected struct {
-	l    Journaled
-	next int64
+	l     Journaled
+	next  int64
+	moved bool // there is somebody to be notified
 }
 
 // NewJournal returns a journal that has no file yet. There must be none in the folder: see ReadJournal. Close it.
@@ -201,33 +203,36 @@ func (j *Journal) sync(logs []Log) error {
 func (j *Journal) write(logs []Log) (rest []Log, err error) {
 	j.mu.Lock()
 	taken, left, err := j.writeLocked(logs)
-	notify := make([]Journaled, 0, len(taken))
+	if len(taken) == 0 {
+		j.mu.Unlock()
+		return left, err
+	}
+	for i := range taken {
+		taken[i].moved = taken[i].l.Written()
+	}
+	j.mu.Unlock()
+	j.stats.Rounds.Add(1)
 	for _, c := range taken {
-		if c.l.Written() {
-			notify = append(notify, c.l)
+		if c.moved {
+			c.l.Notify()
 		}
 	}
 	clear(taken)
+	j.mu.Lock()
+	j.scratch = taken[:0]
 	j.mu.Unlock()
-	for _, l := range notify {
-		l.Notify()
-	}
-	if len(taken) > 0 {
-		j.stats.Rounds.Add(1)
-	}
 	return left, err
 }
 
 // writeLocked is write under mu. What it says was taken is durable.
 func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err error) {
-	taken = j.scratch[:0]
-	defer func() { j.scratch = taken[:0] }()
 	if j.err != nil {
 		return nil, nil, j.err
 	}
 	if j.draining || !j.fits(block, barrierRoom) {
 		return nil, logs, nil // nobody is asked for bytes for which there is no room
 	}
+	taken, j.scratch = j.scratch[:0], nil
 	for at := 0; at < len(logs); {
 		from, before := at, len(taken)
 		j.frame.reset(j.life, j.seq+1)
@@ -235,7 +240,7 @@ func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err er
 			l := logs[at].(Journaled) //nolint:forcetypeassert // split chose it
 			next, added, ok := l.Collect(&j.frame, 4*j.o.Direct)
 			if added {
-				taken = append(taken, collected{l, next})
+				taken = append(taken, collected{l: l, next: next})
 			} else if !ok {
 				rest = append(rest, l)
 			}
@@ -260,7 +265,8 @@ func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err er
 func (j *Journal) put() error {
 	f := j.cur
 	b := j.frame.seal(j.seq+1, j.floor())
-	if err := f.f.WritevSync([][]byte{b}, f.at); err != nil {
+	j.vector[0] = b
+	if err := f.f.WritevSync(j.vector[:], f.at); err != nil {
 		j.err = fmt.Errorf("flush journal: %w", err) // I-31: what is on the disk is not known any more
 		return j.err
 	}
