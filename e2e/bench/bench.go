@@ -9,6 +9,8 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"github.com/firnlog/firn/e2e/bench/internal/machine"
 )
 
 // ErrSkip is wrapped by what a case or a side fails with that this machine cannot run, with the reason.
@@ -37,6 +39,8 @@ type Bench struct {
 	firn, kafka *Server // shared; nil before their first use
 	cleanup     []func() error
 	topics      int // made so far: their names are numbers
+
+	cpuTime func() machine.CPUTime // machine.ReadCPUTime, but for tests
 }
 
 // say tells how the run goes.
@@ -50,7 +54,7 @@ func newBench(o Options) (*Bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the run: %w", err)
 	}
-	return &Bench{Options: o, dir: dir, built: map[string]bool{}}, nil
+	return &Bench{Options: o, dir: dir, built: map[string]bool{}, cpuTime: machine.ReadCPUTime}, nil
 }
 
 // Close ends everything that still runs and removes the scratch folder.

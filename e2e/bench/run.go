@@ -12,7 +12,6 @@ import (
 	"github.com/firnlog/firn/e2e/bench/internal/machine"
 	"github.com/firnlog/firn/e2e/bench/internal/report"
 	"github.com/firnlog/firn/e2e/javatools"
-	"github.com/firnlog/firn/e2e/measure"
 )
 
 const (
@@ -133,54 +132,6 @@ func (b *Bench) runCase(ctx context.Context, c Case) (*judge.Result, error) {
 	}
 	err = b.alternate(ctx, c, sides, probe, r)
 	return r, errors.Join(err, probe.Close())
-}
-
-func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, probe *machine.Probe, r *judge.Result) error {
-	n := b.Alternations
-	if c.Alternations > 0 {
-		n = min(n, c.Alternations)
-	}
-	asks := slices.ContainsFunc(c.Bars, func(bar Bar) bool { return bar.Device })
-	var syncs measure.Latencies
-	for i := range n {
-		if asks {
-			rate, err := probe.Throughput()
-			if err != nil {
-				return err
-			}
-			r.Device = append(r.Device, rate)
-		}
-		some, err := probe.Syncs(syncsARound)
-		if err != nil {
-			return err
-		}
-		for _, d := range some {
-			syncs.Add(d)
-		}
-		r.Fdatasync = &judge.Sync{P50: ms(syncs.Quantile(0.5)), P99: ms(syncs.Quantile(0.99))}
-		for _, k := range order(i, len(sides)) {
-			f, err := sides[k].Round(ctx, b.Round)
-			if err != nil {
-				return fmt.Errorf("%s, alternation %d: %w", sides[k].Name, i+1, err)
-			}
-			r.Rounds[sides[k].Name] = append(r.Rounds[sides[k].Name], f)
-			b.say("  %d/%d %-18s %s", i+1, n, sides[k].Name, brief(f))
-		}
-	}
-	return nil
-}
-
-// order is that of n sides in alternation i: every other one goes backwards, and each pair of alternations begins one
-// side later, so that no side always follows the same one.
-func order(i, n int) []int {
-	o := make([]int, n)
-	for k := range o {
-		o[k] = (k + i/2) % n
-	}
-	if i%2 == 1 {
-		slices.Reverse(o)
-	}
-	return o
 }
 
 // brief is a round's figures in a line.

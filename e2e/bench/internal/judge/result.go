@@ -13,7 +13,11 @@ type Result struct {
 	// Device is the rate, in MB/s, at which the device took bytes with one fdatasync a MiB, by alternation; empty if no
 	// bar asks.
 	Device []float64 `json:"deviceMBPerSecond,omitempty"`
-	Bars   []Bar     `json:"bars,omitempty"`
+	// Stolen is the share of CPU time, 0 to 1, that the machine's host took away during each alternation; empty where that
+	// is not known. Repeated is how often one was done again because that was more than MostStolen.
+	Stolen   []float64 `json:"stolen,omitempty"`
+	Repeated int       `json:"repeated,omitempty"`
+	Bars     []Bar     `json:"bars,omitempty"`
 	// Fdatasync are the device's latencies of one write of 4 KiB with fdatasync, measured between the rounds.
 	Fdatasync     *Sync   `json:"fdatasync,omitempty"`
 	SecondsARound float64 `json:"secondsARound"` // at least

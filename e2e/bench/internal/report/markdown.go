@@ -139,6 +139,9 @@ func chapter(r *judge.Result) string {
 		}
 		s.WriteString(".\n")
 	}
+	if line := stolen(r); line != "" {
+		s.WriteString("\nOf CPU time, by alternation: " + line + ".\n")
+	}
 	s.WriteString("\n| |")
 	for _, side := range r.Sides {
 		s.WriteString(" " + side + " |")
@@ -162,6 +165,27 @@ func chapter(r *judge.Result) string {
 	return s.String()
 }
 
+// stolen tells what the machine's host took away during the alternations, and what was done about it; empty where that is
+// not known.
+func stolen(r *judge.Result) string {
+	if len(r.Stolen) == 0 {
+		return ""
+	}
+	percent := make([]float64, len(r.Stolen))
+	for i, s := range r.Stolen {
+		percent[i] = math.Round(1000*s) / 10
+	}
+	line := "stolen " + ranged(judge.SpreadOf(percent)) + " %"
+	if r.Repeated > 0 {
+		noun := "alternations"
+		if r.Repeated == 1 {
+			noun = "alternation"
+		}
+		line += fmt.Sprintf(", %d %s repeated because more than %g%% was stolen", r.Repeated, noun, 100*judge.MostStolen)
+	}
+	return line
+}
+
 func median(s judge.Spread) string {
 	if s.N == 0 {
 		return ""
@@ -183,6 +207,9 @@ const legend = `
   meets it. *Not decided*: the median misses it and the middle half of the ratios lies on both sides of it. *Not met*: neither
   meets it. Where a bar depends on the device, that must take bytes with one fdatasync a MiB at 1.25 times the rate asked.
 - CPU is of the server's process, user and system (/proc/PID/stat); client CPU is of the bench, which is the client.
+- Stolen is the share of all processors' time that the machine's host gave to others while there was work here (steal in
+  /proc/stat). After the alternations asked for, the one with the most is done again, as a whole, as long as that is more
+  than 5%, at most half as often as there are alternations; of the two, the one with less is kept. Nothing else decides.
 - Peak is VmHWM, reset before each round; the page cache is not in it.
 - Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device, those of files that are deleted before
   they are written back among them. The journal of the file system is not in it.

@@ -39,6 +39,7 @@ func someResults() []*judge.Result {
 	flush := &judge.Result{
 		Case: "a produce, 16 partitions, plain", About: "Records of 1 KiB.", Sides: []string{"firn flush", "kafka flush"}, SecondsARound: 10,
 		Commit: "0123456789ab", Rounds: map[string][]judge.Figures{}, Fdatasync: &judge.Sync{P50: 0.0912, P99: 3.14},
+		Stolen: []float64{0.012, 0.003, 0.0411, 0.01, 0.02, 0, 0.013, 0.014, 0.011}, Repeated: 2,
 		Bars: []judge.Bar{
 			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "kafka flush", AtMost: 0.6},
 			{Figure: judge.MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true},
@@ -52,7 +53,7 @@ func someResults() []*judge.Result {
 		flush.Device = append(flush.Device, 900+x)
 	}
 	start := &judge.Result{
-		Case: "h start-up", About: "A used folder.", Sides: []string{"firn"}, SecondsARound: 10, Commit: "0123456789ab", Error: "it\nbroke",
+		Case: "h start-up", About: "A used folder.", Sides: []string{"firn"}, SecondsARound: 10, Commit: "0123456789ab", Error: "it\nbroke", Stolen: []float64{0.07, 0}, Repeated: 1,
 		Rounds: map[string][]judge.Figures{"firn": {{judge.Seconds: 0.31}, {judge.Seconds: 0.52}}},
 		Bars:   []judge.Bar{{Figure: judge.Seconds, Side: "firn", AtMost: 0.5, Every: true}},
 	}

@@ -38,6 +38,11 @@ func Table(w io.Writer, r *judge.Result) error {
 			return err
 		}
 	}
+	if line := stolen(r); line != "" {
+		if _, err := fmt.Fprintf(w, "  CPU time: %s\n", line); err != nil {
+			return err
+		}
+	}
 	if r.Error != "" {
 		if _, err := fmt.Fprintf(w, "  it ended early: %s\n", r.Error); err != nil {
 			return err

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/e2e/bench/internal/judge"
+	"github.com/firnlog/firn/e2e/bench/internal/machine"
+)
+
+// played is a bench whose host steals, in each alternation, the share listed; two sides tell when they ran.
+func played(t *testing.T, alternations int, steals []float64) (*Bench, Case, *bytes.Buffer) {
+	t.Helper()
+	var said bytes.Buffer
+	b, err := newBench(Options{Alternations: alternations, Round: time.Millisecond, Progress: &said})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	var at machine.CPUTime
+	at.Total = 1
+	reads := 0
+	b.cpuTime = func() machine.CPUTime {
+		if reads%2 == 1 {
+			at.Total += 1000
+			at.Stolen += int64(1000 * steals[reads/2])
+		}
+		reads++
+		return at
+	}
+	side := func(name string) Side {
+		return Side{Name: name, Round: func(context.Context, time.Duration) (Figures, error) {
+			if reads/2 >= len(steals) {
+				return nil, errors.New("there are no more alternations")
+			}
+			return Figures{judge.MBPerSecond: float64(reads/2 + 1)}, nil
+		}}
+	}
+	return b, Case{Name: "x", Cold: true, Bars: []Bar{{Figure: judge.MBPerSecond, Side: "one", Beside: "two", AtLeast: 1, Device: true}},
+		Prepare: func(context.Context, *Bench) ([]Side, error) { return []Side{side("one"), side("two")}, nil }}, &said
+}
+
+// numbers tells which alternations, by the order in which they were done, a side's rounds are of.
+func numbers(r *judge.Result, side string) []float64 { return r.Values(side, judge.MBPerSecond) }
+
+// TestStolenAlternationsAreRepeated: as a whole, with the device's rate that was measured beside it, in their places.
+func TestStolenAlternationsAreRepeated(t *testing.T) {
+	b, c, said := played(t, 4, []float64{0.01, 0.3, 0.02, 0.1, 0.4, 0.03})
+	r, err := b.runCase(t.Context(), c)
+	require.NoError(t, err)
+	assert.Equal(t, []float64{1, 6, 3, 4}, numbers(r, "one"), "the second was repeated twice: worse at first, then well")
+	assert.Equal(t, numbers(r, "one"), numbers(r, "two"), "a pair stays a pair")
+	assert.InDeltaSlice(t, []float64{0.01, 0.03, 0.02, 0.1}, r.Stolen, 1e-3)
+	assert.Equal(t, 2, r.Repeated)
+	assert.Len(t, r.Device, 4)
+	assert.Contains(t, said.String(), "alternation 2 is repeated (1 of at most 2): 30.0% of CPU time was stolen in it")
+}
+
+// TestUnknownStealRepeatsNothing: where it cannot be known, all alternations are taken as they are, and nothing is said.
+func TestUnknownStealRepeatsNothing(t *testing.T) {
+	b, c, _ := played(t, 3, []float64{0, 0, 0})
+	b.cpuTime = func() machine.CPUTime { return machine.CPUTime{} }
+	c.Prepare = func(context.Context, *Bench) ([]Side, error) {
+		return []Side{{Name: "one", Round: func(context.Context, time.Duration) (Figures, error) { return Figures{judge.MBPerSecond: 1}, nil }}}, nil
+	}
+	r, err := b.runCase(t.Context(), c)
+	require.NoError(t, err)
+	assert.Len(t, r.Rounds["one"], 3)
+	assert.Empty(t, r.Stolen)
+	assert.Zero(t, r.Repeated)
+}
+
+// TestDroppedAlternationsLeaveNothing: neither figures nor what the device did then.
+func TestDroppedAlternationsLeaveNothing(t *testing.T) {
+	sides := []Side{{Name: "one"}}
+	of := func(x float64) alternation {
+		return alternation{rounds: map[string]Figures{"one": {judge.MBPerSecond: x}}, device: 100 * x, syncs: []time.Duration{time.Duration(x) * time.Second}, stolen: x / 100, known: true}
+	}
+	r := &judge.Result{}
+	kept := []alternation{of(1), of(9)}
+	record(r, sides, kept)
+	kept[1] = of(2)
+	record(r, sides, kept)
+	assert.Equal(t, []float64{1, 2}, numbers(r, "one"))
+	assert.Equal(t, []float64{100, 200}, r.Device)
+	assert.Equal(t, []float64{0.01, 0.02}, r.Stolen)
+	assert.Less(t, r.Fdatasync.P99, 2500.0, "the sample of nine seconds went with its alternation")
+}
