@@ -262,7 +262,7 @@ func (n *Node) openArchive(ctx context.Context) error {
 	n.store = store
 	n.cold, err = cold.New(cold.Options{
 		Store: store, CacheDir: n.cfg.cacheDir(), CacheBytes: n.configs.Values().Disk.CacheBytes, Room: n.room, Unpack: n.unpack,
-		Logger: n.Logger("tier.cold"), Registerer: n.registry,
+		Producing: n.producing, Logger: n.Logger("tier.cold"), Registerer: n.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("cache folder: %w", err)
@@ -276,6 +276,12 @@ func (n *Node) openArchive(ctx context.Context) error {
 		return fmt.Errorf("upload: %w", err)
 	}
 	return nil
+}
+
+// producing tells whether producers write just now.
+func (n *Node) producing() bool {
+	m := n.hearing.Load()
+	return m != nil && m.Producing()
 }
 
 // archives tells whether the metadata names any archived segment.

@@ -65,16 +65,17 @@ func (o Options) withDefaults() Options {
 
 // Manager holds the partitions of one broker. All methods may be called concurrently.
 type Manager struct {
-	o       Options
-	ctx     context.Context // of everything that runs here; ends with Close
-	stop    context.CancelFunc
-	waits   context.Context // of fetches that wait for records; ends with Drain
-	drain   context.CancelFunc
-	running sync.WaitGroup
-	cold    chan struct{} // a place for each cold read
-	space   space
-	tuning  atomic.Pointer[Tuning]
-	metrics *metrics
+	o        Options
+	ctx      context.Context // of everything that runs here; ends with Close
+	stop     context.CancelFunc
+	waits    context.Context // of fetches that wait for records; ends with Drain
+	drain    context.CancelFunc
+	running  sync.WaitGroup
+	cold     chan struct{} // a place for each cold read
+	space    space
+	produced lately
+	tuning   atomic.Pointer[Tuning]
+	metrics  *metrics
 
 	applyMu  sync.Mutex // one image at a time
 	applied  int64      // revision, guarded by applyMu

@@ -399,7 +399,8 @@ func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appende
 		}
 	}
 	take := p.m.space.take
-	if metadata.IsInternal(p.id.Topic) {
+	internal := metadata.IsInternal(p.id.Topic)
+	if internal {
 		take = p.m.space.takeInternal
 	}
 	if !take(len(batch)) {
@@ -408,10 +409,14 @@ func (p *Partition) Append(batch []byte, h record.Header, acksAll bool) (Appende
 	if err := p.assignEpoch(log, n.state.LeaderEpoch); err != nil {
 		return Appended{}, err
 	}
+	now := p.m.o.Now().UnixMilli()
+	if !internal {
+		p.m.produced.note(now)
+	}
 	headers := headerPool.Get().(*[1]record.Header)
 	defer headerPool.Put(headers)
 	headers[0] = h
-	a, err := log.Append(batch, headers[:], hot.AppendOptions{Epoch: n.state.LeaderEpoch, Now: p.m.o.Now().UnixMilli(), Check: true})
+	a, err := log.Append(batch, headers[:], hot.AppendOptions{Epoch: n.state.LeaderEpoch, Now: now, Check: true})
 	if err != nil {
 		if errors.Is(err, hot.ErrClosed) {
 			if code := p.failure(); code != 0 {

@@ -66,6 +66,23 @@ func TestFailedFlushFailsWhoWaits(t *testing.T) {
 	require.EqualValues(t, 1, p.HighWatermark(), "what was not flushed is not shown")
 }
 
+// Who reads the archive yields to producers, not to the offsets that it commits itself.
+func TestProducing(t *testing.T) {
+	var later atomic.Int64 // ms
+	e := newEnv(t, func(o *Options) {
+		o.Now = func() time.Time { return time.UnixMilli(1_700_000_000_000 + later.Load()) }
+	})
+	e.create("t", 1)
+	e.create("__consumer_offsets", 1)
+	require.False(t, e.m.Producing())
+	e.produce(e.partition("__consumer_offsets", 0), batch(1, 10, 1))
+	require.False(t, e.m.Producing())
+	e.produce(e.partition("t", 0), batch(1, 10, 1))
+	require.True(t, e.m.Producing())
+	later.Add(2000)
+	require.False(t, e.m.Producing())
+}
+
 func newEnvOn(t *testing.T, fs disk.FS) *env {
 	e := newEnv(t)
 	e.close()

@@ -19,6 +19,9 @@
 // What is being read or filled is not evicted, and a read may go over the cache's budget rather than wait for room
 // (I-23). A missing object is an error that names it, never a silent hole.
 //
+// While producers write, reads take turns (pace.go): they fill the machine up to a load at which a producer's request still
+// finds a free processor, whoever makes the load. No pause is long, so a reader is slow then and never stands still.
+//
 // It deliberately does not decide what is archived, does not retry for ever (the client fetches again), and keeps
 // no cache index over a restart.
 package cold

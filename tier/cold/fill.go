@@ -295,6 +295,7 @@ func (r *Reader) addRaw(g *group, c segment.Chunk, body io.Reader, bufs *buffers
 		if err != nil {
 			return err
 		}
+		r.yielder.pass(len(piece))
 		at += len(piece)
 	}
 	if err := segment.CheckCRC(crc, c); err != nil {
@@ -309,6 +310,7 @@ func (r *Reader) addCompressed(g *group, c segment.Chunk, body io.Reader, bufs *
 	if _, err := io.ReadFull(body, bufs.stored); err != nil {
 		return err
 	}
+	defer func() { r.yielder.pass(len(bufs.raw)) }() // after end
 	r.begin()
 	defer r.end()
 	if bufs.raw, err = segment.DecodeChunk(bufs.raw[:0], bufs.stored, c); err != nil {

@@ -8,7 +8,7 @@ type metrics struct {
 
 	hits, misses, prefetches, evictions   prometheus.Counter
 	gets, retries, errors, fetched, bytes prometheus.Counter
-	indexes                               prometheus.Counter
+	indexes, yielded                      prometheus.Counter
 	fillSeconds                           prometheus.Histogram
 }
 
@@ -32,6 +32,7 @@ func newMetrics(reg prometheus.Registerer, r *Reader) *metrics {
 	m.fetched = counter("firn_cold_fetched_bytes_total", "Bytes of data fetched from the store, as stored.")
 	m.bytes = counter("firn_cold_read_bytes_total", "Bytes of batches handed to readers.")
 	m.indexes = counter("firn_cold_index_loads_total", "Segment indexes fetched.")
+	m.yielded = counter("firn_cold_yielded_seconds_total", "Time that reads of the archive waited so that producers find a free processor, of all readers.")
 	m.fillSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "firn_cold_fill_duration_seconds",
 		Help: "Time to fetch and decode a group.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15)})
 	m.all = append(m.all, m.fillSeconds)
