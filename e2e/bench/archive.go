@@ -8,11 +8,14 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	miniogo "github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 	"github.com/firnlog/firn/e2e/harness"
@@ -31,14 +34,16 @@ const (
 	readerEmpty, readerWarm = "reader empty cache", "reader warm cache"
 	bareGets                = "bare GETs"
 
-	// warmBytes are read again and again where a cache is to be warm: less than firn keeps in its cache.
-	warmBytes = 640 << 20
+	// leastRoom is what firn keeps in its cache by default; a warm cache has that at least.
+	leastRoom = 1 << 30
+	// readerRoom is what the reader keeps by default.
+	readerRoom = 4 << 30
 )
 
 // coldCases: case e from MinIO.
 func coldCases() []Case {
 	what := func(n int) string {
-		return fmt.Sprintf("%s that lie in MinIO only, each read from its start to its end by a consumer that does not decode. With an empty cache the server is started anew before each time; with a warm one the first %d MiB come from there. The bare GETs are of the same objects, by the same client, thrown away; their CPU is that of the client.", partitionsOf(n), warmBytes>>20)
+		return fmt.Sprintf("%s that lie in MinIO only, each read from its start to its end by a consumer that does not decode. With an empty cache the server is started anew before each time, with firn's default configuration; with a warm one everything comes from there, again and again: the cache is given room for twice as much (firn.remote.cache.bytes, 1 GiB by default), and everything was read before. The bare GETs are of the same objects, by the same client, thrown away; their CPU is that of the client.", partitionsOf(n))
 	}
 	bars := []Bar{
 		{Figure: judge.CPUPerGB, Side: firnEmpty, Beside: readerEmpty, AtMost: 1.3},
@@ -154,15 +159,6 @@ func (s *Server) tiers(topic string, cond func(harness.Tiers) bool) bool {
 	return true
 }
 
-// head is the beginning of each topic, about so many bytes together.
-func (c coldSet) head(bytes int64) coldSet {
-	part := coldSet{topics: c.topics, bytes: min(bytes, c.bytes)}
-	for _, e := range c.ends {
-		part.ends = append(part.ends, max(1, e*part.bytes/c.bytes))
-	}
-	return part
-}
-
 // read has a consumer for each topic, all at once, for the time given, or once through with length 0.
 func (c coldSet) read(ctx context.Context, addr string, length time.Duration) (measure.Read, error) {
 	var (
@@ -209,25 +205,29 @@ func (b *Bench) coldSides(ctx context.Context, topics int, codec func() ([]measu
 	if err != nil {
 		return nil, err
 	}
-	sides := cacheSides(firnEmpty, firnWarm, firn, set)
+	sides := b.cacheSides(firnEmpty, firnWarm, firn, set)
 	if b.Wants(readerEmpty) || b.Wants(readerWarm) {
 		dir, err := b.Dir("reader")
 		if err != nil {
 			return nil, err
 		}
-		reader, err := b.StartLimit(ctx, "reader", "-endpoint", store.server.Endpoint, "-bucket", store.bucket, "-credentials", store.server.CredentialsFile, "-cache", dir)
+		reader, err := b.StartLimit(ctx, "reader", "-endpoint", store.server.Endpoint, "-bucket", store.bucket, "-credentials", store.server.CredentialsFile, "-cache", dir,
+			"-cache-bytes", strconv.FormatInt(max(readerRoom, 2*set.bytes), 10))
 		if err != nil {
 			return nil, err
 		}
-		sides = append(sides, cacheSides(readerEmpty, readerWarm, reader, set)...)
+		sides = append(sides, b.cacheSides(readerEmpty, readerWarm, reader, set)...)
 	}
 	return append(sides, Side{Name: bareGets, Round: store.getAll}), nil
 }
 
 // cacheSides are those of a server whose cache is empty when it starts.
-func cacheSides(empty, warm string, s *Server, set coldSet) []Side {
+func (b *Bench) cacheSides(empty, warm string, s *Server, set coldSet) []Side {
 	return []Side{
 		{Name: empty, Round: func(ctx context.Context, length time.Duration) (Figures, error) {
+			if err := s.cacheRoom(ctx, 0); err != nil {
+				return nil, err
+			}
 			var sum measure.Cost
 			var all measure.Read
 			for sum.Took < length || all.Requests == 0 {
@@ -246,19 +246,68 @@ func cacheSides(empty, warm string, s *Server, set coldSet) []Side {
 			return perGB(sum, all.Bytes).Add(latencies(&all.Latencies)), nil
 		}},
 		{Name: warm, Round: func(ctx context.Context, length time.Duration) (Figures, error) {
-			part := set.head(warmBytes)
+			if err := s.cacheRoom(ctx, max(leastRoom, 2*set.bytes)); err != nil {
+				return nil, err
+			}
 			for range 2 {
-				if _, err := part.read(ctx, s.Addr, 0); err != nil {
+				if _, err := set.read(ctx, s.Addr, 0); err != nil {
 					return nil, err
 				}
 			}
-			got, cost, err := part.measured(ctx, s, length)
+			if err := b.settle(); err != nil { // what filled the cache
+				return nil, err
+			}
+			got, cost, err := set.measured(ctx, s, length)
 			if err != nil {
 				return nil, err
 			}
 			return perGB(cost, got.Bytes).Add(latencies(&got.Latencies)), nil
 		}},
 	}
+}
+
+// cacheRoom sets how many bytes firn's cache may hold, or leaves it to its configuration (0), and waits until that
+// counts. A reference program keeps what it was started with.
+func (s *Server) cacheRoom(ctx context.Context, bytes int64) error {
+	if s.HTTP == "" {
+		return nil
+	}
+	const key = "firn.remote.cache.bytes"
+	change := kadm.AlterConfig{Op: kadm.DeleteConfig, Name: key}
+	if bytes > 0 {
+		change = kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: kadm.StringPtr(strconv.FormatInt(bytes, 10))}
+	}
+	err := s.admin(func(a *kadm.Client) error {
+		answers, err := a.AlterBrokerConfigs(ctx, []kadm.AlterConfig{change})
+		for _, r := range answers {
+			err = errors.Join(err, r.Err)
+		}
+		return err
+	})
+	if err == nil && bytes > 0 {
+		err = s.await(ctx, func() bool { return s.metric("firn_cold_cache_limit_bytes") == float64(bytes) })
+	}
+	if err != nil {
+		return fmt.Errorf("set %s of %s: %w", key, s.Name, err)
+	}
+	return nil
+}
+
+// metric reads a metric without labels of firn's; -1 where there is none.
+func (s *Server) metric(name string) float64 {
+	res, err := http.Get("http://" + s.HTTP + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(res.Body) // what is cut short has no such line
+	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+	line, _, _ := strings.Cut(rest, "\n")
+	v, err := strconv.ParseFloat(line, 64)
+	if err != nil {
+		return -1
+	}
+	return v
 }
 
 // measured is read with what it costs the server.

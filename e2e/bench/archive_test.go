@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -77,6 +78,31 @@ func TestSmokeArchive(t *testing.T) {
 	for side, rounds := range replay {
 		assert.Positive(t, rounds[0][judge.P99], side)
 		assert.Positive(t, rounds[0][judge.MBPerSecond], side)
+	}
+}
+
+// TestWarmCacheHoldsAll: the warm side reads nothing from the archive even where firn's own cache is too small for it, and
+// the empty side has that cache again.
+func TestWarmCacheHoldsAll(t *testing.T) {
+	const small = 1 << 20
+	b, err := newBench(Options{Binary: firn(t), Progress: progress{t}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close()) }()
+	s, err := b.StartFirn(t.Context(), FirnOptions{Args: []string{"--set", fmt.Sprintf("firn.remote.cache.bytes=%d", small)}})
+	require.NoError(t, err)
+	batches, err := largeBatches("plain", 4)
+	require.NoError(t, err)
+	set, err := b.fillCold(t.Context(), s, 1, 24<<20, batches)
+	require.NoError(t, err)
+	sides := b.cacheSides(firnEmpty, firnWarm, s, set)
+	for range 2 {
+		f, err := sides[1].Round(t.Context(), 100*time.Millisecond)
+		require.NoError(t, err)
+		assert.Less(t, f[judge.WrittenPerByte], 0.2, "nothing is fetched and cached again")
+		assert.EqualValues(t, leastRoom, s.metric("firn_cold_cache_limit_bytes"))
+		_, err = sides[0].Round(t.Context(), time.Millisecond)
+		require.NoError(t, err)
+		assert.EqualValues(t, small, s.metric("firn_cold_cache_limit_bytes"))
 	}
 }
 

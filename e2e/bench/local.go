@@ -22,7 +22,7 @@ const kafkaTiered = "kafka tiered"
 func localCases() []Case {
 	return []Case{{
 		Name:  "e cold read, local files, 1 partition",
-		About: fmt.Sprintf("What lies in the archive only, in local files: firn's `dir` store beside Kafka's tiered storage with LocalTieredStorage, the remote storage manager of its own tests. Read as from MinIO; firn's warm cache has the first %d MiB. Kafka, which has no cache of segments, has read as much as warms it.", warmBytes>>20),
+		About: "What lies in the archive only, in local files: firn's `dir` store beside Kafka's tiered storage with LocalTieredStorage, the remote storage manager of its own tests. Read as from MinIO; firn's warm cache has all of it. Kafka, which has no cache of segments, has read as much as warms it.",
 		Bars: []Bar{
 			{Figure: judge.MBPerSecond, Side: firnEmpty, Beside: kafkaTiered, AtLeast: 3},
 			{Figure: judge.CPUPerGB, Side: firnWarm, Beside: kafkaTiered, AtMost: 0.2},
@@ -47,7 +47,7 @@ func (b *Bench) localSides(ctx context.Context) ([]Side, error) {
 		if err != nil {
 			return nil, err
 		}
-		sides = cacheSides(firnEmpty, firnWarm, firn, set)
+		sides = b.cacheSides(firnEmpty, firnWarm, firn, set)
 	}
 	if !b.Wants(kafkaTiered) {
 		return sides, nil
