@@ -168,6 +168,28 @@ func (p progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// TestVersionOfGivenBinary: results name what was measured, and what is no firn is refused.
+func TestVersionOfGivenBinary(t *testing.T) {
+	version, err := versionOf(firn(t))
+	require.NoError(t, err)
+	assert.Regexp(t, `^\S+ \([0-9a-z]{7,12}\)$`, version)
+	fake := filepath.Join(t.TempDir(), "firn")
+	for text, want := range map[string]string{
+		"echo firn 0.3.0; echo commit 0123456789abcdef0123456789abcdef01234567; echo go1.26": "0.3.0 (0123456789ab)",
+		"echo firn dev; echo commit unknown; echo go1.26":                                    "dev (unknown)",
+	} {
+		require.NoError(t, os.WriteFile(fake, []byte("#!/bin/sh\n"+text+"\n"), 0o755))
+		version, err = versionOf(fake)
+		require.NoError(t, err)
+		assert.Equal(t, want, version)
+	}
+	for _, text := range []string{"exit 3", "echo 17.0.1", "echo firn 0.3.0"} {
+		require.NoError(t, os.WriteFile(fake, []byte("#!/bin/sh\n"+text+"\n"), 0o755))
+		_, err := versionOf(fake)
+		require.ErrorContains(t, err, "-firn", text)
+	}
+}
+
 // TestInterrupted: a run that is cut short says so, and does the case again when it is resumed.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -45,7 +45,10 @@ func run(ctx context.Context, o Options) error {
 func (b *Bench) runAll(ctx context.Context, out *report.Folder) (failed []error) {
 	what := machine.Describe(b.dir, javatools.Version)
 	if b.Binary != "" {
-		what.Firn = "as given by -firn"
+		var err error
+		if what.Firn, err = versionOf(b.Binary); err != nil {
+			return []error{err}
+		}
 	}
 	if err := out.Machine(what); err != nil {
 		return []error{err}

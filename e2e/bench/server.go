@@ -244,6 +244,28 @@ func (b *Bench) build(name, pkg string) (string, error) {
 	return path, nil
 }
 
+// versionOf asks a binary of firn for its version, and shortens its commit as git does: "0.3.0 (0123456789ab)".
+func versionOf(binary string) (string, error) {
+	out, err := exec.Command(binary, "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w (-firn takes a binary of firn)", binary, err)
+	}
+	var version, commit string
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch name {
+		case "firn":
+			version = value
+		case "commit":
+			commit = value[:min(len(value), 12)]
+		}
+	}
+	if version == "" || commit == "" {
+		return "", fmt.Errorf("%s version does not print a version and a commit: -firn takes a binary of firn", binary)
+	}
+	return version + " (" + commit + ")", nil
+}
+
 // perGB turns what a server used for so many bytes of payload into figures.
 func perGB(c measure.Cost, bytes int64) Figures {
 	f := common(c)
