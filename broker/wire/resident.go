@@ -24,8 +24,10 @@ type Waits struct{ places chan struct{} }
 // NewWaits lets n wait at once.
 func NewWaits(n int) *Waits { return &Waits{make(chan struct{}, n)} }
 
-// Resident reports whether an answer can, as far as can be told, be sent without waiting for the disk.
+// Resident reports whether an answer can, as far as can be told, be sent without waiting for the disk. Where all of it was
+// asked for, a Send that follows does not ask again.
 func (s *Sender) Resident(r *Response) bool {
+	s.asked = false
 	probes := 0
 	for i := range r.parts {
 		g := &r.parts[i].region
@@ -40,6 +42,7 @@ func (s *Sender) Resident(r *Response) bool {
 			}
 		}
 	}
+	s.asked = probes < maxProbes
 	return true
 }
 
@@ -105,9 +108,10 @@ func (s *Sender) fetch(fd int, pos, n int64) {
 	_, _ = unix.Pread(fd, s.byte[:], pos+n-1)
 }
 
-// lookAhead has the next bytes of a file read for a client that has just been sent what lies before, if they are missing.
-func (s *Sender) lookAhead(fd int, end int64) {
-	if !s.there(fd, end+ahead/2) {
+// lookAhead has the next bytes of a file read for a client that has just been sent what lies before, if they are missing. It
+// asks once in each half of what it would have read.
+func (s *Sender) lookAhead(fd int, pos, end int64) {
+	if pos/(ahead/2) != end/(ahead/2) && !s.there(fd, end+ahead/2) {
 		_ = unix.Fadvise(fd, end, ahead, unix.FADV_WILLNEED)
 	}
 }

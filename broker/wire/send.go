@@ -51,6 +51,7 @@ type Sender struct {
 	left                   int64
 
 	rest  *Buffer   // a gathered answer of which Try could send only a part
+	asked bool      // Resident was asked about what is sent, and said that all is there
 	probe [1][]byte // arguments of preadv2
 	byte  [1]byte
 }
@@ -125,6 +126,7 @@ func (s *Sender) call(fn func(uintptr) bool, out []byte, more int) (int, error) 
 // Send sends an answer from byte `from` on, waiting for the client as long as need be. from is what Try has sent of it.
 func (s *Sender) Send(r *Response, from int64) error {
 	err := s.send(r, from)
+	s.asked = false
 	if s.armed && err == nil { // an old deadline must not fail the next answer
 		s.armed = false
 		err = s.conn.SetWriteDeadline(time.Time{})
@@ -325,7 +327,9 @@ func (s *Sender) sendfile(file int, g *disk.Region) error {
 			return err
 		}
 		step := min(left, sendStep)
-		s.fetch(file, pos, step)
+		if !s.asked {
+			s.fetch(file, pos, step)
+		}
 		s.source, s.pos, s.left, s.err = file, pos, step, nil
 		err := s.raw.Write(s.fileFn)
 		if err == nil {
@@ -340,7 +344,7 @@ func (s *Sender) sendfile(file int, g *disk.Region) error {
 		pos += step
 		left -= step
 	}
-	s.lookAhead(file, pos)
+	s.lookAhead(file, g.Position, pos)
 	return nil
 }
 
