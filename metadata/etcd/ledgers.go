@@ -25,8 +25,9 @@ type held struct {
 // ledgers is the cache. Commits of this process put their outcome in at once; the follower brings the rest.
 // The newer revision wins, so that neither can take the other back.
 type ledgers struct {
-	mu  sync.Mutex
-	all map[lkey]held
+	mu    sync.Mutex
+	all   map[lkey]held
+	empty map[lkey]*ledger.Ledger // of partitions without one, made once because each fetch asks; a few thousand
 
 	fnMu sync.Mutex // held while watchers are called
 	fns  map[int]func(topic.Partition, *ledger.Ledger)
@@ -34,8 +35,11 @@ type ledgers struct {
 	told map[lkey]int64 // version last told
 }
 
+const maxEmpty = 4096
+
 func (c *ledgers) init() {
 	c.all = make(map[lkey]held)
+	c.empty = make(map[lkey]*ledger.Ledger)
 	c.fns = make(map[int]func(topic.Partition, *ledger.Ledger))
 	c.told = make(map[lkey]int64)
 }
@@ -44,10 +48,18 @@ func (c *ledgers) get(k lkey) held {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h, ok := c.all[k]
-	if !ok {
-		h.l = &ledger.Ledger{Topic: k.id, Index: k.index}
+	if ok {
+		return h
 	}
-	return h
+	l := c.empty[k]
+	if l == nil {
+		if len(c.empty) >= maxEmpty { // of topics that are gone, perhaps
+			clear(c.empty)
+		}
+		l = &ledger.Ledger{Topic: k.id, Index: k.index}
+		c.empty[k] = l
+	}
+	return held{l: l}
 }
 
 // put keeps h unless something newer is there.
