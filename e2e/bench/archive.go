@@ -312,7 +312,7 @@ func (s *Server) metric(name string) float64 {
 
 // measured is read with what it costs the server.
 func (c coldSet) measured(ctx context.Context, s *Server, length time.Duration) (measure.Read, measure.Cost, error) {
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return measure.Read{}, measure.Cost{}, err
 	}

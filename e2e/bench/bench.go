@@ -26,6 +26,7 @@ type Options struct {
 	Warm         int64         // bytes that Kafka is warmed with before its first round
 	Binary       string        // the firn that is measured; empty: it is built
 	Out          string        // folder of the results
+	Perf         bool          // take CPU profiles of firn, in rounds of their own that are not counted
 	Resume       bool          // cases whose results stand in Out already are not run again
 	Progress     io.Writer     // one line a round
 	Table        io.Writer     // what was measured, at the end
@@ -40,7 +41,8 @@ type Bench struct {
 	cleanup     []func() error
 	topics      int // made so far: their names are numbers
 
-	cpuTime func() machine.CPUTime // machine.ReadCPUTime, but for tests
+	cpuTime  func() machine.CPUTime // machine.ReadCPUTime, but for tests
+	profiler *profiler              // takes a profile of firn whenever that is measured; nil: none does
 }
 
 // say tells how the run goes.

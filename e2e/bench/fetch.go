@@ -126,7 +126,7 @@ func (b *Bench) sourceOf(ctx context.Context, s *Server, topic string) (*Server,
 
 // fetched runs a load of consumers and gives its figures.
 func fetched(ctx context.Context, s *Server, l measure.Reading, length time.Duration) (Figures, error) {
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return nil, err
 	}

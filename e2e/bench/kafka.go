@@ -151,7 +151,7 @@ func (b *Bench) warmOnce(ctx context.Context, s *Server, mode Mode, batches []me
 	if err != nil {
 		return 0, err
 	}
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return 0, errors.Join(err, p.Close())
 	}

@@ -53,7 +53,7 @@ func tailed(ctx context.Context, s *Server, l measure.Paced, length time.Duratio
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return nil, errors.Join(err, p.Close(), tail.Close())
 	}

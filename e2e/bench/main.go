@@ -25,6 +25,7 @@ func main() {
 	flag.StringVar(&o.Binary, "firn", "", "measure this binary instead of building firn from the sources here")
 	flag.StringVar(&o.Out, "out", "e2e/bench/results", "folder for the results")
 	flag.BoolVar(&o.Resume, "resume", false, "keep the results that are in the folder, and run only the other cases")
+	flag.BoolVar(&o.Perf, "perf", false, "give each firn of a case one more round, uncounted, and write a CPU profile of it; takes perf")
 	flag.Parse()
 	var err error
 	if o.Cases, err = regexp.Compile(*only); err == nil {

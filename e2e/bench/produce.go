@@ -187,7 +187,7 @@ func pipelined(ctx context.Context, s *Server, l measure.Pipelined, length time.
 	if err != nil {
 		return measure.Produced{}, measure.Cost{}, err
 	}
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return measure.Produced{}, measure.Cost{}, errors.Join(err, p.Close())
 	}

@@ -91,7 +91,7 @@ func steady(ctx context.Context, s *Server, topic string, length time.Duration) 
 	if err != nil {
 		return nil, measure.Produced{}, err
 	}
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return nil, measure.Produced{}, errors.Join(err, p.Close())
 	}
@@ -153,7 +153,7 @@ func (b *Bench) uploadRound(ctx context.Context, s *Server, length time.Duration
 	if err := s.CreateTopic(ctx, topic, steadyPartitions, map[string]string{"firn.remote.upload.max.lag.ms": "1000"}); err != nil {
 		return nil, err
 	}
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return nil, err
 	}

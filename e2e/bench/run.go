@@ -24,6 +24,11 @@ const (
 // run runs the cases that the options select, writes what each measured as it ends, and reports on all that are in the
 // folder then. A case that fails does not stop the others, and is an error at the end.
 func run(ctx context.Context, o Options) error {
+	if o.Perf {
+		if err := needPerf(); err != nil {
+			return err
+		}
+	}
 	out, err := report.Open(o.Out)
 	if err != nil {
 		return err
@@ -134,6 +139,9 @@ func (b *Bench) runCase(ctx context.Context, c Case) (*judge.Result, error) {
 		return r, err
 	}
 	err = b.alternate(ctx, c, sides, probe, r)
+	if err == nil && b.Perf {
+		b.profileSides(ctx, sides, r)
+	}
 	return r, errors.Join(err, probe.Close())
 }
 

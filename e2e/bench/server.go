@@ -24,10 +24,11 @@ type Server struct {
 	Dir  string // its folder, with data and log
 	Logs string // the folder with a folder for each partition; empty for a reference program
 
-	argv   []string
-	serves func() bool // whether it is ready, where that takes more than to listen
-	cmd    *exec.Cmd
-	done   chan struct{} // closed when the process has ended
+	argv     []string
+	serves   func() bool // whether it is ready, where that takes more than to listen
+	cmd      *exec.Cmd
+	done     chan struct{} // closed when the process has ended
+	profiler **profiler    // the run's, of a firn
 }
 
 // readyIn is how long a server may take to be ready: a Kafka on a busy machine takes half a minute.
@@ -189,7 +190,7 @@ func (b *Bench) newFirn(o FirnOptions) (*Server, error) {
 	if o.Name == "" {
 		o.Name = "firn"
 	}
-	s := &Server{Name: o.Name, Dir: filepath.Join(b.dir, o.Name)}
+	s := &Server{Name: o.Name, Dir: filepath.Join(b.dir, o.Name), profiler: &b.profiler}
 	for _, addr := range []*string{&s.Addr, &s.HTTP} {
 		var err error
 		if *addr, err = measure.FreeAddr(); err != nil {

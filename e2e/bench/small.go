@@ -86,7 +86,7 @@ func paced(ctx context.Context, s *Server, l measure.Paced, length time.Duration
 	if err != nil {
 		return nil, err
 	}
-	m, err := measure.StartMeter(s.PID())
+	m, err := s.meter()
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}

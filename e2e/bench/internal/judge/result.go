@@ -1,6 +1,10 @@
 package judge
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/firnlog/firn/e2e/bench/internal/profile"
+)
 
 // Result is what the rounds of a case measured: all that its report is made of.
 type Result struct {
@@ -19,10 +23,19 @@ type Result struct {
 	Repeated int       `json:"repeated,omitempty"`
 	Bars     []Bar     `json:"bars,omitempty"`
 	// Fdatasync are the device's latencies of one write of 4 KiB with fdatasync, measured between the rounds.
-	Fdatasync     *Sync   `json:"fdatasync,omitempty"`
-	SecondsARound float64 `json:"secondsARound"` // at least
-	Commit        string  `json:"commit"`        // of firn
-	Error         string  `json:"error,omitempty"`
+	Fdatasync *Sync `json:"fdatasync,omitempty"`
+	// Profiles are of sides of firn's, each of one more round that is not among Rounds.
+	Profiles      []Profile `json:"profiles,omitempty"`
+	SecondsARound float64   `json:"secondsARound"` // at least
+	Commit        string    `json:"commit"`        // of firn
+	Error         string    `json:"error,omitempty"`
+}
+
+// Profile says where a side's CPU time went.
+type Profile struct {
+	Side   string          `json:"side"`
+	Groups []profile.Share `json:"groups"` // the largest first
+	Text   string          `json:"-"`      // to read, functions among it
 }
 
 // Sync are latencies in milliseconds.

@@ -27,6 +27,7 @@ type Folder struct {
 const (
 	machineFile = "machine.json"
 	casesDir    = "cases"
+	profilesDir = "profiles"
 )
 
 // Open reads a folder, or makes it.
@@ -79,10 +80,18 @@ func (f *Folder) Has(name string) bool {
 	return r != nil && r.Error == ""
 }
 
-// Add takes over what a case measured.
+// Add takes over what a case measured, and writes its profiles to be read.
 func (f *Folder) Add(r *judge.Result) error {
 	f.results[r.Case] = r
 	f.fresh = append(f.fresh, r.Case)
+	for _, p := range r.Profiles {
+		if err := os.MkdirAll(filepath.Join(f.dir, profilesDir), 0o755); err != nil {
+			return fmt.Errorf("make the folder for profiles: %w", err)
+		}
+		if err := f.replaceText(filepath.Join(profilesDir, slug(r.Case)+"-"+slug(p.Side)+".txt"), []byte(r.Case+": "+p.Side+"\n"+p.Text)); err != nil {
+			return err
+		}
+	}
 	return f.replace(filepath.Join(casesDir, slug(r.Case)+".json"), r)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 	"github.com/firnlog/firn/e2e/bench/internal/machine"
+	"github.com/firnlog/firn/e2e/bench/internal/profile"
 )
 
 // Number is a value with about three digits.
@@ -154,6 +155,9 @@ func chapter(r *judge.Result) string {
 		}
 		s.WriteString("\n")
 	}
+	for _, p := range r.Profiles {
+		fmt.Fprintf(&s, "\nCPU time of %s: %s.\n", p.Side, shares(p.Groups))
+	}
 	verdicts := r.Judge()
 	if len(verdicts) == 0 {
 		return s.String()
@@ -184,6 +188,15 @@ func stolen(r *judge.Result) string {
 		line += fmt.Sprintf(", %d %s repeated because more than %g%% was stolen", r.Repeated, noun, 100*judge.MostStolen)
 	}
 	return line
+}
+
+// shares names the kinds of work of a profile.
+func shares(groups []profile.Share) string {
+	all := make([]string, len(groups))
+	for i, g := range groups {
+		all[i] = fmt.Sprintf("%s %.1f%%", g.Name, g.Percent)
+	}
+	return strings.Join(all, ", ")
 }
 
 func median(s judge.Spread) string {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 	"github.com/firnlog/firn/e2e/bench/internal/machine"
+	"github.com/firnlog/firn/e2e/bench/internal/profile"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -40,6 +41,7 @@ func someResults() []*judge.Result {
 		Case: "a produce, 16 partitions, plain", About: "Records of 1 KiB.", Sides: []string{"firn flush", "kafka flush"}, SecondsARound: 10,
 		Commit: "0123456789ab", Rounds: map[string][]judge.Figures{}, Fdatasync: &judge.Sync{P50: 0.0912, P99: 3.14},
 		Stolen: []float64{0.012, 0.003, 0.0411, 0.01, 0.02, 0, 0.013, 0.014, 0.011}, Repeated: 2,
+		Profiles: []judge.Profile{{Side: "firn flush", Groups: []profile.Share{{Name: "CRC", Percent: 60.04}, {Name: profile.Rest, Percent: 39.96}}, Text: "60.0%  CRC\n"}},
 		Bars: []judge.Bar{
 			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "kafka flush", AtMost: 0.6},
 			{Figure: judge.MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true},
@@ -113,6 +115,9 @@ func TestFolderResumes(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(dir, "results.md"))
 	require.NoError(t, err)
 	assert.Equal(t, Markdown(someMachine, someResults()), string(text))
+	text, err = os.ReadFile(filepath.Join(dir, "profiles", "a-produce-16-partitions-plain-firn-flush.txt"))
+	require.NoError(t, err)
+	assert.Equal(t, "a produce, 16 partitions, plain: firn flush\n60.0%  CRC\n", string(text))
 
 	other := someMachine
 	other.Cores = 64

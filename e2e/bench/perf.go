@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/firnlog/firn/e2e/bench/internal/judge"
+	"github.com/firnlog/firn/e2e/bench/internal/profile"
+	"github.com/firnlog/firn/e2e/measure"
+)
+
+const (
+	perfRate = "499" // samples a second of CPU time: not in step with anything that ticks
+	topShown = 40
+)
+
+// needPerf says whether profiles can be taken here.
+func needPerf() error {
+	if _, err := exec.LookPath("perf"); err != nil {
+		return fmt.Errorf("-perf takes profiles with perf, the profiler of Linux, which is not in PATH: install it (linux-perf, linux-tools), or leave -perf out: %w", err)
+	}
+	return nil
+}
+
+// profiler takes a profile of a server whenever that is measured. For the goroutine that runs the cases.
+type profiler struct {
+	file string // of one recording
+	got  profile.Profile
+	busy bool
+}
+
+// meter is a measure.Meter that takes a profile as long as it runs, if one is to be taken.
+type meter struct {
+	*measure.Meter
+	recording *recording // nil: none
+}
+
+// meter begins to measure what the server uses.
+func (s *Server) meter() (*meter, error) {
+	m := &meter{}
+	var err error
+	if s.profiler != nil && *s.profiler != nil && !(*s.profiler).busy {
+		if m.recording, err = (*s.profiler).start(s.PID()); err != nil {
+			return nil, err
+		}
+	}
+	if m.Meter, err = measure.StartMeter(s.PID()); err != nil {
+		return nil, errors.Join(err, m.recording.stop())
+	}
+	return m, nil
+}
+
+// Stop gives what was used.
+func (m *meter) Stop() (measure.Cost, error) {
+	cost, err := m.Meter.Stop()
+	return cost, errors.Join(err, m.recording.stop())
+}
+
+// recording is a perf at work.
+type recording struct {
+	p    *profiler
+	cmd  *exec.Cmd
+	said bytes.Buffer
+}
+
+func (p *profiler) start(pid int) (*recording, error) {
+	r := &recording{p: p, cmd: exec.Command("perf", "record", "-F", perfRate, "-g", "-o", p.file, "-p", strconv.Itoa(pid))}
+	r.cmd.Stdout, r.cmd.Stderr = &r.said, &r.said
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := r.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("take a profile: %w", err)
+	}
+	p.busy = true
+	return r, nil
+}
+
+// stop ends perf and counts its samples. Of no recording there are none.
+func (r *recording) stop() error {
+	if r == nil {
+		return nil
+	}
+	r.p.busy = false
+	defer os.Remove(r.p.file)
+	_ = r.cmd.Process.Signal(os.Interrupt) // fails only when it has ended already
+	_ = r.cmd.Wait()                       // it ends by the signal; what it was worth its file tells
+	if _, err := os.Stat(r.p.file); err != nil {
+		return fmt.Errorf("perf took no profile: %s", strings.TrimSpace(r.said.String()))
+	}
+	// What was inlined is left to the function that it is in: to find that out takes perf minutes.
+	cmd := exec.Command("perf", "script", "-i", r.p.file, "--no-inline", "-F", "ip,sym")
+	var failed bytes.Buffer
+	cmd.Stderr = &failed
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("read a profile: %w", err)
+	}
+	err = r.p.got.Add(out)
+	if ended := cmd.Wait(); ended != nil {
+		err = errors.Join(err, fmt.Errorf("perf script: %w: %s", ended, strings.TrimSpace(failed.String())))
+	}
+	return err
+}
+
+// profileSides gives each side of firn's one more round, which is not counted, and takes a profile of it. A side that
+// cannot be profiled is told and left out.
+func (b *Bench) profileSides(ctx context.Context, sides []Side, r *judge.Result) {
+	for _, s := range sides {
+		if !strings.HasPrefix(s.Name, "firn") {
+			continue
+		}
+		b.say("  profiling %s", s.Name)
+		p := &profiler{file: filepath.Join(b.dir, "perf.data")}
+		b.profiler = p
+		_, err := s.Round(ctx, b.Round)
+		b.profiler = nil
+		if err == nil && p.got.Samples == 0 {
+			err = errors.New("its rounds measure no process while that works")
+		}
+		if err != nil {
+			b.say("  no profile of %s: %v", s.Name, err)
+			continue
+		}
+		r.Profiles = append(r.Profiles, judge.Profile{Side: s.Name, Groups: p.got.Groups(), Text: p.got.Text(topShown)})
+	}
+}
