@@ -159,7 +159,8 @@ func (b *Bench) uploadRound(ctx context.Context, s *Server, length time.Duration
 	}
 	f, got, err := steady(ctx, s, topic, length)
 	if err != nil {
-		return nil, err
+		_, stopErr := m.Stop() // and the profile that may be taken meanwhile
+		return nil, errors.Join(err, stopErr)
 	}
 	last := time.Now()
 	err = s.await(ctx, func() bool {
