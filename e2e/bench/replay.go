@@ -59,8 +59,8 @@ func (b *Bench) replaySides(ctx context.Context) ([]Side, error) {
 		return func(ctx context.Context, length time.Duration) (Figures, error) {
 			// The producer must not wait for the replays' share of the runtime: all are threads that the kernel schedules.
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(clientThreads))
-			// Started anew, so that a cache has nothing of the round before.
-			if err := errors.Join(firn.Stop(), firn.Restart(ctx)); err != nil {
+			// Started anew, so that a cache has nothing of the round before; what is left of that is given up before the load.
+			if err := errors.Join(firn.Stop(), firn.Restart(ctx), b.settle()); err != nil {
 				return nil, err
 			}
 			return b.topicRound(ctx, firn, Flush, steadyPartitions, length, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
