@@ -13,8 +13,10 @@ import (
 type housekeeper struct {
 	quit chan struct{}
 	done chan struct{}
+	full chan struct{} // buffered: a token means "the recovery points moved by saveBytes"
 
 	saved   int64 // ms: the last save of the recovery points
+	took    int64 // ms: that save
 	expired int64 // ms: the last look for idle producers
 	swept   int64 // ms: the last sweep of open files
 
@@ -28,8 +30,12 @@ type deleted struct {
 	at   int64 // ms
 }
 
-// saveBytes is how far recovery points may move in all before they are saved: a recovery reads little more than that.
-const saveBytes = 256 << 20
+const (
+	// saveBytes is how far recovery points may move in all before they are saved: a recovery reads little more than that.
+	saveBytes = 256 << 20
+	// saveShare is how many times as long as a save took goes by before the next: with thousands of logs one takes a while.
+	saveShare = 20
+)
 
 // expireEvery is how often idle producers are looked for, in ms (Kafka: producer.id.expiration.check.interval.ms).
 const expireEvery = 10 * 60 * 1000
@@ -37,7 +43,7 @@ const expireEvery = 10 * 60 * 1000
 func (k *housekeeper) start(d *Dir) {
 	now := d.nowMs()
 	k.saved, k.expired, k.swept = now, now, now
-	k.quit, k.done = make(chan struct{}), make(chan struct{})
+	k.quit, k.done, k.full = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	if d.o.Housekeep < 0 {
 		close(k.done)
 		return
@@ -52,6 +58,8 @@ func (k *housekeeper) start(d *Dir) {
 				return
 			case <-t.C:
 				d.housekeep()
+			case <-k.full:
+				d.saveDue(d.nowMs())
 			}
 		}
 	}()
@@ -73,6 +81,7 @@ func (d *Dir) housekeep() {
 	k, now := &d.keeper, d.nowMs()
 	d.flushOld(now)
 	d.unlinkDeleted(now)
+	d.saveDue(now)
 	if d.Offline() != nil {
 		return
 	}
@@ -87,10 +96,18 @@ func (d *Dir) housekeep() {
 			l.expireProducers(now)
 		}
 	}
-	if now-k.saved >= d.o.SaveEvery.Milliseconds() || d.unsaved.Load() >= saveBytes {
-		k.saved = now
-		d.savePoints()
+}
+
+// saveDue saves the recovery points when it is time.
+func (d *Dir) saveDue(now int64) {
+	k := &d.keeper
+	since, full := now-k.saved, d.unsaved.Load() >= saveBytes
+	if d.Offline() != nil || since < d.o.SaveEvery.Milliseconds() && !(full && since >= saveShare*k.took) {
+		return
 	}
+	k.saved = now
+	d.savePoints()
+	k.took = d.nowMs() - now
 }
 
 func (d *Dir) allLogs() []*Log {
@@ -198,8 +215,14 @@ func (d *Dir) synced(from, to point) {
 	if from.base == to.base {
 		n -= from.tail.size
 	}
-	d.unsaved.Add(max(0, n))
+	n = max(0, n)
 	d.moved.Store(true)
+	if now := d.unsaved.Add(n); now >= saveBytes && now-n < saveBytes {
+		select {
+		case d.keeper.full <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // savePoints saves the recovery points if any moved.

@@ -140,3 +140,34 @@ func TestIdleJournaledFilesAreClosed(t *testing.T) {
 	require.Zero(t, d.files.len())
 	require.NoError(t, d.Close())
 }
+
+// … and does not wait for the housekeeping's next look.
+func TestRecoveryPointIsSavedWhenItMovedFar(t *testing.T) {
+	d := journalDir(t, disk.NewCrashable(1), func(o *Options) { o.Housekeep = time.Hour })
+	l := d.open(0, nil)
+	appendTo(t, l, batch(1, 10, startMs))
+	d.unsaved.Store(saveBytes - 1)
+	require.NoError(t, l.Sync())
+	require.Eventually(t, func() bool {
+		st, err := d.loadState()
+		return err == nil && st["t-0"].end() == 1
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, d.Close())
+}
+
+// With many logs a save takes long: then there is more between one and the next.
+func TestRecoveryPointsAreNotSavedAllTheTime(t *testing.T) {
+	d := journalDir(t, disk.NewCrashable(1), nil)
+	l := d.open(0, nil)
+	d.keeper.took = 50
+	save := func(afterMs int64) bool {
+		appendTo(t, l, batch(1, 10, startMs))
+		require.NoError(t, l.Sync())
+		d.unsaved.Store(saveBytes)
+		d.keeper.saved = startMs
+		d.saveDue(startMs + afterMs)
+		return d.unsaved.Load() == 0
+	}
+	require.False(t, save(999))
+	require.True(t, save(1000))
+}
