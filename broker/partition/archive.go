@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"time"
 
 	"github.com/firnlog/firn/tier/cold"
 	"github.com/firnlog/firn/tier/hot"
@@ -51,3 +52,5 @@ func (a onArchive) End(ctx context.Context, p topic.Partition, l *ledger.Ledger)
 func (a onArchive) Segments(ctx context.Context, l *ledger.Ledger, from int64) ([]ledger.Segment, error) {
 	return a.r.Segments(ctx, l, from)
 }
+
+func (a onArchive) Turn(bytes int) time.Duration { return a.r.Turn(bytes) }

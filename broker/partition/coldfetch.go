@@ -20,7 +20,8 @@ type coldOutcome struct {
 //   - for all of them, as long as there is nothing else to answer: until one is there or ColdWait (or the client's
 //     own wait, if longer) is over;
 //   - for ColdGrace more once something can be answered: local records, new ones that come meanwhile, or the first
-//     of the archived ones. Neither hot partitions nor fast ones wait for a slow object.
+//     of the archived ones. Neither hot partitions nor fast ones wait for a slow object;
+//   - for the turn of what the archive gave (Archive.Turn), if that is all there is.
 //
 // What is late is not lost: fills are detached from this fetch, and the next one finds their chunks in the cache.
 func (f *fetch) readCold() {
@@ -62,6 +63,7 @@ func (f *fetch) readCold() {
 		}
 		break
 	}
+	again = f.takeTurn(ctx, hotNews) || again
 	cancel()
 	if pending > 0 { // what still comes is let go
 		go func(n int) {
@@ -76,6 +78,33 @@ func (f *fetch) readCold() {
 		f.rereadHot()
 	}
 	f.answer()
+}
+
+// takeTurn waits for the turn of what was read from the archive, unless there is something local to answer: that does not
+// wait for a replay. It reports whether local records came meanwhile.
+func (f *fetch) takeTurn(ctx context.Context, hotNews <-chan struct{}) (news bool) {
+	all, cold := 0, 0
+	urgent := false
+	for i := range f.results {
+		all += f.results[i].Bytes
+		urgent = urgent || f.results[i].Error != 0
+	}
+	for _, c := range f.colds {
+		cold += f.results[c.index].Bytes
+	}
+	wait := f.m.o.Archive.Turn(min(cold, f.req.MaxBytes))
+	if wait == 0 || urgent || all > cold {
+		return false
+	}
+	t := newTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-hotNews:
+		return true
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // newTimer is time.NewTimer; a Reset of it may be called at any time (Go 1.23 and later).

@@ -153,6 +153,7 @@ type fakeArchive struct {
 	others   int // any other question to the archive
 	released atomic.Int64
 	handed   atomic.Int64
+	turn     atomic.Pointer[func(bytes int) time.Duration] // nil: nothing waits
 }
 
 func newFakeArchive() *fakeArchive {
@@ -250,6 +251,13 @@ func (a *fakeArchive) End(context.Context, topic.Partition, *ledger.Ledger) (Arc
 		return ArchiveEnd{Epochs: []epoch.Entry{{Epoch: 3, Start: 0}}}, nil
 	}
 	return a.end, nil
+}
+
+func (a *fakeArchive) Turn(bytes int) time.Duration {
+	if f := a.turn.Load(); f != nil {
+		return (*f)(bytes)
+	}
+	return 0
 }
 
 func (a *fakeArchive) Segments(_ context.Context, l *ledger.Ledger, _ int64) ([]ledger.Segment, error) {

@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,6 +106,47 @@ func TestColdFetchAsksOnlyForRecords(t *testing.T) {
 	require.Equal(t, 1, e.arch.reads)
 	require.Zero(t, e.arch.others)
 	require.Equal(t, e.arch.handed.Load(), e.arch.released.Load())
+}
+
+// Where producers are to go first, an answer from the archive waits for its turn; local records, there already or new, do not
+// wait with it.
+func TestColdAnswersTakeTurns(t *testing.T) {
+	e := newEnv(t)
+	e.create("t", 2)
+	old, live := e.partition("t", 0), e.partition("t", 1)
+	for range 3 {
+		e.produce(old, batch(1, 10, 1))
+	}
+	e.archive(old, 3, 3)
+	var bytes atomic.Int64
+	hour := func(n int) time.Duration { bytes.Store(int64(n)); return time.Hour }
+	e.arch.turn.Store(&hour)
+	both := FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, MaxWait: time.Millisecond, Partitions: []FetchPartition{from(old, 0, 1<<20), from(live, 0, 1<<20)}}
+
+	got := make(chan answer, 1)
+	e.start(context.Background(), both, got)
+	eventually(t, func() bool { return bytes.Load() > 0 })
+	require.Empty(t, got)
+	e.produce(live, batch(1, 10, 1))
+	a := <-got
+	require.Equal(t, []int64{0, 1, 2}, offsetsIn(t, a.data[0]))
+	require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]), "new local records end the wait, and are in the answer")
+	require.EqualValues(t, len(a.data[0]), bytes.Load())
+
+	a = e.fetch(both)
+	require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]), "what is local does not wait")
+
+	ctx, gone := context.WithCancel(context.Background())
+	bytes.Store(0)
+	e.start(ctx, one(old, 0), got)
+	eventually(t, func() bool { return bytes.Load() > 0 })
+	gone()
+	<-got // a client that went away is not waited for
+
+	none := func(int) time.Duration { return 0 }
+	e.arch.turn.Store(&none)
+	require.Equal(t, []int64{0, 1, 2}, offsetsIn(t, e.fetch(one(old, 0)).data[0]))
+	eventually(t, func() bool { return e.arch.handed.Load() == e.arch.released.Load() })
 }
 
 // I-21: an answer is at most max.bytes plus one batch, over hot and cold partitions, and several cold ones make

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"time"
 
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/disk"
@@ -94,6 +95,9 @@ type Archive interface {
 	End(ctx context.Context, p topic.Partition, l *ledger.Ledger) (ArchiveEnd, error)
 	// Segments lists the ledger's segments that reach above offset from, folded ones included, oldest first.
 	Segments(ctx context.Context, l *ledger.Ledger, from int64) ([]ledger.Segment, error)
+	// Turn tells how long an answer with so many bytes of the archive should wait before it is sent, so that producers are
+	// not slowed.
+	Turn(bytes int) time.Duration
 }
 
 // ArchiveEnd is the state of a partition at the end of its archive.

@@ -282,6 +282,7 @@ func (r *Reader) addRaw(g *group, c segment.Chunk, body io.Reader, bufs *buffers
 	var wrong error // a piece that is damaged may look like anything: what the checksum says comes first
 	for at := 0; at < c.Length; {
 		piece := bufs.stored[:min(len(bufs.stored), c.Length-at)]
+		r.yield(g, len(piece))
 		if _, err := io.ReadFull(body, piece); err != nil {
 			return err
 		}
@@ -295,7 +296,6 @@ func (r *Reader) addRaw(g *group, c segment.Chunk, body io.Reader, bufs *buffers
 		if err != nil {
 			return err
 		}
-		r.yielder.pass(len(piece))
 		at += len(piece)
 	}
 	if err := segment.CheckCRC(crc, c); err != nil {
@@ -306,11 +306,11 @@ func (r *Reader) addRaw(g *group, c segment.Chunk, body io.Reader, bufs *buffers
 
 // addCompressed decodes the next chunk, puts it where it is kept and makes it readable.
 func (r *Reader) addCompressed(g *group, c segment.Chunk, body io.Reader, bufs *buffers) (err error) {
+	r.yield(g, c.RawLength)
 	bufs.stored = grow(bufs.stored, c.Length)
 	if _, err := io.ReadFull(body, bufs.stored); err != nil {
 		return err
 	}
-	defer func() { r.yielder.pass(len(bufs.raw)) }() // after end
 	r.begin()
 	defer r.end()
 	if bufs.raw, err = segment.DecodeChunk(bufs.raw[:0], bufs.stored, c); err != nil {

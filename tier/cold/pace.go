@@ -11,8 +11,9 @@ const (
 	leastRate = 16 << 20
 	mostRate  = 64 << 30
 
-	// longestPause bounds how long bytes may wait for their turn: a cold read is slow beside producers, it never stands still.
-	longestPause = 100 * time.Millisecond
+	// longestPause bounds how long bytes may wait for their turn, whatever the rate: an answer a second for each consumer,
+	// which is slow beside producers, never stands still, and outlasts no client's patience.
+	longestPause = time.Second
 	// adjustEvery is how often the rate follows the load: the kernel counts in steps of 10 ms.
 	adjustEvery = 100 * time.Millisecond
 )

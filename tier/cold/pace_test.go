@@ -1,6 +1,7 @@
 package cold
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -92,29 +93,80 @@ func TestRateDoesNotRunAway(t *testing.T) {
 	assert.Less(t, r.pace.rate, r.store/2)
 }
 
-func TestPassYieldsToProducersOnly(t *testing.T) {
-	var slept time.Duration
+func TestTurnsAreForProducersOnly(t *testing.T) {
 	producing := false
-	y := newYielder(func() bool { return producing }, newMetrics(nil, &Reader{}).yielded)
+	y := newYielder(func() bool { return producing })
 	y.load = func() float64 { return 1 }
-	y.sleep = func(d time.Duration) { slept += d }
 	for range 1000 {
-		y.pass(1 << 30)
+		require.Zero(t, y.turn(&y.fills, 1<<30))
 	}
-	require.Zero(t, slept)
 	producing = true
-	y.pass(1 << 30)
-	y.pass(1)
-	assert.InDelta(t, longestPause.Seconds(), slept.Seconds(), 0.05)
+	y.turn(&y.fills, 1<<30)
+	assert.Zero(t, y.turn(&y.answers, 1), "answers and fills do not wait for each other")
+	assert.InDelta(t, longestPause.Seconds(), y.turn(&y.fills, 1).Seconds(), 0.5)
+	assert.Zero(t, newYielder(nil).turn(&y.fills, 1<<30))
 }
 
+// The rate follows the load that goes by while bytes pass.
+func TestTurnsFollowTheLoad(t *testing.T) {
+	y := newYielder(func() bool { return true })
+	load, asked := 1.0, 0
+	y.load = func() float64 { asked++; return load }
+	y.turn(&y.fills, 1<<20)
+	require.Equal(t, 1, asked, "what was before is not counted")
+	require.InDelta(t, firstRate, y.fills.rate, 0)
+	y.adjusted = y.adjusted.Add(-adjustEvery)
+	y.turn(&y.fills, 1<<20)
+	require.Equal(t, 2, asked)
+	require.Less(t, y.fills.rate, float64(firstRate))
+	slow := y.fills.rate
+	load = 0
+	y.fills.moved = 1 << 40
+	y.adjusted = y.adjusted.Add(-adjustEvery)
+	y.turn(&y.fills, 1<<20)
+	require.Greater(t, y.fills.rate, slow)
+}
+
+func TestLoad(t *testing.T) {
+	type moment struct {
+		busy, all float64
+		own       time.Duration
+	}
+	for name, c := range map[string]struct {
+		to      moment
+		unknown bool
+		allowed int
+		want    float64
+	}{
+		"idle":                       {moment{0, 8, 0}, false, 4, 0},
+		"others are busy":            {moment{6, 8, 0}, false, 4, 0.75},
+		"of a part of the machine":   {moment{2, 8, 2 * time.Second}, false, 1, 1},
+		"this process is":            {moment{6, 8, 6 * time.Second}, false, 4, 0.75},
+		"the kernel does not tell":   {moment{6, 8, 4 * time.Second}, true, 4, 0.5},
+		"the kernel's clock is slow": {moment{0, 0, 4 * time.Second}, false, 4, 0.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at, now := moment{busy: 100, all: 1000, own: time.Minute}, noon
+			l := &load{allowed: func() int { return c.allowed }, now: func() time.Time { return now },
+				machine: func() (float64, float64, bool) { return at.busy, at.all, !c.unknown },
+				own:     func() time.Duration { return at.own }}
+			l.since()
+			at, now = moment{at.busy + c.to.busy, at.all + c.to.all, at.own + c.to.own}, noon.Add(2*time.Second)
+			assert.InDelta(t, c.want, l.since(), 1e-9)
+		})
+	}
+}
+
+// What the kernel tells is read: a busy loop is seen, and so is its end.
 func TestLoadOfThisMachine(t *testing.T) {
 	l := newLoad()
-	l.since()
-	end := time.Now().Add(200 * time.Millisecond)
-	for time.Now().Before(end) { // keeps a processor busy
+	_, all, ok := l.machine()
+	require.Equal(t, runtime.GOOS == "linux", ok)
+	if ok {
+		require.Positive(t, all)
 	}
-	got := l.since()
-	assert.Positive(t, got)
-	assert.LessOrEqual(t, got, 1.5)
+	before := l.own()
+	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); { // keeps a processor busy
+	}
+	require.Greater(t, l.own(), before)
 }

@@ -54,8 +54,8 @@ type Options struct {
 	StallTimeout time.Duration // a GET that moves no byte for so long is given up and tried again; 0: 20 s
 	RetryPause   time.Duration // before a failed GET is tried again, growing; 0: 100 ms
 
-	// Producing tells whether producers write just now: then what is read leaves them a part of the processors. It is called
-	// often, concurrently. nil: never.
+	// Producing tells whether producers write just now: then reads leave them a part of the processors, see Turn. It is
+	// called often, concurrently. nil: never.
 	Producing func() bool
 
 	Unpack     *unpack.Gate          // what decompressing a batch may take; nil: the default size
@@ -136,7 +136,7 @@ func New(o Options) (*Reader, error) {
 	r.indexes = newLoader[groupKey, *archived](r.ctx, &r.fills, o.IndexBytes*3/4)
 	r.folds = newLoader[string, []ledger.Segment](r.ctx, &r.fills, o.IndexBytes/4)
 	r.metrics = newMetrics(o.Registerer, r)
-	r.yielder = newYielder(o.Producing, r.metrics.yielded)
+	r.yielder = newYielder(o.Producing)
 	return r, nil
 }
 
@@ -223,7 +223,6 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, 
 		}
 	}
 	r.metrics.bytes.Add(float64(d.Bytes))
-	r.yielder.pass(d.Bytes)
 	r.follow(p, l, offset, d)
 	return d, nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/archive"
@@ -394,6 +395,45 @@ func TestReadAheadAndSingleFlight(t *testing.T) {
 	}
 	require.Equal(t, bytes, f.bytes.Load(), "every byte is fetched once")
 	require.Less(t, f.gets.Load(), int64(groups), "one GET fetches several groups")
+}
+
+// While producers write to a busy machine, what is read ahead waits for its turn, what a consumer waits for does not, and
+// answers are told to; afterwards nothing waits.
+func TestYieldsToProducers(t *testing.T) {
+	for name, c := range map[string]segment.Compression{"raw": segment.CompressionNone, "compressed": segment.CompressionZstd} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory(t, 11, 600, 32<<10, c)
+			reg := prometheus.NewRegistry()
+			var producing atomic.Bool
+			r := h.reader(cold.Options{GroupBytes: 8 << 10, Producing: producing.Load, Registerer: reg})
+			yielded := func() float64 {
+				all, err := reg.Gather()
+				require.NoError(t, err)
+				for _, m := range all {
+					if m.GetName() == "firn_cold_yielded_seconds_total" {
+						return m.GetMetric()[0].GetCounter().GetValue()
+					}
+				}
+				return -1
+			}
+			require.Zero(t, r.Turn(1<<30))
+			o := h.check(r, 0, 4000)
+			require.Zero(t, yielded())
+			producing.Store(true)
+			r.Slow()
+			for yielded() == 0 && o < h.l.Next {
+				o = h.check(r, o, 4000)
+			}
+			require.Positive(t, yielded(), "nothing that was read ahead waited")
+			r.Turn(1)
+			require.Positive(t, r.Turn(1))
+			producing.Store(false)
+			require.Zero(t, r.Turn(1<<30))
+			for o < h.l.Next {
+				o = h.check(r, o, 4000)
+			}
+		})
+	}
 }
 
 // Time lookups agree with a look at every record, for every timestamp and several log starts.
