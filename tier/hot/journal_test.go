@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -170,4 +171,57 @@ func TestRecoveryPointsAreNotSavedAllTheTime(t *testing.T) {
 	}
 	require.False(t, save(999))
 	require.True(t, save(1000))
+}
+
+// noting is a disk that notes what is asked to be written back.
+type noting struct {
+	disk.FS
+	ranges *[][2]int64
+}
+
+type notingFile struct {
+	disk.File
+	ranges *[][2]int64
+}
+
+func (n noting) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f, err := n.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return notingFile{f, n.ranges}, nil
+}
+
+func (n notingFile) Writeback(off, length int64) error {
+	*n.ranges = append(*n.ranges, [2]int64{off, length})
+	return n.File.Writeback(off, length)
+}
+
+// A log asks for each range once, in pieces that are worth it, and leaves its last page alone.
+func TestWriteback(t *testing.T) {
+	var ranges [][2]int64
+	d := journalDir(t, noting{disk.NewCrashable(1), &ranges}, nil)
+	l := d.open(0, nil)
+	fill := func(to int64) int64 {
+		for l.Bytes() < to {
+			appendTo(t, l, batch(1, 10_000, startMs))
+		}
+		return l.Bytes() &^ 4095
+	}
+	fill(40 << 10)
+	l.Writeback()
+	require.Empty(t, ranges, "too little")
+	first := fill(100 << 10)
+	l.Writeback()
+	l.Writeback()
+	require.Equal(t, [][2]int64{{0, first}}, ranges)
+	second := fill(200 << 10)
+	l.Writeback()
+	require.Equal(t, [][2]int64{{0, first}, {first, second - first}}, ranges)
+	require.NoError(t, l.Sync())
+	from := l.Bytes()
+	third := fill(300 << 10)
+	l.Writeback()
+	require.Equal(t, [2]int64{from, third - from}, ranges[2], "what is durable is not asked for")
+	require.NoError(t, d.Close())
 }

@@ -22,15 +22,16 @@ import (
 type memLog struct {
 	part topic.Partition
 
-	mu       sync.Mutex
-	data     []byte
-	acked    int // below it, all is durable somewhere
-	synced   int // … in the log's own file
-	end      int // what Collect took last
-	syncs    int
-	notified int
-	onlySync bool
-	syncErr  error
+	mu         sync.Mutex
+	data       []byte
+	acked      int // below it, all is durable somewhere
+	synced     int // … in the log's own file
+	end        int // what Collect took last
+	syncs      int
+	notified   int
+	writebacks int
+	onlySync   bool
+	syncErr    error
 }
 
 func newMemLog(i int) *memLog {
@@ -94,7 +95,11 @@ func (l *memLog) Durable() int64 {
 	return int64(l.synced)
 }
 
-func (l *memLog) Writeback() {}
+func (l *memLog) Writeback() {
+	l.mu.Lock()
+	l.writebacks++
+	l.mu.Unlock()
+}
 
 // recovered is what a log holds after a crash: what was synced, and what the journal adds to it.
 func (l *memLog) recovered(r *Replay) ([]byte, error) {
@@ -429,4 +434,25 @@ func TestKept(t *testing.T) {
 	k, err = ReadKept(mem, "/bound")
 	require.NoError(t, err)
 	require.Equal(t, int64(99), k.Logs[0].Extents[0].Position)
+}
+
+// What the journal holds is written back where it belongs behind the rounds, some megabytes at a time: else all of it would
+// have to be when the file is let go of.
+func TestWritebackIsPaced(t *testing.T) {
+	j := testJournal(newDisk(t, 3), 64<<20)
+	a, idle := newMemLog(1), newMemLog(2)
+	idle.append([]byte("once"))
+	require.NoError(t, j.Flush([]Log{idle}))
+	const piece = 16 << 10
+	flushed := int64(0)
+	for a.writebacks < 3 {
+		a.append(make([]byte, piece))
+		require.NoError(t, j.Flush([]Log{a}))
+		flushed += piece
+		require.LessOrEqual(t, flushed, int64(4*slice))
+	}
+	require.Greater(t, flushed, int64(2*slice), "not with each round")
+	require.Zero(t, a.syncs, "the rounds synced nothing")
+	require.Equal(t, a.writebacks, idle.writebacks, "each that it names is asked; what there is to write is the log's to know")
+	require.NoError(t, j.Close())
 }
