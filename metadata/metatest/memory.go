@@ -29,6 +29,7 @@ type Memory struct {
 
 	mu      sync.Mutex // guards what follows; never held while watchers run
 	ledgers map[part]*ledger.Ledger
+	empty   map[part]*ledger.Ledger // of partitions without one
 	next    int
 	images  map[int]func(*metadata.Image)
 	onLed   map[int]func(topic.Partition, *ledger.Ledger)
@@ -44,7 +45,7 @@ var _ metadata.Store = (*Memory)(nil)
 
 // NewMemory gives an empty cluster with a fresh id.
 func NewMemory() *Memory {
-	m := &Memory{Now: func() int64 { return 1 }, ledgers: make(map[part]*ledger.Ledger),
+	m := &Memory{Now: func() int64 { return 1 }, ledgers: make(map[part]*ledger.Ledger), empty: make(map[part]*ledger.Ledger),
 		images: make(map[int]func(*metadata.Image)), onLed: make(map[int]func(topic.Partition, *ledger.Ledger))}
 	b := metadata.Empty(topic.NewID().String(), "memory").Edit()
 	b.SetRevision(1)
@@ -202,7 +203,11 @@ func (m *Memory) CachedLedger(p topic.Partition) *ledger.Ledger {
 	if l := m.ledgers[part{p.ID, p.Index}]; l != nil {
 		return l
 	}
-	return &ledger.Ledger{Topic: p.ID, Index: p.Index}
+	k := part{p.ID, p.Index}
+	if m.empty[k] == nil { // once, because each fetch asks
+		m.empty[k] = &ledger.Ledger{Topic: p.ID, Index: p.Index}
+	}
+	return m.empty[k]
 }
 
 // CommitLedger implements metadata.LedgerStore.

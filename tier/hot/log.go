@@ -47,6 +47,7 @@ type Log struct {
 	indexMu sync.Mutex // serialises rebuilding of indexes
 	trimMu  sync.Mutex // serialises what changes anything but the end
 	syncMu  sync.Mutex // serialises Sync
+	todo    []unsynced // memory for what is to be synced; guarded by syncMu
 
 	mu        sync.Mutex
 	cond      sync.Cond // of mu: a write ended, writer or frozen changed

@@ -53,7 +53,11 @@ func (l *Log) sync() (moved bool, err error) {
 	if err := l.dir.Offline(); err != nil {
 		return false, err
 	}
-	todo, at := l.unsynced()
+	todo, at := l.unsynced(l.todo[:0])
+	defer func() {
+		clear(todo)
+		l.todo = todo[:0]
+	}()
 	if len(todo) == 0 {
 		return l.synced(nil, at), nil
 	}
@@ -73,13 +77,12 @@ func (l *Log) sync() (moved bool, err error) {
 	return l.synced(todo, at), nil
 }
 
-// unsynced returns, under a short lock, what has been written and not flushed, oldest first, and the point to
+// unsynced adds to todo, under a short lock, what has been written and not flushed, oldest first, and gives the point to
 // which the log will be durable.
-func (l *Log) unsynced() ([]unsynced, point) {
+func (l *Log) unsynced(todo []unsynced) ([]unsynced, point) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	segs, at := l.segments(), l.point
-	var todo []unsynced
 	for i := len(segs) - 1; i >= 0; i-- {
 		s := segs[i]
 		size := s.now().size
