@@ -64,10 +64,15 @@ func (l *Log) Collect(f *flush.Frame, most int64) (next int64, added, ok bool) {
 	return at.tail.next, true, true
 }
 
-// Written implements flush.Journaled.
-func (l *Log) Written() bool {
+// Written implements flush.Journaled. Only of what was collected last it is known how far the bytes go: for less it does
+// nothing, and whoever writes or syncs the rest says so.
+func (l *Log) Written(next int64) bool {
 	l.mu.Lock()
 	at := l.collected
+	if at.tail.next != next {
+		l.mu.Unlock()
+		return false
+	}
 	moved := l.acknowledge(at)
 	s := l.active()
 	l.mu.Unlock()

@@ -78,6 +78,27 @@ func TestFailedJournalWrite(t *testing.T) {
 	require.ErrorIs(t, d.Close(), ErrOffline)
 }
 
+// What was collected twice, the second time with more, is acknowledged only when the second is written (I-02).
+func TestWrittenIsNotWhatWasCollectedLater(t *testing.T) {
+	d := journalDir(t, disk.NewCrashable(1), nil)
+	d.flusher.Close()
+	l := d.open(0, nil)
+	appendTo(t, l, batch(1, 10, startMs))
+	require.NoError(t, l.Sync())
+	var collected [2]int64
+	for i := range collected {
+		appendTo(t, l, batch(1, 10, startMs))
+		next, added, ok := l.Collect(&flush.Frame{}, 1<<20)
+		require.True(t, added && ok)
+		collected[i] = next
+	}
+	require.False(t, l.Written(collected[0]))
+	require.Equal(t, int64(1), l.Stable())
+	require.True(t, l.Written(collected[1]))
+	require.Equal(t, int64(3), l.Stable())
+	require.NoError(t, d.Close())
+}
+
 // Files that wait for the journal to be let go of do not pile up beyond what may be open.
 func TestJournalAndOpenFiles(t *testing.T) {
 	d := journalDir(t, disk.NewCrashable(1), func(o *Options) { o.MaxOpenFiles = 10 })

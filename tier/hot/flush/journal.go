@@ -25,8 +25,10 @@ type Journaled interface {
 	// it; added is false when nothing was, and ok when only Sync can make the log durable. What is written from then
 	// on marks the log anew.
 	Collect(f *Frame, most int64) (next int64, added, ok bool)
-	// Written says that what Collect added last is durable. It reports whether somebody is to be notified.
-	Written() (moved bool)
+	// Written says that what Collect added when it returned next is durable. That may not be what it added last: a log
+	// may be collected twice before the first is written, and the second may never be. It reports whether somebody is to
+	// be notified.
+	Written(next int64) (moved bool)
 	// Notify tells who waits for the log. It is called without locks.
 	Notify()
 	// Durable returns the offset below which the log's own files are durable.
@@ -208,7 +210,7 @@ func (j *Journal) write(logs []Log) (rest []Log, err error) {
 		return left, err
 	}
 	for i := range taken {
-		taken[i].moved = taken[i].l.Written()
+		taken[i].moved = taken[i].l.Written(taken[i].next)
 	}
 	j.mu.Unlock()
 	j.stats.Rounds.Add(1)

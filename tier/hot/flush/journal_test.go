@@ -32,6 +32,7 @@ type memLog struct {
 	writebacks int
 	onlySync   bool
 	syncErr    error
+	collecting func() // called first by Collect, if set
 }
 
 func newMemLog(i int) *memLog {
@@ -62,6 +63,9 @@ func (l *memLog) Pending() (int64, bool) {
 }
 
 func (l *memLog) Collect(f *Frame, most int64) (int64, bool, bool) {
+	if l.collecting != nil {
+		l.collecting()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.data) - l.acked
@@ -76,9 +80,12 @@ func (l *memLog) Collect(f *Frame, most int64) (int64, bool, bool) {
 	return int64(l.end), true, true
 }
 
-func (l *memLog) Written() bool {
+func (l *memLog) Written(next int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if int64(l.end) != next { // as the hot log does
+		return false
+	}
 	l.acked = max(l.acked, l.end)
 	return true
 }
@@ -234,6 +241,33 @@ func TestJournalIsBounded(t *testing.T) {
 	found, err := RemoveJournal(mem, "/log")
 	require.NoError(t, err)
 	require.True(t, found)
+}
+
+// TestJournalTakesALogTwice (I-01, I-02): a log that is twice in a round, and written to in between, is in two frames. When
+// only the first is written, no more than what is in it is acknowledged.
+func TestJournalTakesALogTwice(t *testing.T) {
+	mem := newDisk(t, 1)
+	f := disk.NewFaulty(mem, nil)
+	j := testJournal(f, 8<<20)
+	a := newMemLog(0)
+	round := asLogs(a)
+	for i := range 50 { // more than one frame takes
+		l := newMemLog(1 + i)
+		l.append(make([]byte, 30<<10))
+		round = append(round, l)
+	}
+	round[40].(*memLog).collecting = func() { a.append([]byte("second")) }
+	a.append([]byte("first"))
+	f.SetHook(disk.FailNth(disk.OpWriteSync, f.Count(disk.OpWriteSync)+2, syscall.EIO))
+	frames := j.Stats().Frames.Load()
+	require.ErrorIs(t, j.Flush(append(round, a)), syscall.EIO)
+	require.Equal(t, frames+1, j.Stats().Frames.Load())
+	r, err := ReadJournal(mem.Crash(), "/log")
+	require.NoError(t, err)
+	b, err := a.recovered(r)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(b), a.acked)
+	require.NoError(t, j.Close())
 }
 
 // TestJournalLeavesBusyLogs: a log with much pending, or one that says so, is synced itself, in the same round.
