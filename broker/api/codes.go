@@ -53,6 +53,7 @@ var codes = []struct {
 	{hot.ErrOffline, kerr.KafkaStorageError},
 	{hot.ErrClosed, kerr.KafkaStorageError},
 	{hot.ErrCorruptLog, kerr.KafkaStorageError},
+	{hot.ErrUnreadable, kerr.KafkaStorageError},
 	{record.ErrCorrupt, kerr.CorruptMessage},
 	{record.ErrCodec, kerr.UnsupportedCompressionType},
 	{record.ErrMagic, kerr.InvalidRecord},

@@ -36,4 +36,6 @@ var (
 	// ErrCorruptLog: bytes of a segment are not the batches that they should be. The message names file and
 	// position.
 	ErrCorruptLog = errors.New("log segment is corrupt")
+	// ErrUnreadable: the disk did not give what is in a file.
+	ErrUnreadable = errors.New("a file of the log cannot be read")
 )

@@ -3,6 +3,7 @@ package hot
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -235,11 +236,16 @@ type usedFile struct {
 	used int64
 }
 
-// readFull reads exactly len(p) bytes; a file that ends before is ErrCorruptLog.
+// readFull reads exactly len(p) bytes; a file that ends before is ErrCorruptLog, any other failure ErrUnreadable. Recovery
+// cuts what is corrupt, but not what the disk did not give (I-01).
 func readFull(f disk.File, p []byte, off int64) error {
 	n, err := f.ReadAt(p, off)
 	if n == len(p) {
 		return nil
 	}
-	return fmt.Errorf("%s: %d of %d bytes at %d: %w: %w", f.Name(), n, len(p), off, ErrCorruptLog, err)
+	kind := ErrUnreadable
+	if errors.Is(err, io.EOF) {
+		kind = ErrCorruptLog
+	}
+	return fmt.Errorf("%s: %d of %d bytes at %d: %w: %w", f.Name(), n, len(p), off, kind, err)
 }
