@@ -85,6 +85,7 @@ func TestSmoke(t *testing.T) {
 	}
 	for _, f := range results[0].Rounds["firn flush"] {
 		assert.Less(t, f[judge.WrittenPerByte], 0.6, "MB are of uncompressed batches")
+		assert.InDelta(t, 0.3, f[judge.WirePerByte], 0.25)
 	}
 	text, err := os.ReadFile(filepath.Join(out, "results.md"))
 	require.NoError(t, err)

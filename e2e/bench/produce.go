@@ -61,13 +61,21 @@ func produceCases() []Case {
 						if err != nil {
 							return nil, err
 						}
-						return perGB(cost, got.Plain).Add(latencies(&got.Latencies)), nil
+						return perGB(cost, got.Plain).Add(onWire(got)).Add(latencies(&got.Latencies)), nil
 					})
 				},
 			})
 		}
 	}
 	return all
+}
+
+// onWire tells what compressed batches are as they are sent, and nothing of others.
+func onWire(got measure.Produced) Figures {
+	if got.Bytes == got.Plain {
+		return nil
+	}
+	return Figures{judge.WirePerByte: float64(got.Bytes) / float64(got.Plain)}
 }
 
 // produceBars: beside the sink, batches that are stored as they come are compared; a compressed one, which a broker must

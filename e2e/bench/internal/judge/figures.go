@@ -29,6 +29,9 @@ const (
 	ClientCPUPerMillion Figure = "client CPU-s/M records" // of the bench's own process, which is the client
 	RecordsPerBatch     Figure = "records/batch"          // one, unless the server is so slow that records wait for one another
 
+	// WirePerByte is left out where nothing is compressed: it is one then.
+	WirePerByte Figure = "wire/byte" // bytes of batches as they are sent, and written, per byte of them uncompressed
+
 	PeakMB          Figure = "peak MB"           // the largest VmRSS of the server during the round (VmHWM, reset before it)
 	WrittenPerByte  Figure = "written/byte"      // the server's write_bytes (pages that it dirtied for a device) per byte of payload
 	SwitchesPerMB   Figure = "switches/MB"       // context switches of the server's threads that lived through the round
@@ -42,7 +45,7 @@ const (
 var Order = []Figure{
 	MBPerSecond, RequestsPerSecond, RecordsPerSecond, Seconds, CPUPerGB, CPUPerRequest, CPUPerMillion, CPUPercent,
 	P50, P99, P999, EndToEnd50, EndToEnd99, EndToEnd999,
-	PeakMB, WrittenPerByte, SwitchesPerMB, SyscallsPerMB, SwitchesPerCall, SyscallsPerCall, RecordsPerBatch, ClientCPU, ClientCPUPerCall, ClientCPUPerMillion,
+	PeakMB, WirePerByte, WrittenPerByte, SwitchesPerMB, SyscallsPerMB, SwitchesPerCall, SyscallsPerCall, RecordsPerBatch, ClientCPU, ClientCPUPerCall, ClientCPUPerMillion,
 }
 
 // Throughput says whether the figure is a rate of work. Where client and server share the cores such a figure depends on
@@ -72,8 +75,8 @@ type Bar struct {
 	AtMost  float64 `json:"atMost,omitempty"`  // bound from above of Side ÷ Beside
 	// BesideFigure is the figure of the side beside, where that is another one than Figure.
 	BesideFigure Figure `json:"besideFigure,omitempty"`
-	// Device: the bar stands only where the device allows it, that is, where it takes bytes with one fdatasync a MiB at
-	// DeviceMargin times the rate that the bar asks. Only for bars of MBPerSecond.
+	// Device: the bar stands only where the device allows it, that is, where it takes the same bytes, as they are on the wire,
+	// with one fdatasync a MiB at DeviceMargin times the rate that the bar asks. Only for bars of MBPerSecond.
 	Device bool `json:"device,omitempty"`
 	// Every: each round must meet the bar, not only the median of them (ten starts of ten).
 	Every bool `json:"every,omitempty"`

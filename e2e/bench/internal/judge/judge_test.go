@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -82,10 +83,39 @@ func TestDevice(t *testing.T) {
 	r.Device = times(9, 374) // asked: 300, so 375 are needed
 	assert.Equal(t, TooSlow, r.Judge()[0].Outcome)
 	assert.Contains(t, r.Judge()[0].Text(), "1.25")
+	assert.Contains(t, r.Judge()[0].Text(), "by the ratio alone not met", "a bar that is missed does not vanish")
+	r.Rounds["firn flush"] = rounds(MBPerSecond, times(9, 301)...)
+	assert.Equal(t, TooSlow, r.Judge()[0].Outcome)
+	assert.Equal(t, Met, r.Judge()[0].Alone)
+	r.Rounds["firn flush"] = rounds(MBPerSecond, times(9, 250)...)
 	r.Device = times(9, 375)
+	assert.Empty(t, r.Judge()[0].Alone)
 	assert.Equal(t, NotMet, r.Judge()[0].Outcome)
 	r.Rounds["firn flush"] = rounds(MBPerSecond, times(9, 300)...)
 	assert.Equal(t, Met, r.Judge()[0].Outcome)
+}
+
+// TestDeviceTakesWhatIsSent: of compressed batches it is asked to write what they are on the wire, in what is read back
+// from a file, too.
+func TestDeviceTakesWhatIsSent(t *testing.T) {
+	of := func(rate float64) (all []Figures) {
+		for range 9 {
+			all = append(all, Figures{MBPerSecond: rate, WirePerByte: 0.25})
+		}
+		return all
+	}
+	measured := &Result{
+		Rounds: map[string][]Figures{"firn flush": of(1000), "kafka flush": of(800)},
+		Bars:   []Bar{{Figure: MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true}},
+	}
+	for device, want := range map[float64]Outcome{374: TooSlow, 375: NotMet} { // asked: 1200, which is 300 to be written
+		measured.Device = times(9, device)
+		text, err := json.Marshal(measured)
+		require.NoError(t, err)
+		r := &Result{}
+		require.NoError(t, json.Unmarshal(text, r))
+		assert.Equal(t, want, r.Judge()[0].Outcome)
+	}
 }
 
 func TestBarReads(t *testing.T) {

@@ -23,8 +23,11 @@ type Verdict struct {
 	Outcome Outcome `json:"outcome"`
 	// Ratio is of Side ÷ Beside, each pair from one alternation; for an absolute bar, of the values themselves.
 	Ratio Spread `json:"ratio"`
-	// Device is of the device's rate ÷ the rate that the bar asks, for a bar that depends on it.
+	// Device is of the device's rate ÷ the rate that the bar asks, both of bytes as they are written, for a bar that
+	// depends on it.
 	Device *Spread `json:"device,omitempty"`
+	// Alone is what becomes of the bar by its ratio alone, where the device is too slow.
+	Alone Outcome `json:"alone,omitempty"`
 	// Reported: the bar is of throughput, which decides nothing.
 	Reported bool `json:"reported,omitempty"`
 	// Trial: there were fewer alternations than a verdict needs.
@@ -49,24 +52,26 @@ func (b Bar) judge(r *Result) Verdict {
 		v.Outcome, v.Trial = NotRun, false
 		return v
 	}
+	v.Outcome = b.outcome(v.Ratio)
 	if b.Device {
 		d := SpreadOf(device)
 		v.Device = &d
 		if d.Median < DeviceMargin {
-			v.Outcome = TooSlow
-			return v
+			v.Outcome, v.Alone = TooSlow, v.Outcome
 		}
 	}
-	s := v.Ratio
+	return v
+}
+
+// outcome is what the ratios come to.
+func (b Bar) outcome(s Spread) Outcome {
 	switch {
 	case b.Every && b.meets(s.Min) && b.meets(s.Max), !b.Every && b.meets(s.Median):
-		v.Outcome = Met
+		return Met
 	case !b.Every && b.meets(s.Q1) != b.meets(s.Q3):
-		v.Outcome = NotDecided
-	default:
-		v.Outcome = NotMet
+		return NotDecided
 	}
-	return v
+	return NotMet
 }
 
 // ratios pairs the rounds of each alternation. An alternation where one of the two is missing or zero is left out.
@@ -90,10 +95,18 @@ func (b Bar) ratios(r *Result) (ratios, device []float64) {
 		}
 		ratios = append(ratios, mine/others[i][beside])
 		if i < len(r.Device) {
-			device = append(device, r.Device[i]/(b.bound()*others[i][beside]))
+			device = append(device, r.Device[i]/(b.bound()*others[i][beside]*onWire(round)))
 		}
 	}
 	return ratios, device
+}
+
+// onWire is how many bytes a round's load sent, and its server wrote, for each that its figures count.
+func onWire(round Figures) float64 {
+	if w := round[WirePerByte]; w > 0 {
+		return w
+	}
+	return 1
 }
 
 func (b Bar) bound() float64 {
@@ -150,7 +163,7 @@ func (v Verdict) Share(x float64) float64 {
 func (v Verdict) Text() string {
 	s := string(v.Outcome)
 	if v.Outcome == TooSlow {
-		s = fmt.Sprintf("%s (%.2f of what the bar asks; %.2f needed)", s, v.Device.Median, DeviceMargin)
+		s = fmt.Sprintf("%s (%.2f of what the bar asks; %.2f needed), by the ratio alone %s", s, v.Device.Median, DeviceMargin, v.Alone)
 	}
 	if v.Trial {
 		s += fmt.Sprintf(" (trial of %d)", v.Ratio.N)

@@ -101,17 +101,38 @@ func ranged(s judge.Spread) string {
 }
 
 func summary(results []*judge.Result) string {
-	decide, reported := map[judge.Outcome]int{}, map[judge.Outcome]int{}
+	var decide, reported outcomes
 	for _, r := range results {
 		for _, v := range r.Judge() {
 			if v.Reported {
-				reported[v.Outcome]++
+				reported.add(v)
 			} else {
-				decide[v.Outcome]++
+				decide.add(v)
 			}
 		}
 	}
-	return "\n## Bars\n\nOf the bars that decide: " + counts(decide) + ". Of those of throughput, which are reported: " + counts(reported) + ".\n"
+	return "\n## Bars\n\nOf the bars that decide: " + decide.String() + ". Of those of throughput, which are reported: " + reported.String() + ".\n"
+}
+
+// outcomes counts what became of bars, and what the ratio alone says of those that the device does not allow.
+type outcomes struct{ all, alone map[judge.Outcome]int }
+
+func (o *outcomes) add(v judge.Verdict) {
+	if o.all == nil {
+		o.all, o.alone = map[judge.Outcome]int{}, map[judge.Outcome]int{}
+	}
+	o.all[v.Outcome]++
+	if v.Outcome == judge.TooSlow {
+		o.alone[v.Alone]++
+	}
+}
+
+func (o *outcomes) String() string {
+	s := counts(o.all)
+	if len(o.alone) > 0 {
+		s += " (by the ratio alone: " + counts(o.alone) + ")"
+	}
+	return s
 }
 
 func counts(of map[judge.Outcome]int) string {
@@ -218,7 +239,10 @@ const legend = `
 
 - A bar is judged on the ratios of the two sides within each alternation, of which a verdict needs nine. *Met*: the median
   meets it. *Not decided*: the median misses it and the middle half of the ratios lies on both sides of it. *Not met*: neither
-  meets it. Where a bar depends on the device, that must take bytes with one fdatasync a MiB at 1.25 times the rate asked.
+  meets it. Where a bar depends on the device, that must take the same bytes, as they are on the wire, with one fdatasync a MiB
+  at 1.25 times the rate asked; where it does not, what becomes of the ratio alone is printed, too.
+- MB and GB are of record batches as they were before a producer compressed them; wire/byte is how many bytes are sent, and
+  written, for each of those.
 - CPU is of the server's process, user and system (/proc/PID/stat); client CPU is of the bench, which is the client.
 - Stolen is the share of all processors' time that the machine's host gave to others while there was work here (steal in
   /proc/stat). After the alternations asked for, the one with the most is done again, as a whole, as long as that is more

@@ -45,6 +45,7 @@ func someResults() []*judge.Result {
 		Bars: []judge.Bar{
 			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "kafka flush", AtMost: 0.6},
 			{Figure: judge.MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true},
+			{Figure: judge.MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 5, Device: true},
 			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "sink flush", AtMost: 1.4},
 		},
 	}
