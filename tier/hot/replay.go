@@ -83,8 +83,9 @@ func (d *Dir) apply(r *flush.Replay, s *flush.Survivor) error {
 	return nil
 }
 
-// write brings one segment up to date and returns up to where; a file that is not there ends at -1. Bytes that are there
-// already, as after the end of the process alone, are not written again.
+// write brings one segment up to date and returns up to where; a file that is not there ends at -1. Bytes that seem to be
+// there already are written all the same: after an fdatasync that failed, the page cache shows them and the disk does not
+// have them, and no later one would tell (I-31).
 func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, error) {
 	f, err := d.fs.OpenFile(name, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -108,11 +109,10 @@ func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, err
 			whole = whole && e.Position+int64(e.Length) <= at
 			continue
 		}
-		b := getBuf(2 * e.Length)
-		want, have := b.b[:e.Length], b.b[e.Length:2*e.Length]
-		err := r.ReadAt(e, want)
-		if err == nil && (e.Position+int64(e.Length) > at || readFull(f, have, e.Position) != nil || string(have) != string(want)) {
-			_, err = f.WriteAt(want, e.Position)
+		b := getBuf(e.Length)
+		err := r.ReadAt(e, b.b)
+		if err == nil {
+			_, err = f.WriteAt(b.b[:e.Length], e.Position)
 		}
 		putBuf(b)
 		if err != nil {

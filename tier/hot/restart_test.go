@@ -49,3 +49,33 @@ func TestUnreadableIsNotCut(t *testing.T) {
 	f.SetHook(nil)
 	require.NoError(t, attempt(func() { holds(w.open(0), want) }))
 }
+
+// I-31, I-37: after an fdatasync that failed, the kernel shows bytes that are not on the disk, and takes them for clean.
+// A process that is started on the same kernel answers for what it finds only once it has written it itself.
+func TestWhatAFailedFlushLeftIsWrittenAgain(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		seed uint64
+	}{{"from the journal", 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(c.seed, "")
+			f := w.faulty()
+			w.kill()
+			l := w.open(0)
+			want := w.put(l, 2)
+			want = append(want, w.put(l, 3)...)
+			w.d.flusher.Close()
+			f.SetHook(failLogs(disk.OpDatasync, syscall.EIO))
+			w.write(l, 1)
+			require.ErrorIs(t, l.Sync(), syscall.EIO)
+			acked := l.Stable()
+			f.SetHook(nil)
+			w.kill()
+			w.wrap = nil
+			w.power(false)
+			l = w.open(0)
+			require.GreaterOrEqual(t, l.End(), acked)
+			require.NoError(t, attempt(func() { holds(l, want) }))
+		})
+	}
+}
