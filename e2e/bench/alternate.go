@@ -21,8 +21,9 @@ type alternation struct {
 	known  bool    // stolen is
 }
 
-// alternate has all alternations done, and those again in which the machine was not its own (judge.Repeat). r tells at
-// any time what was measured until then.
+// alternate has all alternations done, and those again in which the machine was not its own (judge.Repeat), unless a bar
+// must hold in each: what was measured then counts, whatever the machine did. r tells at any time what was measured until
+// then.
 func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, probe *machine.Probe, r *judge.Result) error {
 	n := b.Alternations
 	if c.Alternations > 0 {
@@ -38,6 +39,9 @@ func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, probe *mach
 		kept = append(kept, a)
 		record(r, sides, kept)
 	}
+	if slices.ContainsFunc(c.Bars, func(bar Bar) bool { return bar.Every }) {
+		return nil
+	}
 	for {
 		i, again := judge.Repeat(stolen(kept), r.Repeated)
 		if !again {
@@ -50,8 +54,9 @@ func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, probe *mach
 			return err
 		}
 		if judge.Better(a.stolen, kept[i].stolen) {
-			kept[i] = a
+			kept[i], a = a, kept[i]
 		}
+		r.Dropped = append(r.Dropped, a.dropped(i))
 		record(r, sides, kept)
 	}
 }
@@ -81,6 +86,20 @@ func (b *Bench) alternation(ctx context.Context, sides []Side, probe *machine.Pr
 	return a, nil
 }
 
+// dropped is what the alternation measured in place i, of which another one's figures are kept.
+func (a *alternation) dropped(i int) judge.Dropped {
+	return judge.Dropped{Alternation: i + 1, Stolen: a.stolen, Device: a.device, Fdatasync: syncsOf(a.syncs), Rounds: a.rounds}
+}
+
+// syncsOf are the latencies of single flushes.
+func syncsOf(all []time.Duration) *judge.Sync {
+	var l measure.Latencies
+	for _, d := range all {
+		l.Add(d)
+	}
+	return &judge.Sync{P50: ms(l.Quantile(0.5)), P99: ms(l.Quantile(0.99))}
+}
+
 // stolen lists what was stolen; where that is not known, nothing is said to have been.
 func stolen(kept []alternation) []float64 {
 	all := make([]float64, len(kept))
@@ -90,10 +109,10 @@ func stolen(kept []alternation) []float64 {
 	return all
 }
 
-// record makes r that of these alternations, and of no other.
+// record makes the figures of r that are judged those of these alternations, and of no other.
 func record(r *judge.Result, sides []Side, kept []alternation) {
 	r.Rounds, r.Device, r.Stolen = map[string][]Figures{}, nil, stolen(kept)
-	var syncs measure.Latencies
+	var syncs []time.Duration
 	for _, a := range kept {
 		for _, s := range sides {
 			r.Rounds[s.Name] = append(r.Rounds[s.Name], a.rounds[s.Name])
@@ -101,14 +120,12 @@ func record(r *judge.Result, sides []Side, kept []alternation) {
 		if a.device > 0 {
 			r.Device = append(r.Device, a.device)
 		}
-		for _, d := range a.syncs {
-			syncs.Add(d)
-		}
+		syncs = append(syncs, a.syncs...)
 	}
 	if slices.ContainsFunc(kept, func(a alternation) bool { return !a.known }) {
 		r.Stolen = nil
 	}
-	r.Fdatasync = &judge.Sync{P50: ms(syncs.Quantile(0.5)), P99: ms(syncs.Quantile(0.99))}
+	r.Fdatasync = syncsOf(syncs)
 }
 
 // order is that of n sides in alternation i: every other one goes backwards, and each pair of alternations begins one

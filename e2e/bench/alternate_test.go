@@ -57,7 +57,27 @@ func TestStolenAlternationsAreRepeated(t *testing.T) {
 	assert.InDeltaSlice(t, []float64{0.01, 0.03, 0.02, 0.1}, r.Stolen, 1e-3)
 	assert.Equal(t, 2, r.Repeated)
 	assert.Len(t, r.Device, 4)
+	var dropped []float64
+	for _, d := range r.Dropped {
+		assert.Equal(t, 2, d.Alternation)
+		assert.Equal(t, d.Rounds["one"], d.Rounds["two"])
+		assert.Positive(t, d.Device)
+		dropped = append(dropped, d.Rounds["one"][judge.MBPerSecond], d.Stolen)
+	}
+	assert.InDeltaSlice(t, []float64{5, 0.4, 2, 0.3}, dropped, 1e-3, "the first repetition, then what was repeated")
 	assert.Contains(t, said.String(), "alternation 2 is repeated (1 of at most 2): 30.0% of CPU time was stolen in it")
+}
+
+// TestEveryRoundCounts: where a bar must hold every time, no alternation is done again, and none is dropped.
+func TestEveryRoundCounts(t *testing.T) {
+	b, c, _ := played(t, 4, []float64{0.01, 0.3, 0.02, 0.4})
+	c.Bars = append(c.Bars, Bar{Figure: judge.MBPerSecond, Side: "one", AtMost: 3, Every: true})
+	r, err := b.runCase(t.Context(), c)
+	require.NoError(t, err)
+	assert.Equal(t, []float64{1, 2, 3, 4}, numbers(r, "one"))
+	assert.InDeltaSlice(t, []float64{0.01, 0.3, 0.02, 0.4}, r.Stolen, 1e-3, "it is told all the same")
+	assert.Zero(t, r.Repeated)
+	assert.Empty(t, r.Dropped)
 }
 
 // TestUnknownStealRepeatsNothing: where it cannot be known, all alternations are taken as they are, and nothing is said.
@@ -74,7 +94,7 @@ func TestUnknownStealRepeatsNothing(t *testing.T) {
 	assert.Zero(t, r.Repeated)
 }
 
-// TestDroppedAlternationsLeaveNothing: neither figures nor what the device did then.
+// TestDroppedAlternationsLeaveNothing among what is judged: neither figures nor what the device did then.
 func TestDroppedAlternationsLeaveNothing(t *testing.T) {
 	sides := []Side{{Name: "one"}}
 	of := func(x float64) alternation {
@@ -83,10 +103,16 @@ func TestDroppedAlternationsLeaveNothing(t *testing.T) {
 	r := &judge.Result{}
 	kept := []alternation{of(1), of(9)}
 	record(r, sides, kept)
+	r.Dropped = append(r.Dropped, kept[1].dropped(1))
 	kept[1] = of(2)
 	record(r, sides, kept)
 	assert.Equal(t, []float64{1, 2}, numbers(r, "one"))
 	assert.Equal(t, []float64{100, 200}, r.Device)
 	assert.Equal(t, []float64{0.01, 0.02}, r.Stolen)
 	assert.Less(t, r.Fdatasync.P99, 2500.0, "the sample of nine seconds went with its alternation")
+	require.Len(t, r.Dropped, 1, "which is told beside it")
+	assert.Equal(t, judge.Dropped{
+		Alternation: 2, Stolen: 0.09, Device: 900, Fdatasync: r.Dropped[0].Fdatasync, Rounds: map[string]Figures{"one": {judge.MBPerSecond: 9}},
+	}, r.Dropped[0])
+	assert.InDelta(t, 9000, r.Dropped[0].Fdatasync.P50, 100)
 }

@@ -21,7 +21,9 @@ type Result struct {
 	// is not known. Repeated is how often one was done again because that was more than MostStolen.
 	Stolen   []float64 `json:"stolen,omitempty"`
 	Repeated int       `json:"repeated,omitempty"`
-	Bars     []Bar     `json:"bars,omitempty"`
+	// Dropped are the alternations that were done and are not among Rounds, in the order in which that was decided.
+	Dropped []Dropped `json:"dropped,omitempty"`
+	Bars    []Bar     `json:"bars,omitempty"`
 	// Fdatasync are the device's latencies of one write of 4 KiB with fdatasync, measured between the rounds.
 	Fdatasync *Sync `json:"fdatasync,omitempty"`
 	// Profiles are of sides of firn's, each of one more round that is not among Rounds.
@@ -29,6 +31,16 @@ type Result struct {
 	SecondsARound float64   `json:"secondsARound"` // at least
 	Commit        string    `json:"commit"`        // of firn
 	Error         string    `json:"error,omitempty"`
+}
+
+// Dropped is an alternation whose figures count for nothing, because another one that was done in its place had less time
+// stolen. It is kept so that nothing that was measured is gone.
+type Dropped struct {
+	Alternation int                `json:"alternation"` // whose place it had or was to have, from 1
+	Stolen      float64            `json:"stolen"`
+	Device      float64            `json:"deviceMBPerSecond,omitempty"`
+	Fdatasync   *Sync              `json:"fdatasync,omitempty"`
+	Rounds      map[string]Figures `json:"rounds"` // by side
 }
 
 // Profile says where a side's CPU time went.

@@ -246,7 +246,8 @@ const legend = `
 - CPU is of the server's process, user and system (/proc/PID/stat); client CPU is of the bench, which is the client.
 - Stolen is the share of all processors' time that the machine's host gave to others while there was work here (steal in
   /proc/stat). After the alternations asked for, the one with the most is done again, as a whole, as long as that is more
-  than 5%, at most half as often as there are alternations; of the two, the one with less is kept. Nothing else decides.
+  than 5%, at most half as often as there are alternations; of the two, the one with less is kept. Nothing else decides. What
+  the other one measured is in the case's JSON (dropped). In a case with a bar that must hold every time none is done again.
 - Peak is VmHWM, reset before each round; the page cache is not in it.
 - Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device, those of files that are deleted before
   they are written back among them. The journal of the file system is not in it.
