@@ -154,7 +154,13 @@ func plausible(t *testing.T, r *judge.Result) {
 			case 'c':
 				assert.Positive(t, f[judge.MBPerSecond], where)
 				assert.Less(t, f[judge.WrittenPerByte], 0.1, where)
-			case 'd':
+			case 'b', 'd':
+				assert.Greater(t, f[judge.WrittenPerByte], 0.1, where)
+				for _, k := range []judge.Figure{judge.CPUPerRequest, judge.CPUPerGB, judge.ClientCPU, judge.SwitchesPerMB, judge.SyscallsPerMB} {
+					assert.Positive(t, f[k], "%s: %s", where, k)
+				}
+			}
+			if r.Case[0] == 'd' {
 				assert.Positive(t, f[judge.EndToEnd50], where)
 			}
 		}

@@ -280,9 +280,9 @@ func perGB(c measure.Cost, bytes int64) Figures {
 	return f
 }
 
-// perRequest turns what a server used for so many requests into figures.
-func perRequest(c measure.Cost, requests int64) Figures {
-	f := common(c)
+// perRequest turns what a server used for so many requests, with so many bytes of payload in them, into figures.
+func perRequest(c measure.Cost, requests, bytes int64) Figures {
+	f := perGB(c, bytes)
 	n := float64(requests)
 	f[judge.RequestsPerSecond] = n / c.Took.Seconds()
 	f[judge.CPUPerRequest] = float64(c.CPU.Microseconds()) / n

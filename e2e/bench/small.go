@@ -43,7 +43,7 @@ func smallCases() []Case {
 					if err != nil {
 						return nil, err
 					}
-					return perRequest(cost, got.Requests).Add(latencies(&got.Latencies)), nil
+					return perRequest(cost, got.Requests, got.Plain).Add(latencies(&got.Latencies)), nil
 				})
 			},
 		},
@@ -98,10 +98,11 @@ func paced(ctx context.Context, s *Server, l measure.Paced, length time.Duration
 	return perRecord(cost, got), nil
 }
 
-// perRecord turns what records at a fixed rate took into figures.
+// perRecord turns what records at a fixed rate took into figures. Of rates it has that of records alone.
 func perRecord(c measure.Cost, got measure.Produced) Figures {
-	f := perRequest(c, got.Requests)
+	f := perRequest(c, got.Requests, got.Plain)
 	delete(f, judge.RequestsPerSecond)
+	delete(f, judge.MBPerSecond)
 	millions := float64(got.Records) / 1e6
 	f[judge.RecordsPerSecond] = float64(got.Records) / c.Took.Seconds()
 	f[judge.CPUPerMillion] = c.CPU.Seconds() / millions

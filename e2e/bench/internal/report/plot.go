@@ -84,7 +84,7 @@ func whiskers(p *plot.Plot, y float64, share func(float64) float64, s judge.Spre
 }
 
 // cpuFigures are those that the second plot shows, each case by the first that it has.
-var cpuFigures = []judge.Figure{judge.CPUPerGB, judge.CPUPerMillion, judge.CPUPerRequest, judge.CPUPercent}
+var cpuFigures = []judge.Figure{judge.CPUPerMillion, judge.CPUPerRequest, judge.CPUPerGB, judge.CPUPercent}
 
 // CPU draws what each side of each case took of the processor, beside the side that took most: 1 is the dearest.
 func CPU(results []*judge.Result) ([]byte, error) {
