@@ -339,8 +339,11 @@ func (r *recovery) resume(s *segment) (whole bool, err error) {
 	if err := s.verifyIndexes(); err != nil {
 		return r.again(s)
 	}
-	if !r.grown {
-		s.setVerified() // nothing was written since
+	if !r.grown { // nothing was written since
+		if size := s.now().size; size < r.vouched(s.base) {
+			return false, r.damaged(s.base, size)
+		}
+		s.setVerified()
 		return true, r.cutIndexes(s)
 	}
 	if s.now().size > 0 {

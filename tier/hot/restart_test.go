@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,5 +78,34 @@ func TestWhatAFailedFlushLeftIsWrittenAgain(t *testing.T) {
 			require.GreaterOrEqual(t, l.End(), acked)
 			require.NoError(t, attempt(func() { holds(l, want) }))
 		})
+	}
+}
+
+// I-01: a log that ends where the state file says, and of which the journal knew more, is not opened, and what was kept
+// of it stays.
+func TestWhatTheJournalVouchedForIsMissed(t *testing.T) {
+	w := newWorld(1, "")
+	l := w.open(0)
+	w.put(l, 1) // the journal has its files from here on
+	w.unjournaled(l, 1)
+	must(w.d.saveState())
+	frames := w.d.journal.Stats().Frames.Load()
+	for range 3 {
+		w.put(l, 1)
+	}
+	require.Equal(t, frames+3, w.d.journal.Stats().Frames.Load())
+	require.Equal(t, int64(5), l.Flushed())
+	require.Equal(t, int64(2), l.Durable())
+	f, err := w.mem.OpenFile("/data/log/firn-journal.0", os.O_RDWR, 0)
+	must(err)
+	_, err = f.WriteAt([]byte("damage"), frames*4096+130) // among the bytes of the first of the three
+	must(err)
+	must(f.Datasync())
+	for start := range 3 {
+		w.power(false)
+		_, err := w.d.Open(w.part(0), nil)
+		require.ErrorIs(t, err, ErrDamaged, "start %d", start)
+		_, err = w.mem.Stat(w.d.keptName("t-0"))
+		require.NoError(t, err, "start %d", start)
 	}
 }
