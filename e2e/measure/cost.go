@@ -17,7 +17,7 @@ type Cost struct {
 	Written   int64         // bytes of pages that the server dirtied for a device (write_bytes)
 	Peak      int64         // the server's largest resident size meanwhile, in bytes
 	Switches  int64         // context switches of the server's threads, but for those of threads that ended meanwhile
-	Syscalls  int64         // read and write calls of the server: epoll, futex and fdatasync are not among them
+	Syscalls  int64         // read and write calls of the server, sendfile twice: sendmsg, fdatasync, epoll and futex are not among them
 }
 
 // Meter measures a server from StartMeter to Stop.

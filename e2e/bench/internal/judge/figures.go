@@ -11,7 +11,7 @@ const (
 	RequestsPerSecond Figure = "requests/s" // answered
 	RecordsPerSecond  Figure = "records/s"  // acknowledged
 
-	P50  Figure = "p50 ms" // of the answer's latency, from the moment that the request was meant to be sent
+	P50  Figure = "p50 ms" // of the answer's latency, from the moment that the request was due at a fixed rate, else was sent
 	P99  Figure = "p99 ms"
 	P999 Figure = "p99.9 ms"
 
@@ -35,7 +35,7 @@ const (
 	PeakMB          Figure = "peak MB"           // the largest VmRSS of the server during the round (VmHWM, reset before it)
 	WrittenPerByte  Figure = "written/byte"      // the server's write_bytes (pages that it dirtied for a device) per byte of payload
 	SwitchesPerMB   Figure = "switches/MB"       // context switches of the server's threads that lived through the round
-	SyscallsPerMB   Figure = "I/O calls/MB"      // read and write calls of the server (syscr + syscw), which leave epoll, futex and fdatasync out
+	SyscallsPerMB   Figure = "I/O calls/MB"      // read and write calls of the server (syscr + syscw, sendfile counts in both), which leave sendmsg, fdatasync, epoll and futex out
 	SwitchesPerCall Figure = "switches/request"  // as above, where requests are small
 	SyscallsPerCall Figure = "I/O calls/request" // as above, where requests are small
 	Seconds         Figure = "s"                 // how long what the case is about took

@@ -252,8 +252,10 @@ const legend = `
 - Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device, those of files that are deleted before
   they are written back among them. The journal of the file system is not in it.
 - Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
-- I/O calls are syscr and syscw of /proc/PID/io: reads, writes and sendfile. Waiting (epoll, futex), fdatasync and calls that
-  receive or send by other names are not in it.
-- Latencies at a fixed rate count from the moment at which a record was due, whether it could be sent then or not. Where
-  requests are sent as fast as they are answered, they count from when each was sent.
+- I/O calls are syscr and syscw of /proc/PID/io, which are not all system calls: reads and writes, vectored ones too, are in it
+  once and sendfile twice; what is sent with sendmsg, as firn sends what does not come from a file, and fdatasync, epoll and
+  futex are not.
+- Latency at a fixed rate is that of case d, of the second of b, and of f and g: it counts from the moment at which a record was
+  due, whether it could be sent then or not. Cases a, c, e and the first of b run as fast as they can: their latency
+  counts from when each request was sent, and where several are unanswered it is of requests that queue behind each other.
 `
