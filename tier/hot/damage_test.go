@@ -73,6 +73,10 @@ func TestDamageIsNotCut(t *testing.T) {
 				require.ErrorIs(t, err, ErrDamaged, "start %d", start)
 				require.Contains(t, err.Error(), folder)
 				require.Equal(t, sizes, sizesOf(t, folder), "start %d changed the segments", start)
+				for range 3 { // the housekeeping goes on
+					d.sweep()
+				}
+				require.Zero(t, d.files.len(), "it has files open")
 				require.Equal(t, want, all(t, d.open(1, small), other.End(), 1<<20))
 				if start == 1 {
 					kill(t, d)

@@ -231,6 +231,15 @@ func (o *openFiles) list() []usedFile {
 	return out
 }
 
+// shutAll closes the files of a log that nobody is going to use.
+func (o *openFiles) shutAll(l *Log) {
+	for _, u := range o.list() {
+		if u.file.log == l {
+			u.file.shut()
+		}
+	}
+}
+
 type usedFile struct {
 	file *file
 	used int64

@@ -155,7 +155,8 @@ func (d *Dir) unlinkDeleted(now int64) {
 
 // sweep closes the files that were not used since the sweep before the last, and of the others the ones that were
 // not used for longest while there are more than MaxOpenFiles. A file with bytes that are not flushed stays open, so
-// that an error of writing them back is not lost with the descriptor; it is flushed, and closed next time.
+// that an error of writing them back is not lost with the descriptor; it is flushed, and closed next time. Those
+// of a log that is being recovered stay open, too.
 func (d *Dir) sweep() {
 	sweep := d.sweeps.Add(1)
 	open := d.files.list()
@@ -169,6 +170,9 @@ func (d *Dir) sweep() {
 			return
 		}
 		l := u.file.log
+		if l.segs.Load() == nil { // it is being recovered
+			continue
+		}
 		if u.file.dirty.Load() {
 			l.wantSync.Store(true) // one that only the journal has could not be closed, neither now nor next time
 			l.mark()

@@ -100,6 +100,9 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 	}
 	l := newLog(d, p, cfg)
 	err := l.load(st)
+	if err != nil {
+		d.files.shutAll(l)
+	}
 	vouched, ok := d.vouch(name)
 	switch {
 	case errors.Is(err, ErrDamaged):

@@ -109,3 +109,26 @@ func TestWhatTheJournalVouchedForIsMissed(t *testing.T) {
 		require.NoError(t, err, "start %d", start)
 	}
 }
+
+// The housekeeping sweeps the open files while logs are recovered, however long that takes.
+func TestSweepsDuringRecovery(t *testing.T) {
+	w := newWorld(2, "")
+	want := w.putMany(w.open(0), 3)
+	f := w.faulty()
+	w.kill()
+	swept := 0
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpRead {
+			for range 3 {
+				w.d.sweep()
+			}
+			swept++
+		}
+		return disk.Fault{}
+	})
+	l := w.open(0)
+	f.SetHook(nil)
+	require.Positive(t, swept)
+	require.NoError(t, attempt(func() { holds(l, want) }))
+	must(w.d.Close())
+}
