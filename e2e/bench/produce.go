@@ -78,8 +78,8 @@ func onWire(got measure.Produced) Figures {
 	return Figures{judge.WirePerByte: float64(got.Bytes) / float64(got.Plain)}
 }
 
-// produceBars: beside the sink, batches that are stored as they come are compared; a compressed one, which a broker must
-// look into, is beside Kafka, which does.
+// produceBars: plain batches are judged beside Kafka and the sink. Compressed ones are judged beside Kafka, which looks into
+// them; the sink, which does not, as firn does not, is printed beside them.
 func produceBars(n int, codec string) []Bar {
 	var bars []Bar
 	for _, m := range []Mode{Flush, PageCache} {
