@@ -408,6 +408,7 @@ var stories = []struct {
 		w.power(false)
 		holds(w.open(0), want)
 	}},
+	{"I-01 the journal goes at once or not at all", tellRemoval},
 	{"I-27 what was truncated does not come back from the journal", func(w *world) {
 		l := w.open(0)
 		want := w.put(l, 5)
@@ -571,6 +572,7 @@ type hookFS struct {
 
 func (h *hookFS) Rename(a, b string) error                { h.before(); return h.FS.Rename(a, b) }
 func (h *hookFS) SyncDir(name string) error               { h.before(); return h.FS.SyncDir(name) }
+func (h *hookFS) Remove(name string) error                { h.before(); return h.FS.Remove(name) }
 func (h *hookFS) RemoveAll(name string) error             { h.before(); return h.FS.RemoveAll(name) }
 func (h *hookFS) ReadDir(n string) ([]os.DirEntry, error) { return h.FS.ReadDir(n) }
 

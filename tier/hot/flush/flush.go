@@ -26,7 +26,8 @@
 // segment whose name and predecessors are durable: the first flush after a roll is one of the files themselves.
 //
 // ReadJournal gives what is to be replayed after a crash, by log. It is damage, not a torn tail, when something is
-// unreadable that a later frame follows: where only a record's bytes are, of its log; else of the journal.
+// unreadable that a later frame follows: where only a record's bytes are, of its log; else of the journal. RemoveJournal
+// deletes it once all of it is in the logs' own files; from its first step on none of it counts (removal.go).
 //
 // Invariants: a log that is marked after a round has begun is in a later round (never lost); Written is called only for
 // what is durable (I-01); the first failed write or flush ends the Flusher for good (I-31): nothing is flushed after it,

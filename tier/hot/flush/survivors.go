@@ -5,19 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/topic"
 )
-
-// filePrefix begins the names of journal files, a number ends them.
-const filePrefix = "firn-journal."
 
 // ErrJournal means that a journal is damaged in a way that no crash leaves and that makes it unknown what was in it.
 var ErrJournal = errors.New("the flush journal is damaged")
@@ -54,7 +47,8 @@ type found struct {
 	at   int64
 }
 
-// ReadJournal reads the journal of a log directory. Without files it returns an empty Replay. What a crash leaves of the
+// ReadJournal reads the journal of a log directory. Without files it returns an empty Replay, and of a journal that was
+// being removed it deletes the rest and does the same. What a crash leaves of the
 // last write is passed over; anything else that is not as it was written is damage: of the log, where it is known of
 // which (Extent.Damaged), else ErrJournal.
 func ReadJournal(fsys disk.FS, dir string) (*Replay, error) {
@@ -69,9 +63,6 @@ func (r *Replay) read(fsys disk.FS, dir string) error {
 	names, err := journalFiles(fsys, dir)
 	if err != nil {
 		return err
-	}
-	for i, name := range names {
-		names[i] = filepath.Join(dir, name)
 	}
 	return r.readFiles(fsys, names)
 }
@@ -96,37 +87,6 @@ func (r *Replay) readFiles(fsys disk.FS, names []string) error {
 	}
 	r.Frames = len(frames)
 	return r.collect(frames)
-}
-
-// journalFiles lists the names of the journal's files.
-func journalFiles(fsys disk.FS, dir string) ([]string, error) {
-	entries, err := fsys.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), filePrefix)
-		if _, err := strconv.ParseUint(rest, 10, 32); ok && err == nil && !e.IsDir() {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil
-}
-
-// RemoveJournal deletes the journal's files and reports whether there were any. The caller syncs the folder before it
-// changes anything that they speak of: nothing of them may be replayed again.
-func RemoveJournal(fsys disk.FS, dir string) (found bool, err error) {
-	names, err := journalFiles(fsys, dir)
-	if err != nil {
-		return false, err
-	}
-	for _, name := range names {
-		if err := fsys.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
-	}
-	return len(names) > 0, nil
 }
 
 // findFrames reads the headers of all frames in a file, those that an earlier use left behind included.

@@ -121,8 +121,14 @@ var zeros [256 << 10]byte
 func (j *Journal) fill(f *journalFile) error {
 	if f.f == nil {
 		j.mu.Lock()
-		name := fileName(j.o.Dir, j.made)
+		made := j.made
 		j.mu.Unlock()
+		if made == 0 { // what is left of another journal would make this one not count
+			if _, err := journalFiles(j.o.FS, j.o.Dir); err != nil {
+				return err
+			}
+		}
+		name := fileName(j.o.Dir, made)
 		of, err := j.o.FS.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
 		if err != nil {
 			return err
