@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
-	"github.com/firnlog/firn/e2e/bench/internal/machine"
 	"github.com/firnlog/firn/e2e/measure"
 )
 
@@ -21,18 +20,24 @@ type alternation struct {
 	known  bool    // stolen is
 }
 
+// probe measures the device before each alternation: a machine.Probe, but for tests.
+type probe interface {
+	Throughput() (float64, error)
+	Syncs(n int) ([]time.Duration, error)
+	Close() error
+}
+
 // alternate has all alternations done, and those again in which the machine was not its own (judge.Repeat), unless a bar
 // must hold in each: what was measured then counts, whatever the machine did. r tells at any time what was measured until
 // then.
-func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, probe *machine.Probe, r *judge.Result) error {
+func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, device probe, r *judge.Result) error {
 	n := b.Alternations
 	if c.Alternations > 0 {
 		n = min(n, c.Alternations)
 	}
-	asks := slices.ContainsFunc(c.Bars, func(bar Bar) bool { return bar.Device })
 	kept := make([]alternation, 0, n)
 	for i := range n {
-		a, err := b.alternation(ctx, sides, probe, asks, i, n)
+		a, err := b.alternation(ctx, c, sides, device, i, n)
 		if err != nil {
 			return err
 		}
@@ -49,7 +54,7 @@ func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, probe *mach
 		}
 		r.Repeated++
 		b.say("  alternation %d is repeated (%d of at most %d): %.1f%% of CPU time was stolen in it", i+1, r.Repeated, n/2, 100*kept[i].stolen)
-		a, err := b.alternation(ctx, sides, probe, asks, i, n)
+		a, err := b.alternation(ctx, c, sides, device, i, n)
 		if err != nil {
 			return err
 		}
@@ -62,15 +67,15 @@ func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, probe *mach
 }
 
 // alternation does number i of n, in the order that belongs to it.
-func (b *Bench) alternation(ctx context.Context, sides []Side, probe *machine.Probe, asks bool, i, n int) (alternation, error) {
+func (b *Bench) alternation(ctx context.Context, c Case, sides []Side, device probe, i, n int) (alternation, error) {
 	a := alternation{rounds: map[string]Figures{}}
 	var err error
-	if asks {
-		if a.device, err = probe.Throughput(); err != nil {
+	if slices.ContainsFunc(c.Bars, func(bar Bar) bool { return bar.Device }) {
+		if a.device, err = device.Throughput(); err != nil {
 			return a, err
 		}
 	}
-	if a.syncs, err = probe.Syncs(syncsARound); err != nil {
+	if a.syncs, err = device.Syncs(syncsARound); err != nil {
 		return a, err
 	}
 	before := b.cpuTime()
@@ -83,6 +88,9 @@ func (b *Bench) alternation(ctx context.Context, sides []Side, probe *machine.Pr
 		b.say("  %d/%d %-18s %s", i+1, n, sides[k].Name, brief(f))
 	}
 	a.stolen, a.known = b.cpuTime().StolenSince(before)
+	if c.Together != nil {
+		c.Together(a.rounds)
+	}
 	return a, nil
 }
 

@@ -14,13 +14,28 @@ import (
 	"github.com/firnlog/firn/e2e/bench/internal/machine"
 )
 
+// testBench is a bench that runs no programs, and measures no device.
+func testBench(t *testing.T, o Options) *Bench {
+	t.Helper()
+	b, err := newBench(o)
+	require.NoError(t, err)
+	b.newProbe = func(string) (probe, error) { return someDevice{}, nil }
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+// someDevice is always as fast.
+type someDevice struct{}
+
+func (someDevice) Throughput() (float64, error)       { return 500, nil }
+func (someDevice) Syncs(int) ([]time.Duration, error) { return []time.Duration{time.Millisecond}, nil }
+func (someDevice) Close() error                       { return nil }
+
 // played is a bench whose host steals, in each alternation, the share listed; two sides tell when they ran.
 func played(t *testing.T, alternations int, steals []float64) (*Bench, Case, *bytes.Buffer) {
 	t.Helper()
 	var said bytes.Buffer
-	b, err := newBench(Options{Alternations: alternations, Round: time.Millisecond, Progress: &said})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	b := testBench(t, Options{Alternations: alternations, Round: time.Millisecond, Progress: &said})
 	var at machine.CPUTime
 	at.Total = 1
 	reads := 0
@@ -78,6 +93,28 @@ func TestEveryRoundCounts(t *testing.T) {
 	assert.InDeltaSlice(t, []float64{0.01, 0.3, 0.02, 0.4}, r.Stolen, 1e-3, "it is told all the same")
 	assert.Zero(t, r.Repeated)
 	assert.Empty(t, r.Dropped)
+}
+
+// TestUploadCostIsOfOneAlternation: in whichever order the sides had their rounds.
+func TestUploadCostIsOfOneAlternation(t *testing.T) {
+	b := testBench(t, Options{Round: time.Millisecond, Progress: progress{t}})
+	n := 0.0
+	side := func(name string) Side {
+		return Side{Name: name, Round: func(context.Context, time.Duration) (Figures, error) {
+			n++
+			return Figures{judge.CPUPerGB: n * n}, nil
+		}}
+	}
+	c, sides := uploadCase(), []Side{side(unarchived), side(upload)}
+	for i, want := range []float64{4 - 1, 9 - 16} {
+		a, err := b.alternation(t.Context(), c, sides, someDevice{}, i, 2)
+		require.NoError(t, err)
+		assert.Equal(t, want, a.rounds[upload][UploadCPU])
+		assert.NotContains(t, a.rounds[unarchived], UploadCPU)
+	}
+	alone := map[string]Figures{upload: {judge.CPUPerGB: 1}}
+	uploadCost(alone)
+	assert.NotContains(t, alone[upload], UploadCPU, "there is nothing to compare with")
 }
 
 // TestUnknownStealRepeatsNothing: where it cannot be known, all alternations are taken as they are, and nothing is said.

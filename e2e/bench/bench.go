@@ -41,8 +41,9 @@ type Bench struct {
 	cleanup     []func() error
 	topics      int // made so far: their names are numbers
 
-	cpuTime  func() machine.CPUTime // machine.ReadCPUTime, but for tests
-	profiler *profiler              // takes a profile of firn whenever that is measured; nil: none does
+	cpuTime  func() machine.CPUTime          // machine.ReadCPUTime, but for tests
+	newProbe func(dir string) (probe, error) // machine.NewProbe, but for tests
+	profiler *profiler                       // takes a profile of firn whenever that is measured; nil: none does
 }
 
 // say tells how the run goes.
@@ -56,7 +57,8 @@ func newBench(o Options) (*Bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the run: %w", err)
 	}
-	return &Bench{Options: o, dir: dir, built: map[string]bool{}, cpuTime: machine.ReadCPUTime}, nil
+	return &Bench{Options: o, dir: dir, built: map[string]bool{}, cpuTime: machine.ReadCPUTime,
+		newProbe: func(dir string) (probe, error) { return machine.NewProbe(dir) }}, nil
 }
 
 // Close ends everything that still runs and removes the scratch folder.

@@ -213,8 +213,7 @@ func TestInterrupted(t *testing.T) {
 
 // TestCaseFails: a case that fails is told at the end, leaves what it measured, and does not stop the run.
 func TestCaseFails(t *testing.T) {
-	b, err := newBench(Options{Alternations: 3, Round: time.Millisecond, Progress: progress{t}})
-	require.NoError(t, err)
+	b := testBench(t, Options{Alternations: 3, Round: time.Millisecond, Progress: progress{t}})
 	n := 0
 	cleaned := false
 	r, err := b.runCase(t.Context(), Case{Name: "x", Cold: true, Prepare: func(context.Context, *Bench) ([]Side, error) {

@@ -30,6 +30,10 @@ type Case struct {
 	// Alternations, if not 0, is how many alternations there are at most, for cases whose rounds take long.
 	Alternations int
 
+	// Together, if there is one, gets what the sides measured in an alternation, by side, when all had their rounds, and adds
+	// figures to it that take more than one side. A side may be missing.
+	Together func(rounds map[string]Figures)
+
 	// Prepare does what is needed once, before the first round, and gives the sides. What it started it ends by
 	// Bench.Cleanup. A case that cannot run on this machine gives an error that wraps ErrSkip and says why.
 	Prepare func(ctx context.Context, b *Bench) ([]Side, error)

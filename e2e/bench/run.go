@@ -134,15 +134,15 @@ func (b *Bench) runCase(ctx context.Context, c Case) (*judge.Result, error) {
 			}
 		}
 	}
-	probe, err := machine.NewProbe(b.dir)
+	device, err := b.newProbe(b.dir)
 	if err != nil {
 		return r, err
 	}
-	err = b.alternate(ctx, c, sides, probe, r)
+	err = b.alternate(ctx, c, sides, device, r)
 	if err == nil && b.Perf {
 		b.profileSides(ctx, sides, r)
 	}
-	return r, errors.Join(err, probe.Close())
+	return r, errors.Join(err, device.Close())
 }
 
 // brief is a round's figures in a line.
