@@ -23,7 +23,7 @@ const (
 	alone, withReplays = "firn alone", "firn and two replays"
 	unarchived, upload = "firn, no archive", "firn, archive in MinIO"
 
-	// ReplayMB is what the replays read meanwhile.
+	// ReplayMB is what the replays were given while the producer was at work.
 	ReplayMB judge.Figure = "replay MB/s"
 	// UploadCPU is what archiving cost: what the round took beside that of the same alternation without.
 	UploadCPU judge.Figure = "upload CPU-s/GB"
@@ -65,23 +65,50 @@ func (b *Bench) replaySides(ctx context.Context) ([]Side, error) {
 			}
 			return b.topicRound(ctx, firn, Flush, steadyPartitions, length, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
 				var (
-					wg       sync.WaitGroup
-					read     measure.Read
-					failed   error
-					replayed = length + 2*replayLead
+					wg     sync.WaitGroup
+					failed error
 				)
-				wg.Go(func() { read, failed = replays.read(ctx, s.Addr, replayed) })
+				wg.Go(func() { _, failed = replays.read(ctx, s.Addr, length+2*replayLead) })
 				time.Sleep(replayLead)
-				f, _, err := steady(ctx, s, topic, length)
+				var f Figures
+				rate, err := growth(s.coldRead, func() (err error) {
+					f, _, err = steady(ctx, s, topic, length)
+					return err
+				})
 				wg.Wait()
 				if err := errors.Join(err, failed); err != nil {
 					return nil, err
 				}
-				return f.Add(Figures{ReplayMB: float64(read.Bytes) / 1e6 / replayed.Seconds()}), nil
+				return f.Add(Figures{ReplayMB: rate / 1e6}), nil
 			})
 		}
 	}
 	return []Side{{Name: alone, Round: round(coldSet{})}, {Name: withReplays, Round: round(set)}}, nil
+}
+
+// coldRead is how many bytes from the archive firn has given to readers since it started.
+func (s *Server) coldRead() (float64, error) {
+	const name = "firn_cold_read_bytes_total"
+	v := s.metric(name)
+	if v < 0 {
+		return 0, fmt.Errorf("%s does not tell its %s", s.Name, name)
+	}
+	return v, nil
+}
+
+// growth is by how much a counter grew per second while do ran.
+func growth(counter func() (float64, error), do func() error) (float64, error) {
+	before, err := counter()
+	if err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	if err := do(); err != nil {
+		return 0, err
+	}
+	took := time.Since(begin)
+	after, err := counter()
+	return (after - before) / took.Seconds(), err
 }
 
 // steady produces at the fixed rate and gives what it cost from the first record until the last is acknowledged.

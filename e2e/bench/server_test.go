@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 	"github.com/firnlog/firn/e2e/measure"
@@ -35,4 +37,25 @@ func TestPerRecord(t *testing.T) {
 	}
 	assert.NotContains(t, f, judge.MBPerSecond)
 	assert.NotContains(t, f, judge.RequestsPerSecond)
+}
+
+// TestGrowth: what a counter had before, and what it gains afterwards, is not of the time between.
+func TestGrowth(t *testing.T) {
+	at := 1e12
+	counter := func() (float64, error) { return at, nil }
+	began := time.Now()
+	rate, err := growth(counter, func() error {
+		at += 1e9
+		time.Sleep(time.Millisecond)
+		return nil
+	})
+	least := 1e9 / time.Since(began).Seconds()
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, rate, least)
+	assert.LessOrEqual(t, rate, 1e12, "a millisecond went by at least")
+	broken := errors.New("no")
+	_, err = growth(counter, func() error { return broken })
+	require.ErrorIs(t, err, broken)
+	_, err = growth(func() (float64, error) { return 0, broken }, func() error { return nil })
+	require.ErrorIs(t, err, broken)
 }
