@@ -397,11 +397,10 @@ func (l *Log) writeRun(run []*op) error {
 		}
 		return err
 	}
-	cfg := l.config()
-	full := false
+	interval, full := int64(l.config().IndexIntervalBytes), false
 	for _, p := range run {
 		for i := range p.headers {
-			full = s.note(&t, &p.headers[i], int64(cfg.IndexIntervalBytes)) || full
+			full = s.note(&t, &p.headers[i], interval) || full
 			t.modified = p.now
 		}
 	}
@@ -412,7 +411,7 @@ func (l *Log) writeRun(run []*op) error {
 	}
 	l.publish(s, t)
 	l.dir.metrics.appended(bytes, len(v.bufs))
-	l.scheduleFlush(cfg, t.modified)
+	l.scheduleFlush(t.modified)
 	return nil
 }
 
@@ -437,8 +436,10 @@ func (l *Log) publish(s *segment, t segmentTail) {
 	l.raiseStable()
 }
 
-// scheduleFlush sees to it that what was just written is flushed when the config wants that.
-func (l *Log) scheduleFlush(cfg *Config, now int64) {
+// scheduleFlush sees to it that what was just published is flushed when the config wants that. The config is that of now:
+// SetConfig stores one and then looks at End, so that one of the two marks the log.
+func (l *Log) scheduleFlush(now int64) {
+	cfg := l.config()
 	if cfg.flushMode() || l.end.Load()-l.flushed.Load() >= cfg.FlushMessages {
 		l.mark()
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -243,6 +244,30 @@ func all1(t *testing.T, l *Log) int64 {
 	it := record.Batches(b)
 	require.True(t, it.Next())
 	return it.Header().NextOffset()
+}
+
+// An append that is being written while the topic begins to flush is flushed, though no other follows.
+func TestFlushModeBeginsDuringAnAppend(t *testing.T) {
+	d, f, _ := faultyWorld(t)
+	l := d.open(0, func(c *Config) { c.FlushMessages, c.IndexIntervalBytes = Forever, 1 })
+	cfg := *l.config()
+	cfg.FlushMessages = 1
+	changed := false
+	f.SetHook(func(c disk.Call) disk.Fault {
+		// An index is written after the batches, and before they are published.
+		if !changed && c.Op == disk.OpOpen && strings.HasSuffix(c.Name, indexSuffix) {
+			changed = true
+			l.SetConfig(&cfg)
+		}
+		return disk.Fault{}
+	})
+	for i := int64(0); !changed; i++ {
+		require.NoError(t, l.Flush()) // nothing else is to be flushed
+		appendTo(t, l, batch(1, 10, startMs+i))
+	}
+	require.Eventually(t, func() bool { return l.Stable() == l.End() }, 10*time.Second, time.Millisecond)
+	require.Equal(t, l.End(), l.Flushed())
+	require.NoError(t, d.Close())
 }
 
 // Whatever operation fails while a directory is opened, worked with and closed: nothing that was acknowledged is lost
