@@ -124,8 +124,24 @@ func TestSmokeScale(t *testing.T) {
 	require.Len(t, recovered, 2)
 	for side, rounds := range recovered {
 		assert.GreaterOrEqual(t, rounds[0][FirstFetch], rounds[0][judge.Seconds], side)
+		assert.GreaterOrEqual(t, rounds[0][AllServed], rounds[0][FirstFetch], side)
+		assert.Positive(t, rounds[0][ReplayedMB], side)
 		assert.Positive(t, rounds[0][ReadMB], side)
 	}
+}
+
+// TestEndsOf: one partition that does not serve is one too few.
+func TestEndsOf(t *testing.T) {
+	b, err := newBench(Options{Binary: firn(t), Progress: progress{t}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close()) }()
+	s, err := b.StartFirn(t.Context(), FirnOptions{})
+	require.NoError(t, err)
+	for _, topic := range []string{"one", "two"} {
+		require.NoError(t, s.CreateTopic(t.Context(), topic, 2, nil))
+	}
+	require.NoError(t, endsOf(s.Addr, map[string]int{"one": 2, "two": 2}))
+	require.ErrorContains(t, endsOf(s.Addr, map[string]int{"one": 2, "two": 3}), "two-2")
 }
 
 // TestKafkaCold: Kafka's tiered storage serves what it no longer has among its local segments.

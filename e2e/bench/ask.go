@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -57,6 +58,46 @@ func fetchOne(addr, topic string, partition int32) error {
 	}
 	if len(got.RecordBatches) == 0 {
 		return fmt.Errorf("nothing comes from the start of %s-%d", topic, partition)
+	}
+	return nil
+}
+
+// endsOf asks every partition of some topics where it ends, on a connection of its own: each has to tell, as its leader. The
+// topics come with how many partitions they have.
+func endsOf(addr string, topics map[string]int) error {
+	c, err := measure.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID = -1
+	for name, n := range topics {
+		t := kmsg.NewListOffsetsRequestTopic()
+		t.Topic = name
+		for i := range n {
+			p := kmsg.NewListOffsetsRequestTopicPartition()
+			p.Partition, p.CurrentLeaderEpoch, p.Timestamp = int32(i), -1, -1
+			t.Partitions = append(t.Partitions, p)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	const version = 5
+	res, err := c.Ask(req, version)
+	if err != nil {
+		return err
+	}
+	answered := map[string]int{}
+	for _, t := range res.(*kmsg.ListOffsetsResponse).Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("where %s-%d ends: %w", t.Topic, p.Partition, err)
+			}
+			answered[t.Topic]++
+		}
+	}
+	if !maps.Equal(answered, topics) {
+		return fmt.Errorf("of partitions by topic %v were asked where they end, and %v answered", topics, answered)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
@@ -15,27 +16,54 @@ import (
 )
 
 const (
-	hotShare      = 5 // what lies in the hot log, as a multiple of Bytes: 10 GiB
-	hotPartitions = 16
-	hotLoad       = 500 * time.Millisecond // that a load runs before the process is killed in it
+	hotShare        = 5 // what lies in the hot log, as a multiple of Bytes: 10 GiB
+	hotPartitions   = 16
+	smallPartitions = 64                     // of the topic of small records
+	smallTogether   = 4                      // of them in a batch at most
+	hotLoad         = 500 * time.Millisecond // that large batches come before the process is killed
 
 	recoveredKill, recoveredPower = "firn, killed", "firn, as after a power cut"
 
 	// FirstFetch is how long after the start of the process the first fetch was answered.
 	FirstFetch judge.Figure = "first fetch s"
+	// AllServed is how long after the start of the process every partition had told where it ends.
+	AllServed judge.Figure = "all partitions s"
 	// ReadMB is what the process had read by then, by read calls: of its log, its metadata and itself.
 	ReadMB judge.Figure = "read MB"
+	// ReplayedMB is how much of record batches it found in its flush journal.
+	ReplayedMB judge.Figure = "journal replayed MB"
+
+	// servedIn is how many seconds all that may take.
+	servedIn = 5
+	// readMost is what may be read, in MB: the flush journal, which is 256 MiB at most, and the 256 MiB by which recovery
+	// points may have moved since they were saved.
+	readMost = float64(256<<20+256<<20) / 1e6
 )
 
 // recoveryCase: case i.
 func recoveryCase() Case {
-	return Case{
-		Name:   "i recovery after kill -9",
-		About:  "A flushed topic of 16 partitions with five times the bytes that other cases read (10 GiB) is written to when its firn is killed. From starting the process until a record is acknowledged and until one is read, and what was read meanwhile. After a power cut the kernel is another one, and firn may not trust its page cache: that is played by telling it of another boot, with all that was written still there.",
-		Bars:   []Bar{{Figure: ReadMB, Side: recoveredPower, AtMost: 512}, {Figure: ReadMB, Side: recoveredKill, AtMost: 512}},
+	c := Case{
+		Name: "i recovery after kill -9",
+		About: fmt.Sprintf("A flushed topic of %d partitions with five times the bytes that other cases read (10 GiB) gets large batches when its firn is killed. "+
+			"A second one, of %d partitions, has got 10 MB/s of flushed records of 1 KiB then for as long as a round is, 1 to %d in a batch, which the flush journal takes. "+
+			"From starting the process until a record is acknowledged, until one is read, and until every partition of both topics has told where it ends, with what was read by then. "+
+			"That has a bound which does not grow with the log: the journal (256 MiB) and how far recovery points move before they are saved (256 MiB), 537 MB in all. "+
+			"After a power cut the kernel is another one, and firn may not trust its page cache: that is played by telling it of another boot, with all that was written still there.",
+			hotPartitions, smallPartitions, smallTogether),
 		Memory: func(b *Bench) int64 { return hotShare * b.Bytes }, Cold: true,
 		Prepare: func(ctx context.Context, b *Bench) ([]Side, error) { return b.recoverySides(ctx) },
 	}
+	for _, side := range []string{recoveredPower, recoveredKill} {
+		c.Bars = append(c.Bars, Bar{Figure: AllServed, Side: side, AtMost: servedIn}, Bar{Figure: ReadMB, Side: side, AtMost: readMost})
+	}
+	return c
+}
+
+// recovering is a server that is killed at work and started again, with what it has to do then.
+type recovering struct {
+	*Server
+	large measure.Pipelined // of the 10 GiB
+	small measure.Paced     // which the journal takes
 }
 
 func (b *Bench) recoverySides(ctx context.Context) ([]Side, error) {
@@ -43,16 +71,24 @@ func (b *Bench) recoverySides(ctx context.Context) ([]Side, error) {
 	if err != nil {
 		return nil, err
 	}
-	const topic = "bench-hot"
-	if err := firn.CreateTopic(ctx, topic, hotPartitions, Flush.configs(firn)); err != nil {
-		return nil, err
-	}
 	batches, err := largeBatches("plain", variety)
 	if err != nil {
 		return nil, err
 	}
-	load := measure.Pipelined{Addr: firn.Addr, Topic: topic, Partitions: hotPartitions, Conns: producers, InFlight: inFlight, Batches: batches}
-	p, err := load.Start()
+	r := &recovering{
+		Server: firn,
+		large:  measure.Pipelined{Addr: firn.Addr, Topic: "bench-hot", Partitions: hotPartitions, Conns: producers, InFlight: inFlight, Batches: batches},
+		small: measure.Paced{
+			Addr: firn.Addr, Topic: "bench-small", Partitions: smallPartitions, Conns: smallPartitions, Every: time.Second * smallPartitions / fixedRate,
+			InFlight: 1, Batches: singles(recordSize - recordExtra)[:smallTogether],
+		},
+	}
+	for topic, partitions := range r.topics() {
+		if err := firn.CreateTopic(ctx, topic, partitions, Flush.configs(firn)); err != nil {
+			return nil, err
+		}
+	}
+	p, err := r.large.Start()
 	if err != nil {
 		return nil, err
 	}
@@ -61,52 +97,103 @@ func (b *Bench) recoverySides(ctx context.Context) ([]Side, error) {
 		return nil, err
 	}
 	round := func(power bool) func(context.Context, time.Duration) (Figures, error) {
-		return func(ctx context.Context, _ time.Duration) (Figures, error) { return firn.recover(ctx, load, power) }
+		return func(ctx context.Context, length time.Duration) (Figures, error) {
+			if err := r.crash(ctx, length); err != nil {
+				return nil, err
+			}
+			if power {
+				if err := os.WriteFile(filepath.Join(firn.Logs, ".firn-dirty"), []byte("another boot\n"), 0o644); err != nil {
+					return nil, err
+				}
+			}
+			return r.restart()
+		}
 	}
 	return []Side{{Name: recoveredKill, Round: round(false)}, {Name: recoveredPower, Round: round(true)}}, nil
 }
 
-// recover kills the server in the middle of a load and starts it again.
-func (s *Server) recover(ctx context.Context, load measure.Pipelined, power bool) (Figures, error) {
-	p, err := load.Start()
+// topics are the topics with how many partitions they have.
+func (r *recovering) topics() map[string]int {
+	return map[string]int{r.large.Topic: r.large.Partitions, r.small.Topic: r.small.Partitions}
+}
+
+// crash kills the server while both loads are at work, of which the small one has been for the length given.
+func (r *recovering) crash(ctx context.Context, length time.Duration) error {
+	const longer = time.Hour // than anything here takes: the loads end, with an error, because the server does
+	small, err := r.small.Start()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := p.RunBytes(ctx, hotPartitions*int64(len(load.Batches[0].Bytes))); err != nil { // each has the broker at work
-		return nil, errors.Join(err, p.Close())
+	large, err := r.large.Start()
+	if err != nil {
+		return errors.Join(err, small.Close())
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = p.Run(ctx, time.Minute) // ends with an error: the server is killed meanwhile
-	}()
-	time.Sleep(hotLoad)
-	s.Kill()
-	<-ended
-	if err := p.Close(); err != nil {
-		return nil, err
+	var wg sync.WaitGroup
+	ended := make(chan error, 2) // of both loads
+	wg.Go(func() {
+		_, err := small.Run(ctx, time.Now().Add(soon), longer, patience)
+		ended <- fmt.Errorf("small records: %w", err)
+	})
+	if err = still(ended, length); err == nil {
+		_, err = large.RunBytes(ctx, hotPartitions*int64(len(r.large.Batches[0].Bytes))) // each has the broker at work
 	}
-	if power {
-		if err := os.WriteFile(filepath.Join(s.Logs, ".firn-dirty"), []byte("another boot\n"), 0o644); err != nil {
-			return nil, err
-		}
+	if err == nil {
+		wg.Go(func() {
+			_, err := large.Run(ctx, longer)
+			ended <- fmt.Errorf("large batches: %w", err)
+		})
+		err = still(ended, hotLoad)
 	}
-	batch := load.Batches[0].Bytes
+	r.Kill()
+	wg.Wait()
+	return errors.Join(err, small.Close(), large.Close())
+}
+
+// still waits, unless something ends that should not.
+func still(ended <-chan error, length time.Duration) error {
+	select {
+	case err := <-ended:
+		return fmt.Errorf("a load ended before its server was killed: %w", err)
+	case <-time.After(length):
+		return nil
+	}
+}
+
+// restart starts the server and tells how long it took until it served, and what it read for that.
+func (r *recovering) restart() (Figures, error) {
 	began := time.Now()
-	first, err := s.firstAnswer(func() error { return produceOne(s.Addr, load.Topic, 0, batch) })
+	batch := r.large.Batches[0].Bytes
+	first, err := r.firstAnswer(func() error { return produceOne(r.Addr, r.large.Topic, 0, batch) })
 	if err != nil {
 		return nil, err
 	}
-	fetched, err := s.until(began, func() error { return fetchOne(s.Addr, load.Topic, hotPartitions-1) })
+	fetched, err := r.until(began, func() error { return fetchOne(r.Addr, r.large.Topic, hotPartitions-1) })
 	if err != nil {
 		return nil, err
 	}
-	read, err := readBytes(s.PID())
+	all, err := r.until(began, func() error { return endsOf(r.Addr, r.topics()) })
 	if err != nil {
 		return nil, err
 	}
-	f := Figures{judge.Seconds: first.Seconds(), FirstFetch: fetched.Seconds(), ReadMB: float64(read) / 1e6, judge.PeakMB: float64(measure.PeakMemory(s.PID())) / 1e6}
-	return f, nil
+	read, err := readBytes(r.PID())
+	if err != nil {
+		return nil, err
+	}
+	peak := measure.PeakMemory(r.PID())
+	var replayed float64
+	if _, err := r.until(began, func() error {
+		const name = "firn_hot_journal_replayed_bytes"
+		if replayed = r.metric(name); replayed < 0 {
+			return fmt.Errorf("there is no %s", name)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return Figures{
+		judge.Seconds: first.Seconds(), FirstFetch: fetched.Seconds(), AllServed: all.Seconds(),
+		ReadMB: float64(read) / 1e6, ReplayedMB: replayed / 1e6, judge.PeakMB: float64(peak) / 1e6,
+	}, nil
 }
 
 // readBytes is what a process has read by read calls so far, from a device or not.
