@@ -98,7 +98,7 @@ func TestWhatTheJournalVouchedForIsMissed(t *testing.T) {
 	require.Equal(t, int64(2), l.Durable())
 	f, err := w.mem.OpenFile("/data/log/firn-journal.0", os.O_RDWR, 0)
 	must(err)
-	_, err = f.WriteAt([]byte("damage"), frames*4096+130) // among the bytes of the first of the three
+	_, err = f.WriteAt([]byte("damage"), (1+frames)*4096+130) // behind the head, among the bytes of the first of the three
 	must(err)
 	must(f.Datasync())
 	for start := range 3 {

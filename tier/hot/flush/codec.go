@@ -10,14 +10,15 @@ import (
 	"github.com/firnlog/firn/tier/topic"
 )
 
-// A journal file is a row of frames, each at a position that is a multiple of block, so that none shares a sector with
-// another and a write never touches what is durable. A frame is what one write made durable, little-endian:
+// A journal file is a head, which is durable before anything follows it, and a row of frames, each at a position that is
+// a multiple of block, so that none shares a sector with another and a write never touches what is durable. A frame is
+// what one write made durable, little-endian:
 //
 //	 0  magic    4  "fjf1", of which the last byte is the version
 //	 4  crc      4  CRC-32C of the bytes 8 to 39
 //	 8  length   4  of the records that follow the header
 //	12  records  4  how many those are
-//	16  life     8  drawn by the process that wrote it: no client can know it, and so cannot forge a frame
+//	16  life     8  drawn by the process that wrote it: see below
 //	24  seq      8  number of the frame in that life, from 1, without gaps
 //	32  floor    8  the first frame that still counts: all before it are in their logs' own files
 //	40  records
@@ -41,6 +42,11 @@ import (
 //
 // Both checksums of a record begin with life and seq: what an earlier use of the file left behind a torn frame is not
 // taken for a part of it.
+//
+// The head is the header of a frame with seq 0 and nothing behind it, in a block of its own. It says what life the file's
+// frames are of. What stands anywhere else in the file may be a client's bytes, of a write that was torn or half
+// overwritten, and look like a frame; but no client can know the life. Files of which a frame stood at position 0, as it
+// did before there was a head, and the files of Keep say it by that one.
 const (
 	block       = 4096
 	frameHeader = 40
@@ -197,6 +203,13 @@ func (f *Frame) seal(seq, floor uint64) []byte {
 	return f.b
 }
 
+// head is what a file of the journal begins with.
+func head(life uint64) []byte {
+	b := make([]byte, block)
+	putHeader(b, header{life: life})
+	return b
+}
+
 func putHeader(b []byte, h header) {
 	binary.LittleEndian.PutUint32(b[0:], frameMagic)
 	binary.LittleEndian.PutUint32(b[8:], uint32(h.length))
@@ -207,7 +220,7 @@ func putHeader(b []byte, h header) {
 	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:frameHeader], castagnoli))
 }
 
-// parseHeader reads the header of a frame; errNoFrame if b does not begin with one.
+// parseHeader reads the header of a frame, or a head (seq 0); errNoFrame if b does not begin with one.
 func parseHeader(b []byte) (header, error) {
 	if len(b) < frameHeader || binary.LittleEndian.Uint32(b) != frameMagic ||
 		binary.LittleEndian.Uint32(b[4:]) != crc32.Checksum(b[8:frameHeader], castagnoli) {
@@ -220,7 +233,7 @@ func parseHeader(b []byte) (header, error) {
 		seq:     binary.LittleEndian.Uint64(b[24:]),
 		floor:   binary.LittleEndian.Uint64(b[32:]),
 	}
-	if h.length > MaxFrame || h.seq == 0 || h.floor > h.seq || h.records > h.length/recHeader {
+	if h.length > MaxFrame || h.seq == 0 && h.length > 0 || h.floor > h.seq || h.records > h.length/recHeader {
 		return header{}, errNoFrame
 	}
 	return h, nil

@@ -301,7 +301,7 @@ func (j *Journal) fits(n, spare int64) bool {
 	if f := j.cur; f != nil && f.at+n+spare <= f.ready {
 		return true
 	}
-	if f := j.cur; f == nil || f.ready >= j.o.FileBytes && n+spare <= j.o.FileBytes {
+	if f := j.cur; f == nil || f.ready >= j.o.FileBytes && block+n+spare <= j.o.FileBytes {
 		if j.advance(n + spare) {
 			return true
 		}
@@ -313,7 +313,7 @@ func (j *Journal) fits(n, spare int64) bool {
 // advance makes a free file with room for n bytes the current one. Before what it held is overwritten, a frame in the
 // old one says that this does not count any more: were the first write torn, frames would seem to be missing.
 func (j *Journal) advance(n int64) bool {
-	if j.err != nil || len(j.free) == 0 || j.free[0].ready < n {
+	if j.err != nil || len(j.free) == 0 || j.free[0].ready < block+n {
 		return false
 	}
 	next := j.free[0]
@@ -325,7 +325,7 @@ func (j *Journal) advance(n int64) bool {
 		j.wake()
 	}
 	j.free = j.free[1:]
-	next.at, next.first, next.logs = 0, j.seq+1, map[Journaled]int64{}
+	next.at, next.first, next.logs = block, j.seq+1, map[Journaled]int64{}
 	j.cur = next
 	return true
 }

@@ -407,18 +407,20 @@ func TestJournalDamage(t *testing.T) {
 		require.NoError(t, err)
 		return ReadJournal(mem, "/log")
 	}
-	r, err := flip(block + frameHeader + recHeader + 4 + 50) // bytes of the first record of the second write
+	r, err := flip(2*block + frameHeader + recHeader + 4 + 50) // bytes of the first record of the second write
 	require.NoError(t, err)
 	_, err = a.recovered(r)
 	require.Error(t, err)
 	got, err := b.recovered(r)
 	require.NoError(t, err)
 	require.Equal(t, b.data, got)
-	_, err = flip(block + 20)
+	_, err = flip(2*block + 20)
 	require.ErrorIs(t, err, ErrJournal, "the header of the second write")
-	_, err = flip(block + frameHeader + 20)
+	_, err = flip(block + 20)
+	require.ErrorIs(t, err, ErrJournal, "that of the first")
+	_, err = flip(2*block + frameHeader + 20)
 	require.ErrorIs(t, err, ErrJournal, "that of its first record")
-	r, err = flip(3*block + frameHeader + recHeader + 50) // the last write may be torn
+	r, err = flip(4*block + frameHeader + recHeader + 50) // the last write may be torn
 	require.NoError(t, err)
 	got, err = a.recovered(r)
 	require.NoError(t, err)

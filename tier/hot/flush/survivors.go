@@ -69,19 +69,24 @@ func (r *Replay) read(fsys disk.FS, dir string) error {
 
 func (r *Replay) readFiles(fsys disk.FS, names []string) error {
 	var frames []found
-	var err error
 	for i, name := range names {
 		f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 		if err != nil {
 			return err
 		}
 		r.files = append(r.files, f)
-		if frames, err = findFrames(frames, f, i); err != nil {
+		in, err := findFrames(f, i)
+		if err != nil {
 			return err
 		}
+		if len(in) > 0 && len(frames) > 0 && in[0].life != frames[0].life {
+			return fmt.Errorf("%w: its files were written by different processes", ErrJournal)
+		}
+		frames = append(frames, in...)
 	}
+	frames = slices.DeleteFunc(frames, func(f found) bool { return f.seq == 0 }) // heads
 	slices.SortFunc(frames, func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
-	frames, err = r.chain(frames)
+	frames, err := r.chain(frames)
 	if err != nil {
 		return err
 	}
@@ -89,8 +94,9 @@ func (r *Replay) readFiles(fsys disk.FS, names []string) error {
 	return r.collect(frames)
 }
 
-// findFrames reads the headers of all frames in a file, those that an earlier use left behind included.
-func findFrames(frames []found, f disk.File, file int) ([]found, error) {
+// findFrames reads the headers of all frames in a file, those that an earlier use left behind and its head included. What
+// is of another life than what stands first in the file was written by a client, and is passed over.
+func findFrames(f disk.File, file int) (frames []found, err error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -109,12 +115,15 @@ func findFrames(frames []found, f disk.File, file int) ([]found, error) {
 			}
 		}
 		h, err := parseHeader(b[at-have : n])
-		if err != nil {
+		switch {
+		case err != nil || len(frames) > 0 && h.life != frames[0].life:
 			at += block
-			continue
+		case len(frames) == 0 && at > 0: // a power cut leaves nothing behind a head that is not durable
+			return nil, fmt.Errorf("%w: %s does not begin as it was written; something other than firn or a crash changed it", ErrJournal, f.Name())
+		default:
+			frames = append(frames, found{h, file, at})
+			at += roundUp(frameHeader + int64(h.length))
 		}
-		frames = append(frames, found{h, file, at})
-		at += roundUp(frameHeader + int64(h.length))
 	}
 	return frames, nil
 }
@@ -125,11 +134,6 @@ func (r *Replay) chain(frames []found) ([]found, error) {
 		return nil, nil
 	}
 	last := frames[len(frames)-1]
-	for _, f := range frames {
-		if f.life != last.life {
-			return nil, fmt.Errorf("%w: its files were written by different processes", ErrJournal)
-		}
-	}
 	whole, err := r.whole(last)
 	if err != nil {
 		return nil, err

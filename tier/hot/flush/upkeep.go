@@ -152,6 +152,11 @@ func (j *Journal) fill(f *journalFile) error {
 			return err
 		}
 	}
+	if from == 0 {
+		if _, err := f.f.WriteAt(head(j.life), 0); err != nil {
+			return err
+		}
+	}
 	if err := f.f.Datasync(); err != nil {
 		return syncError{err}
 	}
