@@ -113,6 +113,7 @@ func TestSmokeScale(t *testing.T) {
 	for side, rounds := range all["h start-up on a used folder"].Rounds {
 		f := rounds[0]
 		assert.Positive(t, f[Starts], side)
+		assert.Greater(t, f[judge.PeakMB], 10.0, side)
 		assert.Positive(t, f[judge.Seconds], side)
 		assert.GreaterOrEqual(t, f[Slowest], f[judge.Seconds], side)
 	}

@@ -23,7 +23,7 @@ func fetchCases() []Case {
 			}
 			all = append(all, Case{
 				Name:   fmt.Sprintf("c hot fetch, %s, %s", partitionsOf(n), many),
-				About:  "What was just written is read from start to end, again and again, by consumers that do not decode: a connection each, one partition a request, at most 1 MiB an answer. The source sends firn's own files.",
+				About:  "What was just written is read from start to end, again and again, by consumers that do not decode: a connection each, one partition a request, at most 1 MiB an answer. The source sends firn's own files." + notArchived,
 				Shared: true, Memory: func(b *Bench) int64 { return 2 * b.Bytes },
 				Bars: []Bar{
 					{Figure: judge.CPUPerGB, Side: "firn", Beside: "source", AtMost: 1.2},

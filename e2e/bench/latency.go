@@ -26,7 +26,7 @@ func latencyCases() []Case {
 		}
 		all = append(all, Case{
 			Name:   "d latency at 10 MB/s, " + partitionsOf(n),
-			About:  "Single records of 1 KiB, acks=all, a connection for each partition, due at fixed times and timed from then until they are acknowledged, and until a tailing consumer of all partitions has them (e2e). A record that finds five requests of its connection unanswered goes with the others that wait.",
+			About:  "Single records of 1 KiB, acks=all, a connection for each partition, due at fixed times and timed from then until they are acknowledged, and until a tailing consumer of all partitions has them (e2e). The consumer sends full fetches of all partitions, no fetch session. A record that finds five requests of its connection unanswered goes with the others that wait." + notArchived,
 			Bars:   bars,
 			Shared: true, Memory: roundMemory,
 			Prepare: func(ctx context.Context, b *Bench) ([]Side, error) {

@@ -47,7 +47,7 @@ func produceCases() []Case {
 		for _, n := range []int{1, 16, 256} {
 			all = append(all, Case{
 				Name:   fmt.Sprintf("a produce, %s, %s", partitionsOf(n), codec),
-				About:  fmt.Sprintf("Records of 1 KiB, acks=all, in batches of 256 (%s), one partition a request, %d producers with five requests in flight each. GB are of uncompressed batches.", codec, min(n, producers)),
+				About:  fmt.Sprintf("Records of 1 KiB, acks=all, in batches of 256 (%s), one partition a request, %d producers with five requests in flight each. GB are of uncompressed batches.", codec, min(n, producers)) + notArchived,
 				Bars:   produceBars(n, codec),
 				Shared: true, Memory: roundMemory,
 				Prepare: func(ctx context.Context, b *Bench) ([]Side, error) {

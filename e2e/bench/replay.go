@@ -142,7 +142,7 @@ func steadyLoad(s *Server, topic string) measure.Paced {
 func uploadCase() Case {
 	return Case{
 		Name:     "g upload keeps pace with produce",
-		About:    "The load of case f, to a topic that is not archived and to one that is; the second is measured until all of it is in MinIO.",
+		About:    "The load of case f, to a topic that is not archived and to one that is; the second is measured until all of it is in MinIO. The difference is what archiving costs, which cases a to d leave out.",
 		Memory:   func(b *Bench) int64 { return 3 * roundMemory(b) / 4 },
 		Together: uploadCost,
 		Prepare:  func(ctx context.Context, b *Bench) ([]Side, error) { return b.uploadSides(ctx) },

@@ -26,7 +26,7 @@ func smallCases() []Case {
 	return []Case{
 		{
 			Name:   "b small batches in flight",
-			About:  "Batches of 16 records of 1 KiB, acks=all, one connection with five requests in flight, one partition.",
+			About:  "Batches of 16 records of 1 KiB, acks=all, one connection with five requests in flight, one partition." + notArchived,
 			Shared: true, Memory: roundMemory,
 			Bars: []Bar{
 				{Figure: judge.CPUPerRequest, Side: side("firn", PageCache), Beside: side("sink", PageCache), AtMost: 1.6},
@@ -49,7 +49,7 @@ func smallCases() []Case {
 		},
 		{
 			Name:   "b 200 producers of single records",
-			About:  fmt.Sprintf("%d connections, each with a record of 100 bytes every 10 ms, twenty of them due at each millisecond and timed from then, acks=all, 16 partitions. A record that finds five requests of its connection unanswered goes with the others that wait.", crowd),
+			About:  fmt.Sprintf("%d connections, each with a record of 100 bytes every 10 ms, twenty of them due at each millisecond and timed from then, acks=all, 16 partitions. A record that finds five requests of its connection unanswered goes with the others that wait.", crowd) + notArchived,
 			Shared: true, Memory: roundMemory,
 			Bars: []Bar{
 				{Figure: judge.CPUPerMillion, Side: side("firn", PageCache), Beside: side("sink", PageCache), AtMost: 1.8},

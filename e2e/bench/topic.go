@@ -23,6 +23,9 @@ const (
 	PageCache Mode = "page cache" // it is written, and flushed when the system likes: Kafka's default
 )
 
+// notArchived says in a case's text what configs makes of its topics.
+const notArchived = " Nothing of it goes to firn's archive (remote.storage.enable=false); what that costs is case g."
+
 // configs are those of a topic in the mode, without an archive.
 func (m Mode) configs(s *Server) map[string]string {
 	c := map[string]string{"flush.messages": "1"}

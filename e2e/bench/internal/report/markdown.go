@@ -248,7 +248,7 @@ const legend = `
   /proc/stat). After the alternations asked for, the one with the most is done again, as a whole, as long as that is more
   than 5%, at most half as often as there are alternations; of the two, the one with less is kept. Nothing else decides. What
   the other one measured is in the case's JSON (dropped). In a case with a bar that must hold every time none is done again.
-- Peak is VmHWM, reset before each round; the page cache is not in it.
+- Peak is VmHWM, reset before each round, or of a process from its start; the page cache is not in it.
 - Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device, those of files that are deleted before
   they are written back among them. The journal of the file system is not in it.
 - Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
