@@ -36,7 +36,8 @@ type File interface {
 	Datasync() error
 	// WritevSync is WritevAt that returns when these bytes survive a power cut, and syncs nothing else of the file
 	// (pwritev2 with RWF_DSYNC). The range must lie within a length that Datasync made durable: only content becomes
-	// so. After an error some of the bytes may be written; the caller must not retry and count on them.
+	// so. After an error some of the bytes may be written; the caller must not retry and count on them. Where there is no
+	// such call the error is EOPNOTSUPP, ENOSYS or EINVAL, or what a filter of system calls says, mostly EPERM.
 	WritevSync(bufs [][]byte, off int64) error
 	// Writeback asks the disk to begin writing a range that Datasync is going to need, and does not wait
 	// (sync_file_range). It makes nothing durable, and where there is no such call it does nothing.

@@ -78,6 +78,34 @@ func TestFailedJournalWrite(t *testing.T) {
 	require.ErrorIs(t, d.Close(), ErrOffline)
 }
 
+// Where the disk takes no synced write, or has no room for one any more, there is no journal, and all else goes on (I-02).
+func TestGoesOnWithoutJournal(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EOPNOTSUPP, syscall.ENOSPC} {
+		mem := disk.NewCrashable(1)
+		f := disk.NewFaulty(mem, nil)
+		if errno == syscall.EOPNOTSUPP {
+			f.SetHook(disk.FailFrom(disk.OpWriteSync, 1, errno))
+		}
+		d := journalDir(t, f, nil)
+		l := d.open(0, nil)
+		for i := range int64(10) {
+			if i == 5 {
+				f.SetHook(disk.FailFrom(disk.OpWriteSync, 1, errno))
+			}
+			appendTo(t, l, batch(1, 10, startMs))
+			require.NoError(t, l.Flush())
+			require.Equal(t, i+1, l.Stable())
+		}
+		require.Equal(t, int64(10), l.Durable())
+		require.NoError(t, d.Offline())
+		require.NoError(t, l.Truncate(7))
+		require.NoError(t, d.Close())
+		found, err := flush.RemoveJournal(mem, "/log")
+		require.NoError(t, err)
+		require.False(t, found)
+	}
+}
+
 // What was collected twice, the second time with more, is acknowledged only when the second is written (I-02).
 func TestWrittenIsNotWhatWasCollectedLater(t *testing.T) {
 	d := journalDir(t, disk.NewCrashable(1), nil)

@@ -99,6 +99,8 @@ type Journal struct {
 	made     int
 	fullAt   time.Time // when the disk had no room for more; zero: it has
 	draining bool
+	off      bool  // it is given up
+	removed  bool  // … and its files are gone
 	paced    int64 // bytes written since logs were last asked to write back
 	scratch  []collected
 	vector   [1][]byte // of a frame that is written
@@ -231,7 +233,7 @@ func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err er
 	if j.err != nil {
 		return nil, nil, j.err
 	}
-	if j.draining || !j.fits(block, barrierRoom) {
+	if j.off || j.draining || !j.fits(block, barrierRoom) {
 		return nil, logs, nil // nobody is asked for bytes for which there is no room
 	}
 	taken, j.scratch = j.scratch[:0], nil
@@ -253,7 +255,10 @@ func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err er
 		if !j.fits(j.frame.size(), barrierRoom) {
 			return taken[:before], append(rest, logs[from:]...), nil
 		}
-		if err := j.put(); err != nil {
+		switch err := j.put(); {
+		case errors.Is(err, errOff):
+			return taken[:before], append(rest, logs[from:]...), nil
+		case err != nil:
 			return taken[:before], nil, err
 		}
 		for _, c := range taken[before:] {
@@ -263,12 +268,15 @@ func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err er
 	return taken, rest, nil
 }
 
-// put writes the frame behind the last one, durably.
+// put writes the frame behind the last one, durably. After errOff nothing else is to be written.
 func (j *Journal) put() error {
 	f := j.cur
 	b := j.frame.seal(j.seq+1, j.floor())
 	j.vector[0] = b
-	if err := f.f.WritevSync(j.vector[:], f.at); err != nil {
+	if err := f.f.WritevSync(j.vector[:], f.at); noRoom(err) {
+		j.giveUp(err)
+		return errOff
+	} else if err != nil {
 		j.err = fmt.Errorf("flush journal: %w", err) // I-31: what is on the disk is not known any more
 		return j.err
 	}
@@ -313,7 +321,7 @@ func (j *Journal) fits(n, spare int64) bool {
 // advance makes a free file with room for n bytes the current one. Before what it held is overwritten, a frame in the
 // old one says that this does not count any more: were the first write torn, frames would seem to be missing.
 func (j *Journal) advance(n int64) bool {
-	if j.err != nil || len(j.free) == 0 || j.free[0].ready < block+n {
+	if j.err != nil || j.off || len(j.free) == 0 || j.free[0].ready < block+n {
 		return false
 	}
 	next := j.free[0]
@@ -351,7 +359,7 @@ func (j *Journal) Forget(l Journaled, part topic.Partition, below int64) error {
 		if j.err != nil {
 			return j.err
 		}
-		if !j.fits(block, 2*block) {
+		if j.off || !j.fits(block, 2*block) {
 			if err := j.wait(); err != nil {
 				return err
 			}
@@ -359,7 +367,10 @@ func (j *Journal) Forget(l Journaled, part topic.Partition, below int64) error {
 		}
 		j.frame.reset(j.life, j.seq+1)
 		j.frame.Add(&Record{Kind: Forget, Part: part, Next: below}, 0)
-		if err := j.put(); err != nil {
+		switch err := j.put(); {
+		case errors.Is(err, errOff):
+			continue
+		case err != nil:
 			return err
 		}
 		for _, f := range j.counting() {
@@ -374,6 +385,9 @@ func (j *Journal) Forget(l Journaled, part topic.Partition, below int64) error {
 
 // names reports whether a frame that counts may name the log.
 func (j *Journal) names(l Journaled) bool {
+	if j.off {
+		return !j.removed // what could not be written may name it, too
+	}
 	for _, f := range j.counting() {
 		if _, ok := f.logs[l]; ok {
 			return true

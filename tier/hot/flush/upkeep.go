@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -50,7 +49,10 @@ func (j *Journal) keep() error {
 			return nil
 		default:
 		}
-		did, err := j.prepare()
+		did, err := j.abandon()
+		if err == nil && !did {
+			did, err = j.prepare()
+		}
 		if err == nil && !did {
 			did, err = j.recycle()
 		}
@@ -78,7 +80,9 @@ func (j *Journal) prepare() (did bool, err error) {
 	switch {
 	case err == nil:
 		return true, nil
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, errOff):
+		return true, nil
+	case noRoom(err):
 		j.o.Logger.Warn("no room for the flush journal: logs are flushed themselves", "error", err)
 		j.mu.Lock()
 		j.fullAt = time.Now()
@@ -92,7 +96,7 @@ func (j *Journal) prepare() (did bool, err error) {
 func (j *Journal) wanting() *journalFile {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.err != nil || !j.fullAt.IsZero() && time.Since(j.fullAt) < retryFull {
+	if j.err != nil || j.off || !j.fullAt.IsZero() && time.Since(j.fullAt) < retryFull {
 		return nil
 	}
 	j.fullAt = time.Time{}
@@ -152,13 +156,18 @@ func (j *Journal) fill(f *journalFile) error {
 			return err
 		}
 	}
-	if from == 0 {
-		if _, err := f.f.WriteAt(head(j.life), 0); err != nil {
-			return err
-		}
-	}
 	if err := f.f.Datasync(); err != nil {
 		return syncError{err}
+	}
+	if from == 0 { // also the first to find out whether the disk takes such a write
+		if err := f.f.WritevSync([][]byte{head(j.life)}, 0); noRoom(err) || refused(err) {
+			j.mu.Lock()
+			j.giveUp(err)
+			j.mu.Unlock()
+			return errOff
+		} else if err != nil {
+			return err
+		}
 	}
 	j.mu.Lock()
 	f.ready = to
@@ -241,7 +250,7 @@ func (j *Journal) drain() error {
 	err := j.settle(logs)
 	j.mu.Lock()
 	j.draining = false
-	if err != nil || j.err != nil {
+	if err != nil || j.err != nil || j.off {
 		return err
 	}
 	for _, f := range j.full {
@@ -249,7 +258,10 @@ func (j *Journal) drain() error {
 	}
 	j.full, j.cur.logs, j.cur.first = nil, map[Journaled]int64{}, j.seq+1
 	j.frame.reset(j.life, j.seq+1)
-	return j.put() // Forget leaves room for it
+	if err := j.put(); !errors.Is(err, errOff) { // Forget leaves room for it
+		return err
+	}
+	return nil
 }
 
 // counting lists the files whose frames count, oldest first; the caller holds mu.
