@@ -18,7 +18,7 @@ func tellRemoval(w *world) {
 	for frames := -1; ; { // the frames that count grow fewer when a file is let go of: before, they are in two
 		before, had := w.mem.Crash(), slices.Clone(want)
 		want = append(want, w.put(l, 1)...)
-		check(len(want) < 1<<20, "no file of the journal is full")
+		check(len(want) < 20_000, "no file of the journal is full")
 		r, err := flush.ReadJournal(w.mem.Crash(), "/data/log")
 		must(err)
 		must(r.Close())

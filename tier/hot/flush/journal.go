@@ -99,6 +99,7 @@ type Journal struct {
 	made     int
 	fullAt   time.Time // when the disk had no room for more; zero: it has
 	draining bool
+	waiting  int   // Forget calls that found no room
 	off      bool  // it is given up
 	removed  bool  // … and its files are gone
 	paced    int64 // bytes written since logs were last asked to write back
@@ -408,6 +409,8 @@ func (j *Journal) wait() error {
 		return errors.New("flush journal: closed")
 	default:
 	}
+	j.waiting++
+	defer func() { j.waiting-- }()
 	if j.o.Inline {
 		j.mu.Unlock()
 		defer j.mu.Lock()

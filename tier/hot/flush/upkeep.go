@@ -56,6 +56,9 @@ func (j *Journal) keep() error {
 		if err == nil && !did {
 			did, err = j.recycle()
 		}
+		if err == nil && !did {
+			did, err = j.relieve()
+		}
 		if err != nil {
 			return err
 		}
@@ -87,7 +90,8 @@ func (j *Journal) prepare() (did bool, err error) {
 		j.mu.Lock()
 		j.fullAt = time.Now()
 		j.mu.Unlock()
-		return true, j.drain()
+		_, err := j.drain()
+		return true, err
 	}
 	return false, fmt.Errorf("flush journal: %w", err)
 }
@@ -231,9 +235,21 @@ func (j *Journal) release(f *journalFile) {
 	j.stats.Recycled.Add(1)
 }
 
+// relieve lets go who waits to have a log forgotten when nothing makes room for that: rounds may have named logs again
+// since a full disk was last drained for.
+func (j *Journal) relieve() (did bool, err error) {
+	j.mu.Lock()
+	stuck := j.waiting > 0 && !j.fits(block, 2*block)
+	j.mu.Unlock()
+	if !stuck {
+		return false, nil
+	}
+	return j.drain()
+}
+
 // drain makes all logs durable that the journal names, and says so in it: with a full disk, what frees space must not
 // have to wait for room in the journal.
-func (j *Journal) drain() error {
+func (j *Journal) drain() (did bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var logs []Log
@@ -242,26 +258,26 @@ func (j *Journal) drain() error {
 			logs = append(logs, l)
 		}
 	}
-	if len(logs) == 0 || j.err != nil {
-		return nil
+	if len(logs) == 0 && len(j.gone) == 0 || j.err != nil || j.off {
+		return false, nil
 	}
 	j.draining = true // what the journal took meanwhile would not be in the logs' files
 	j.mu.Unlock()
-	err := j.settle(logs)
+	err = j.settle(logs)
 	j.mu.Lock()
 	j.draining = false
 	if err != nil || j.err != nil || j.off {
-		return err
+		return false, err
 	}
 	for _, f := range j.full {
 		j.release(f)
 	}
 	j.full, j.cur.logs, j.cur.first = nil, map[Journaled]int64{}, j.seq+1
 	j.frame.reset(j.life, j.seq+1)
-	if err := j.put(); !errors.Is(err, errOff) { // Forget leaves room for it
-		return err
+	if err := j.put(); err != nil && !errors.Is(err, errOff) { // Forget leaves room for it
+		return false, err
 	}
-	return nil
+	return true, nil
 }
 
 // counting lists the files whose frames count, oldest first; the caller holds mu.
