@@ -250,6 +250,7 @@ func (n notingFile) Writeback(off, length int64) error {
 func TestWriteback(t *testing.T) {
 	var ranges [][2]int64
 	d := journalDir(t, noting{disk.NewCrashable(1), &ranges}, nil)
+	d.flusher.Close() // only what the test has synced is
 	l := d.open(0, nil)
 	fill := func(to int64) int64 {
 		for l.Bytes() < to {
