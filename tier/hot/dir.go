@@ -114,6 +114,8 @@ type Dir struct {
 	vouched   map[string]place            // by folder name: how far the journal said that a segment is whole
 	strays    []string
 	closed    bool
+
+	unreadable map[string]error // by path: files of what the journal had kept that cannot be read
 }
 
 // OpenDir opens a log directory, making it if need be, and locks it against other processes (ErrLocked). It reads
@@ -157,7 +159,7 @@ func newDir(o Options) *Dir {
 	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
 		logs: map[string]*Log{}, opening: map[string]bool{},
 		unopened: map[string]*logState{}, onDisk: map[string]topic.Partition{},
-		forgotten: map[checkpoint.Key]struct{}{}, vouched: map[string]place{}}
+		forgotten: map[checkpoint.Key]struct{}{}, vouched: map[string]place{}, unreadable: map[string]error{}}
 	d.SetProducerExpiry(o.ProducerExpiry)
 	d.cond.L = &d.mu
 	d.files.set = map[*file]struct{}{}

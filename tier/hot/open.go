@@ -83,7 +83,7 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 	d.mu.Unlock()
 	if !known {
 		if _, err := d.fs.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			return d.begin(p, cfg), nil
+			return d.begin(p, cfg), d.giveUpKept(name)
 		} else if err != nil {
 			return nil, err
 		}
@@ -97,6 +97,9 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 			return nil, err
 		}
 		return d.begin(p, cfg), nil
+	}
+	if err := d.keptDamaged(name); err != nil {
+		return nil, err
 	}
 	l := newLog(d, p, cfg)
 	err := l.load(st)

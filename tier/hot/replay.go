@@ -148,6 +148,7 @@ func (d *Dir) keptName(name string) string {
 func (d *Dir) dropKept(name string) error {
 	d.mu.Lock()
 	delete(d.vouched, name)
+	delete(d.unreadable, d.keptName(name))
 	d.mu.Unlock()
 	if err := d.fs.Remove(d.keptName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -155,26 +156,58 @@ func (d *Dir) dropKept(name string) error {
 	return nil
 }
 
-// applyKept tries again what was kept, at a start of whatever kind.
+// applyKept tries again what was kept, at a start of whatever kind. What cannot be read keeps its own log from being
+// opened, and no other.
 func (d *Dir) applyKept() error {
 	entries, err := d.fs.ReadDir(d.root)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		name, ok := strings.CutPrefix(e.Name(), keptPrefix)
-		if !ok || disk.IsTmp(e.Name()) {
+		if !strings.HasPrefix(e.Name(), keptPrefix) || disk.IsTmp(e.Name()) {
 			continue
 		}
-		r, err := flush.ReadKept(d.fs, filepath.Join(d.root, e.Name()))
-		if err == nil {
-			err = errors.Join(d.applyReplay(r), r.Close())
+		name := filepath.Join(d.root, e.Name())
+		r, err := flush.ReadKept(d.fs, name)
+		if err == nil && len(r.Logs) == 0 {
+			err = errors.Join(errors.New("it is empty"), r.Close())
 		}
 		if err != nil {
-			return fmt.Errorf("what the flush journal held of %s: %w", name, err)
+			d.logger.Error("what the flush journal held of a partition cannot be read, the partition stays offline", "file", name, "error", err)
+			d.unreadable[name] = err
+			continue
+		}
+		if err := errors.Join(d.applyReplay(r), r.Close()); err != nil {
+			return fmt.Errorf("what the flush journal held, in %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// keptDamaged says why a log is not opened because of what was kept of it, if so.
+func (d *Dir) keptDamaged(name string) error {
+	kept := d.keptName(name)
+	d.mu.Lock()
+	err := d.unreadable[kept]
+	d.mu.Unlock()
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: what was flushed last may be in %s alone, which cannot be read: %w. The partition stays offline and its segments "+
+		"as they are. Stop firn, then put that file back, or move it away to go on without it, or delete the folder %s: "+
+		"firn then begins the partition anew, with all of it that is in the archive",
+		ErrDamaged, kept, err, filepath.Join(d.root, name))
+}
+
+// giveUpKept forgets, durably, what cannot be read of a log whose folder was deleted.
+func (d *Dir) giveUpKept(name string) error {
+	if d.keptDamaged(name) == nil {
+		return nil
+	}
+	if err := d.dropKept(name); err != nil {
+		return err
+	}
+	return d.syncRoot()
 }
 
 // vouchFor makes a log that was found damaged because of what the journal said be found so again.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/flush"
 )
 
 // failLogs fails an operation of all segments' files.
@@ -131,4 +132,49 @@ func TestSweepsDuringRecovery(t *testing.T) {
 	require.Positive(t, swept)
 	require.NoError(t, attempt(func() { holds(l, want) }))
 	must(w.d.Close())
+}
+
+// I-01: what was kept of a log and cannot be read any more stops that log, and no other. Its folder deleted, the partition
+// begins anew.
+func TestUnreadableKept(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(f disk.File) error
+	}{
+		{"its first write", func(f disk.File) error { _, err := f.WriteAt([]byte("damage"), 20); return err }},
+		{"all of it", func(f disk.File) error { return f.Truncate(0) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(1, "")
+			want := w.put(w.open(1), 2)
+			w.stop()
+			w.start()
+			w.put(w.open(0), 2)
+			w.unjournaled(w.open(0), 1)
+			must(disk.WriteFileSync(w.mem, w.d.keptName("t-0"), flush.KeepBound(w.part(0), 0, 1)))
+			f, err := w.mem.OpenFile(w.d.keptName("t-0"), os.O_RDWR, 0)
+			must(err)
+			must(c.damage(f))
+			must(f.Datasync())
+			for range 2 {
+				w.power(false)
+				_, err := w.d.Open(w.part(0), nil)
+				require.ErrorIs(t, err, ErrDamaged)
+				require.ErrorContains(t, err, keptPrefix)
+				require.NoError(t, attempt(func() { holds(w.open(1), want) }))
+			}
+			must(w.d.Close())
+			w.start()
+			_, err = w.d.Open(w.part(0), nil)
+			require.ErrorIs(t, err, ErrDamaged, "after a clean stop")
+			require.NoError(t, attempt(func() { holds(w.open(1), want) }))
+			must(w.d.Close())
+
+			must(w.mem.RemoveAll("/data/log/t-0"))
+			w.start()
+			want = w.put(w.open(0), 3)
+			w.power(false)
+			require.NoError(t, attempt(func() { holds(w.open(0), want) }))
+		})
+	}
 }
