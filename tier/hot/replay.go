@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/firnlog/firn/tier/disk"
@@ -100,6 +101,7 @@ func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, err
 		return 0, err
 	}
 	whole := true
+	var b []byte
 	for i := range s.Extents {
 		e := &s.Extents[i]
 		if e.Position > at {
@@ -109,12 +111,11 @@ func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, err
 			whole = whole && e.Position+int64(e.Length) <= at
 			continue
 		}
-		b := getBuf(e.Length)
-		err := r.ReadAt(e, b.b)
+		b = slices.Grow(b[:0], e.Length)[:e.Length]
+		err := r.ReadAt(e, b)
 		if err == nil {
-			_, err = f.WriteAt(b.b[:e.Length], e.Position)
+			_, err = f.WriteAt(b, e.Position)
 		}
-		putBuf(b)
 		if err != nil {
 			return 0, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/flush"
+	"github.com/firnlog/firn/tier/record"
 )
 
 // failLogs fails an operation of all segments' files.
@@ -177,4 +178,38 @@ func TestUnreadableKept(t *testing.T) {
 			require.NoError(t, attempt(func() { holds(w.open(0), want) }))
 		})
 	}
+}
+
+// lavish is a log that gives the journal more than it was asked for.
+type lavish struct {
+	*Log
+	b []byte
+}
+
+func (l *lavish) Pending() (int64, bool) { return 1, true }
+
+func (l *lavish) Collect(f *flush.Frame, _ int64) (next int64, added, ok bool) {
+	copy(f.Add(&flush.Record{Kind: flush.Bytes, Part: l.part, Next: 1}, len(l.b)), l.b)
+	return 1, true, true
+}
+
+// A replay takes whatever the journal's parser does.
+func TestReplayOfALargeRecord(t *testing.T) {
+	w := newWorld(1, "")
+	l := w.open(0)
+	w.put(l, 1) // the journal has its files from here on
+	b := batch(1, 300<<10, startMs)
+	record.Stamp(b, 0, 0)
+	j := flush.NewJournal(flush.JournalOptions{FS: w.mem, Dir: "/j", Logger: w.log, Inline: true})
+	must(w.mem.MkdirAll("/j", 0o755))
+	for range 2 { // the first makes the journal's files
+		must(j.Flush([]flush.Log{&lavish{l, b}}))
+	}
+	r, err := flush.ReadJournal(w.mem, "/j")
+	must(err)
+	require.Len(t, r.Logs, 1)
+	must(w.d.applyReplay(r))
+	got, err := disk.ReadFile(w.mem, l.active().file.path())
+	must(err)
+	require.Equal(t, b, got)
 }
