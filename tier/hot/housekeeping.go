@@ -3,6 +3,7 @@ package hot
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -21,13 +22,14 @@ type housekeeper struct {
 	swept   int64 // ms: the last sweep of open files
 
 	mu      sync.Mutex
-	deleted []deleted // by time
+	deleted []deleted
 }
 
 // deleted is a file that waits for its end.
 type deleted struct {
-	name string
-	at   int64 // ms
+	name  string
+	since int64 // ms
+	delay int64 // ms
 }
 
 const (
@@ -70,27 +72,38 @@ func (k *housekeeper) close() {
 	<-k.done
 }
 
-func (k *housekeeper) deleteLater(name string, at int64) {
+// deleteLater has a file deleted once so many ms went by.
+func (d *Dir) deleteLater(name string, delay int64) {
+	k := &d.keeper
 	k.mu.Lock()
-	k.deleted = append(k.deleted, deleted{name, at})
+	k.deleted = append(k.deleted, deleted{name, d.nowMs(), delay})
 	k.mu.Unlock()
+}
+
+// elapsed is how many ms went by from then until now. If the clock was set back, nobody knows, and everything is due:
+// waiting for it to catch up, the housekeeping would stand still for as long.
+func elapsed(now, then int64) int64 {
+	if now < then {
+		return math.MaxInt64
+	}
+	return now - then
 }
 
 // housekeep does what is due. It is called by one goroutine.
 func (d *Dir) housekeep() {
 	k, now := &d.keeper, d.nowMs()
 	d.flushOld(now)
-	d.unlinkDeleted(now)
+	d.unlinkDeleted()
 	d.saveDue(now)
 	if d.Offline() != nil {
 		return
 	}
 	// Two sweeps without a use are what "idle for IdleClose" means.
-	if every := d.o.IdleClose.Milliseconds() / 2; now-k.swept >= every || d.files.len() > d.o.MaxOpenFiles {
+	if every := d.o.IdleClose.Milliseconds() / 2; elapsed(now, k.swept) >= every || d.files.len() > d.o.MaxOpenFiles {
 		k.swept = now
 		d.sweep()
 	}
-	if now-k.expired >= expireEvery {
+	if elapsed(now, k.expired) >= expireEvery {
 		k.expired = now
 		for _, l := range d.allLogs() {
 			l.expireProducers(now)
@@ -101,13 +114,14 @@ func (d *Dir) housekeep() {
 // saveDue saves the recovery points when it is time.
 func (d *Dir) saveDue(now int64) {
 	k := &d.keeper
-	since, full := now-k.saved, d.unsaved.Load() >= saveBytes
+	since, full := elapsed(now, k.saved), d.unsaved.Load() >= saveBytes
 	if d.Offline() != nil || since < d.o.SaveEvery.Milliseconds() && !(full && since >= saveShare*k.took) {
 		return
 	}
 	k.saved = now
+	began := d.o.Now() // with its monotonic reading
 	d.savePoints()
-	k.took = d.nowMs() - now
+	k.took = max(0, d.o.Now().Sub(began).Milliseconds())
 }
 
 func (d *Dir) allLogs() []*Log {
@@ -126,7 +140,7 @@ func (d *Dir) flushOld(now int64) {
 			// The next append enters it again.
 			return false
 		}
-		if ms := l.config().FlushMs; ms != Forever && now-from >= ms {
+		if ms := l.config().FlushMs; ms != Forever && elapsed(now, from) >= ms {
 			l.mark()
 		}
 		return true
@@ -134,12 +148,13 @@ func (d *Dir) flushOld(now int64) {
 }
 
 // unlinkDeleted removes the files whose delay is over.
-func (d *Dir) unlinkDeleted(now int64) {
+func (d *Dir) unlinkDeleted() {
 	k := &d.keeper
 	k.mu.Lock()
+	now := d.nowMs() // under the lock: what is entered meanwhile is not from the future
 	var due []string
 	k.deleted = slices.DeleteFunc(k.deleted, func(f deleted) bool {
-		if f.at > now {
+		if elapsed(now, f.since) < f.delay {
 			return false
 		}
 		due = append(due, f.name)

@@ -222,6 +222,44 @@ func TestRecoveryPointsAreNotSavedAllTheTime(t *testing.T) {
 	require.True(t, save(1000))
 }
 
+// The clock may be set back: what is due is done all the same.
+func TestClockIsSetBack(t *testing.T) {
+	d := openDir(t, disk.NewCrashable(1), "/log")
+	l := d.open(0, func(c *Config) {
+		c.FlushMessages, c.FlushMs, c.SegmentBytes, c.FileDeleteDelayMs = Forever, 5000, 300, 60_000
+	})
+	for range 4 {
+		appendTo(t, l, batch(1, 100, startMs))
+	}
+	require.NoError(t, l.Flush())
+	trimmed := l.Segments()[1].Base
+	_, err := l.Trim(trimmed, "test")
+	require.NoError(t, err)
+	appendTo(t, l, batch(1, 10, startMs))
+	d.housekeep()
+	require.Less(t, l.Flushed(), l.End(), "not due yet")
+
+	d.clock.ms -= 3_600_000
+	d.unsaved.Add(saveBytes)
+	sweeps := d.sweeps.Load()
+	d.housekeep()
+	require.Equal(t, sweeps+1, d.sweeps.Load())
+	require.Zero(t, d.unsaved.Load(), "the recovery points were not saved")
+	require.Eventually(t, func() bool { return l.Flushed() == l.End() }, 10*time.Second, time.Millisecond, "flush.ms")
+	_, err = d.fs.Stat(filepath.Join(l.Folder(), fileName(0, logSuffix)+deletedSuffix))
+	require.ErrorIs(t, err, os.ErrNotExist, "the trimmed segment is still there")
+
+	// And from then on as ever.
+	appendTo(t, l, batch(1, 10, startMs))
+	d.clock.ms += 4999
+	d.housekeep()
+	require.Less(t, l.Flushed(), l.End())
+	d.clock.ms++
+	d.housekeep()
+	require.Eventually(t, func() bool { return l.Flushed() == l.End() }, 10*time.Second, time.Millisecond)
+	require.NoError(t, d.Close())
+}
+
 // noting is a disk that notes what is asked to be written back.
 type noting struct {
 	disk.FS

@@ -110,7 +110,7 @@ func (l *Log) retire(s *segment) error {
 		name := f.path() + deletedSuffix
 		err = errors.Join(err, f.retire(delay <= 0))
 		if delay > 0 {
-			l.dir.keeper.deleteLater(name, l.dir.nowMs()+delay)
+			l.dir.deleteLater(name, delay)
 		}
 	}
 	return err
