@@ -246,6 +246,58 @@ func all1(t *testing.T, l *Log) int64 {
 	return it.Header().NextOffset()
 }
 
+// I-36: a Reset that the disk has no room for ends the log's use until the next start; nobody waits for it, and nothing of
+// the old log is lost.
+func TestResetOnAFullDisk(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		fails  func(name string, l *Log) bool
+		strays int
+	}{
+		{"setting the old log aside", func(name string, l *Log) bool { return name == l.Folder() }, 0},
+		{"naming the new one", func(name string, _ *Log) bool { return strings.HasSuffix(name, newSuffix) }, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, f, mem := faultyWorld(t)
+			l, other := d.open(0, nil), d.open(1, nil)
+			want := mustAppend(t, l, batch(3, 10, startMs))
+			appendTo(t, other, batch(1, 10, startMs))
+			require.NoError(t, l.Flush())
+			d.sweep()
+			f.SetHook(func(call disk.Call) disk.Fault {
+				if call.Op == disk.OpRename && c.fails(call.Name, l) {
+					return disk.Fault{Err: syscall.ENOSPC}
+				}
+				return disk.Fault{}
+			})
+			require.ErrorIs(t, l.Reset(1000, nil, nil), ErrFull)
+			read := make(chan error, 1)
+			go func() {
+				_, err := l.ReadBytes(0, l.End(), 1000)
+				read <- err
+			}()
+			require.Eventually(t, func() bool { return len(read) == 1 }, 10*time.Second, time.Millisecond)
+			require.ErrorIs(t, <-read, ErrClosed)
+			_, err := tryAppend(l, batch(1, 10, startMs), 0)
+			require.ErrorIs(t, err, ErrClosed)
+			require.NoError(t, d.Offline())
+			appendTo(t, other, batch(1, 10, startMs))
+			f.SetHook(nil)
+			require.Error(t, d.Close())
+
+			d = openDir(t, mem, "/log")
+			require.Len(t, d.Strays(), c.strays)
+			if c.strays == 0 {
+				require.Equal(t, want, all(t, d.open(0, nil), 3, 1000))
+			} else {
+				require.NoError(t, d.open(0, nil).Reset(1000, nil, nil))
+			}
+			require.Equal(t, int64(2), d.open(1, nil).End())
+			require.NoError(t, d.Close())
+		})
+	}
+}
+
 // An append that is being written while the topic begins to flush is flushed, though no other follows.
 func TestFlushModeBeginsDuringAnAppend(t *testing.T) {
 	d, f, _ := faultyWorld(t)

@@ -291,7 +291,7 @@ func (l *Log) cutEpochs(end int64) error {
 }
 
 // Reset sets what the log holds aside, in a folder of its own that is kept, and begins anew at start, with the epochs
-// and producers that the archive has there (I-36).
+// and producers that the archive has there (I-36). If that fails half-way, the log is closed until the next start.
 func (l *Log) Reset(start int64, epochs []epoch.Entry, producers []producer.Entry) error {
 	cache, err := epoch.New(epochs)
 	if err != nil {
@@ -337,15 +337,10 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 		s.retired()
 		s.shut()
 	}
-	if l.Stored() {
-		if err := d.setAside(l.name, fmt.Sprintf("the log begins anew at offset %d", start)); err != nil {
-			return err
-		}
-	}
-	if err := d.fs.Rename(tmp, filepath.Join(d.root, l.name)); err != nil {
-		return err
-	}
-	if err := d.fs.SyncDir(d.root); err != nil {
+	if err := d.exchange(l, tmp, start); err != nil {
+		l.mu.Lock() // else readers would look for files that they may not open again, without end
+		l.closed = fmt.Errorf("%w until the next start, because it could not begin anew at offset %d: %w", ErrClosed, start, err)
+		l.mu.Unlock()
 		return err
 	}
 	l.unmade.Store(false)
@@ -354,4 +349,17 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 	l.hints.clear()
 	l.beginEmpty(start, max(start, l.logStart.Load()), epochs, producers)
 	return nil
+}
+
+// exchange sets a log's folder aside and gives another its name, durably.
+func (d *Dir) exchange(l *Log, tmp string, start int64) error {
+	if l.Stored() {
+		if err := d.setAside(l.name, fmt.Sprintf("the log begins anew at offset %d", start)); err != nil {
+			return err
+		}
+	}
+	if err := d.fs.Rename(tmp, filepath.Join(d.root, l.name)); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(d.root)
 }
