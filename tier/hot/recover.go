@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -264,15 +265,21 @@ func (r *recovery) damaged(base, size int64) error {
 		ErrDamaged, filepath.Join(path, fileName(base, logSuffix)), size, r.vouched(base), path)
 }
 
-// vouched is how many bytes of a segment the state file, or the journal, says were flushed.
-func (r *recovery) vouched(base int64) (size int64) {
+// durable is how many bytes of a segment the state file says are in its file for good.
+func (r *recovery) durable(base int64) int64 {
 	if r.st != nil {
 		for _, g := range r.st.Segments {
 			if g.Base == base {
-				size = g.Size
+				return g.Size
 			}
 		}
 	}
+	return 0
+}
+
+// vouched is how many bytes of a segment the state file, or the journal, says were flushed.
+func (r *recovery) vouched(base int64) int64 {
+	size := r.durable(base)
 	if v, ok := r.l.dir.vouch(r.l.name); ok && v.base == base {
 		size = max(size, v.size)
 	}
@@ -309,6 +316,11 @@ func (r *recovery) verify(bases []int64, trusted int) error {
 		}
 		if !whole {
 			return r.removeFrom(bases, i+1)
+		}
+		if s.file.dirty.Load() && r.l.dir.files.len() > r.l.dir.o.MaxOpenFiles { // it is not closed before
+			if err := r.sync(s); err != nil {
+				return err
+			}
 		}
 	}
 	if v, ok := r.l.dir.vouch(r.l.name); ok && !slices.Contains(bases, v.base) {
@@ -400,9 +412,16 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	// On the same kernel, an fdatasync may have failed before: the page cache shows what it could not write, takes it for
+	// clean, and the next fdatasync says that all is well (I-31). Written again, it is what is synced and shown (I-37).
+	rewrite := int64(math.MaxInt64)
+	if r.l.dir.stop == StopKilled {
+		rewrite = r.durable(s.base)
+		s.file.dirty.Store(true)
+	}
 	interval := int64(r.l.config().IndexIntervalBytes)
 	t := s.now()
-	err = verified(h.File, t.size, size, func(hd *record.Header) error {
+	err = verified(h.File, t.size, size, rewrite, func(hd *record.Header) error {
 		if hd.BaseOffset < t.next {
 			return fmt.Errorf("offset %d after %d: %w", hd.BaseOffset, t.next, ErrCorruptLog)
 		}
@@ -436,8 +455,8 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 }
 
 // verified calls fn for every batch of f between positions pos and end that is whole and whose CRC is good. The
-// first that is not is ErrCorruptLog.
-func verified(f disk.File, pos, end int64, fn func(*record.Header) error) error {
+// first that is not is ErrCorruptLog. What fn took from position rewrite on is written again where it is.
+func verified(f disk.File, pos, end, rewrite int64, fn func(*record.Header) error) error {
 	block := getBuf(largeBuf)
 	defer putBuf(block)
 	b := block.b
@@ -446,19 +465,14 @@ func verified(f disk.File, pos, end int64, fn func(*record.Header) error) error 
 		if err := readFull(f, b[:n], pos); err != nil {
 			return err
 		}
-		used := 0
-		for used < n {
-			h, err := record.CheckStored(b[used:n])
-			if errors.Is(err, record.ErrTruncated) && int64(n) < end-pos {
-				break // it may be whole in the file
+		used, err := batches(b[:n], int64(n) == end-pos, fn)
+		if at := max(pos, rewrite); at < pos+int64(used) {
+			if _, werr := f.WriteAt(b[at-pos:used], at); werr != nil {
+				return werr
 			}
-			if err != nil {
-				return fmt.Errorf("%s: position %d: %w: %w", f.Name(), pos+int64(used), ErrCorruptLog, err)
-			}
-			if err := fn(&h); err != nil {
-				return err
-			}
-			used += h.Size()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: position %d: %w", f.Name(), pos+int64(used), err)
 		}
 		pos += int64(used)
 		if used == 0 { // a batch that is larger than the buffer
@@ -473,6 +487,25 @@ func verified(f disk.File, pos, end int64, fn func(*record.Header) error) error 
 		}
 	}
 	return nil
+}
+
+// batches calls fn for the batches at the beginning of b and returns how many bytes those have that it took. One that
+// is cut short is no error unless it is the last of all.
+func batches(b []byte, last bool, fn func(*record.Header) error) (used int, err error) {
+	for used < len(b) {
+		h, err := record.CheckStored(b[used:])
+		if errors.Is(err, record.ErrTruncated) && !last {
+			return used, nil // it may be whole in the file
+		}
+		if err != nil {
+			return used, fmt.Errorf("%w: %w", ErrCorruptLog, err)
+		}
+		if err := fn(&h); err != nil {
+			return used, err
+		}
+		used += h.Size()
+	}
+	return used, nil
 }
 
 // finish makes what was found durable. There is always a segment to append to.
@@ -513,7 +546,7 @@ func (r *recovery) finish() error {
 		return nil
 	}
 	for _, s := range r.segs {
-		if r.st != nil && s.base < r.st.Segments[len(r.st.Segments)-1].Base {
+		if r.st != nil && s.base < r.st.Segments[len(r.st.Segments)-1].Base && !s.file.dirty.Load() {
 			continue
 		}
 		if err := r.sync(s); err != nil {
@@ -532,5 +565,9 @@ func (r *recovery) sync(s *segment) error {
 		return err
 	}
 	defer h.release()
-	return h.Datasync()
+	if err := h.Datasync(); err != nil {
+		return err
+	}
+	s.file.dirty.Store(false)
+	return nil
 }

@@ -59,7 +59,7 @@ func TestWhatAFailedFlushLeftIsWrittenAgain(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		seed uint64
-	}{{"from the journal", 1}} {
+	}{{"from the journal", 1}, {"from the logs", 2}} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(c.seed, "")
 			f := w.faulty()
@@ -69,15 +69,19 @@ func TestWhatAFailedFlushLeftIsWrittenAgain(t *testing.T) {
 			want = append(want, w.put(l, 3)...)
 			w.d.flusher.Close()
 			f.SetHook(failLogs(disk.OpDatasync, syscall.EIO))
-			w.write(l, 1)
+			want = append(want, w.write(l, 1)...)
 			require.ErrorIs(t, l.Sync(), syscall.EIO)
 			acked := l.Stable()
 			f.SetHook(nil)
 			w.kill()
+			l = w.open(0)
+			shown := l.Stable()
+			require.GreaterOrEqual(t, shown, acked)
+			require.NoError(t, attempt(func() { holds(l, want) }))
 			w.wrap = nil
 			w.power(false)
 			l = w.open(0)
-			require.GreaterOrEqual(t, l.End(), acked)
+			require.GreaterOrEqual(t, l.End(), shown)
 			require.NoError(t, attempt(func() { holds(l, want) }))
 		})
 	}
@@ -212,4 +216,108 @@ func TestReplayOfALargeRecord(t *testing.T) {
 	got, err := disk.ReadFile(w.mem, l.active().file.path())
 	must(err)
 	require.Equal(t, b, got)
+}
+
+// I-31, I-37: … all of it above the recovery point, however it lies in the blocks that recovery reads, and before a torn tail.
+func TestAllThatRecoveryReadsIsWrittenAgain(t *testing.T) {
+	t.Run("from the recovery point", func(t *testing.T) { allIsWrittenAgain(t, false) })
+	t.Run("from the beginning", func(t *testing.T) { allIsWrittenAgain(t, true) })
+}
+
+func allIsWrittenAgain(t *testing.T, indexLost bool) {
+	mem := disk.NewCrashable(1)
+	f := disk.NewFaulty(mem, nil)
+	d := openDir(t, f, "/log")
+	l := d.open(0, func(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 2_000_000, 100 })
+	var want []byte
+	for range 5 {
+		want = append(want, mustAppend(t, l, batch(1, 1000, startMs))...)
+	}
+	require.NoError(t, l.Flush())
+	require.NoError(t, d.SaveState())
+	vouched := l.Bytes()
+	d.flusher.Close()
+	for _, size := range []int{100_000, 100_000, 100_000, 600_000, 10, 260_000, 100_000, 900_000, 10, 300_000} {
+		want = append(want, mustAppend(t, l, batch(1, size, startMs))...)
+	}
+	end := l.End()
+	require.Len(t, l.Segments(), 2)
+	f.SetHook(failLogs(disk.OpDatasync, syscall.EIO))
+	for _, s := range l.segments() { // the kernel gives up on both
+		h, err := s.file.acquire(false)
+		require.NoError(t, err)
+		require.Error(t, h.Datasync())
+		h.release()
+	}
+	if indexLost {
+		h, err := mem.OpenFile(l.segments()[0].idx.file.path(), os.O_RDWR, 0)
+		require.NoError(t, err)
+		require.NoError(t, h.Truncate(0))
+	}
+	torn := batch(1, 1000, startMs)
+	h, err := mem.OpenFile(l.active().file.path(), os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = h.WriteAt(torn[:500], l.active().now().size)
+	require.NoError(t, err)
+
+	// What the state file vouches for is on the disk, and is not written again.
+	written := 0
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpWrite && strings.HasSuffix(c.Name, logSuffix) {
+			written += c.Bytes
+		}
+		return disk.Fault{}
+	})
+	o, _ := testOptions(t, f, "/log")
+	d2, err := OpenDir(o)
+	require.NoError(t, err)
+	require.Equal(t, StopKilled, d2.LastStop())
+	cfg := DefaultConfig()
+	l, err = d2.Open(part(0), &cfg)
+	require.NoError(t, err)
+	require.Equal(t, end, l.Stable())
+	require.Equal(t, len(want)-int(vouched), written)
+	d2.sweep()
+	d2.sweep()
+	d2.sweep()
+	require.Zero(t, d2.files.len(), "what is synced is closed")
+
+	o.FS, o.BootID = mem.Crash(), "boot-2"
+	d3, err := OpenDir(o)
+	require.NoError(t, err)
+	l, err = d3.Open(part(0), &cfg)
+	require.NoError(t, err)
+	require.Equal(t, end, l.End())
+	require.Equal(t, want, all(t, l, end, 1<<30))
+	require.NoError(t, d3.Close())
+}
+
+// Files that recovery writes again stay open until they are synced, and that is not all of them at once.
+func TestRecoveryAndOpenFiles(t *testing.T) {
+	f := disk.NewFaulty(disk.NewCrashable(1), nil)
+	d := openDir(t, f, "/log")
+	l := d.open(0, func(c *Config) { c.SegmentBytes = 200 })
+	for range 100 {
+		appendTo(t, l, batch(1, 100, startMs))
+	}
+	end := l.End()
+	require.Len(t, l.Segments(), 100)
+	d.flusher.Close()
+	o, _ := testOptions(t, f, "/log")
+	o.MaxOpenFiles = 10
+	d2, err := OpenDir(o)
+	require.NoError(t, err)
+	most := 0
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpRead {
+			most = max(most, d2.files.len())
+		}
+		return disk.Fault{}
+	})
+	cfg := DefaultConfig()
+	l, err = d2.Open(part(0), &cfg)
+	require.NoError(t, err)
+	require.Equal(t, end, l.End())
+	require.LessOrEqual(t, most, 40, "what can be closed is found by chance")
+	require.NoError(t, d2.Close())
 }
