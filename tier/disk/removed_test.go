@@ -24,7 +24,7 @@ var proofs = map[string][2]string{
 	"tier/disk/os.go":           {"tier/disk", "TestOSSyncsForReal"},
 	"tier/disk/files.go":        {"tier/hot", "TestStories"},
 	"tier/hot":                  {"tier/hot", "TestStories"},
-	"tier/hot/flush":            {"tier/hot/flush", "TestRounds|TestParallel"},
+	"tier/hot/flush":            {"tier/hot/flush", "TestSlowLogHoldsUpNoOther|TestSyncAll"},
 	"tier/hot/flush/journal.go": {"tier/hot", "TestStories"},
 	"tier/hot/flush/upkeep.go":  {"tier/hot", "TestStories"},
 	"tier/hot/checkpoint":       {"tier/hot", "TestStories"},

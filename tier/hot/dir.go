@@ -49,7 +49,7 @@ type Options struct {
 	BootID         string                // "": the kernel's
 	Config         Config                // of logs that are opened without one; zero: DefaultConfig()
 	Registerer     prometheus.Registerer // nil: no metrics
-	FlushParallel  int                   // fdatasyncs at once; 0: 4
+	FlushParallel  int                   // fdatasyncs at once; 0: 16
 	JournalBytes   int64                 // of a file of the flush journal, of which there are at most 4; 0: 64 MiB; negative: no journal
 	MaxOpenFiles   int                   // kept open while they are idle; 0: 4096
 	IdleClose      time.Duration         // files that were not used for so long are closed; 0: 1 min
@@ -149,7 +149,7 @@ func newDir(o Options) *Dir {
 	if o.Config == (Config{}) {
 		o.Config = DefaultConfig()
 	}
-	o.FlushParallel = cmp.Or(o.FlushParallel, 4)
+	o.FlushParallel = cmp.Or(o.FlushParallel, 16)
 	o.JournalBytes = cmp.Or(o.JournalBytes, 64<<20)
 	o.MaxOpenFiles = cmp.Or(o.MaxOpenFiles, 4096)
 	o.IdleClose = cmp.Or(o.IdleClose, time.Minute)
@@ -248,14 +248,12 @@ func (d *Dir) start() error {
 			return err
 		}
 	}
-	backend := flush.PerFile(d.o.FlushParallel)
 	if d.o.JournalBytes > 0 {
 		d.journal = flush.NewJournal(flush.JournalOptions{FS: d.fs, Dir: d.root, Logger: d.logger, FileBytes: d.o.JournalBytes,
 			Parallel: d.o.FlushParallel, OnError: d.fail, Inline: d.o.journalInline})
-		backend = d.journal
 		d.metrics.journal(d.journal.Stats(), d.replayed)
 	}
-	d.flusher = flush.New(flush.Options{Backend: backend, OnError: d.fail})
+	d.flusher = flush.New(flush.Options{Journal: d.journal, Parallel: d.o.FlushParallel, OnError: d.fail})
 	d.keeper.start(d)
 	return nil
 }

@@ -4,10 +4,9 @@
 // A Flusher runs rounds. When idle it starts one as soon as a log is marked; logs that are marked while a round
 // runs wait for the next, so that under load every round carries the appends of all logs since the one before. To wait
 // longer for more (up to 500 µs) was measured: the same CPU an append, later answers.
-// What a round does with its logs is the Backend's business: PerFile syncs each log's own files, a few at once; a
-// Journal does so only with those that have much pending, and makes what is pending in all others durable with one write
-// of its own. Much is 32 KiB: there the journal takes as long and writes twice the bytes, and from 64 KiB on it spares no
-// CPU either.
+// A round makes what is pending in its logs durable with one write into the Journal, but for the logs that have much
+// pending: those are handed to a pool, which syncs their own files, some at once, and no round waits for it. Much is
+// 32 KiB: there the journal takes as long and writes twice the bytes, and from 64 KiB on it spares no CPU either.
 //
 // # The journal
 //
@@ -39,46 +38,43 @@
 package flush
 
 import (
+	"cmp"
 	"sync"
 )
 
 // Log is what can be flushed.
 type Log interface {
-	// Sync makes durable what the log holds at the time of the call, and notes how far that is. It is called by
-	// one goroutine at a time for a log within a round. The Log sees to it that it is marked at most once until
-	// Sync begins, and that what is written after that marks it again.
+	// Sync makes durable what the log holds at the time of the call, and notes how far that is. A Flusher calls it once at
+	// a time for a log. The Log sees to it that it is marked at most once until Sync begins, and that what is written
+	// after that marks it again.
 	Sync() error
-}
-
-// Backend flushes a set of logs and returns when all are durable, or the first error.
-type Backend interface {
-	Flush(dirty []Log) error
 }
 
 // Options configure a Flusher.
 type Options struct {
-	Backend Backend     // nil: PerFile(4)
-	OnError func(error) // called once, by the Flusher's goroutine, when a flush failed; may be nil
+	Journal  *Journal    // nil: all logs are synced themselves
+	Parallel int         // logs that are synced at once; 0: 16
+	OnError  func(error) // called once, by a goroutine of the Flusher's, when a flush failed; may be nil
 }
 
 // Flusher runs the rounds of one disk. Its methods may be called concurrently.
 type Flusher struct {
 	o    Options
+	pool *pool
 	wake chan struct{} // buffered: a token means "something was marked"
 	quit chan struct{}
 	done chan struct{}
+	once sync.Once // of OnError
 
 	mu     sync.Mutex
 	dirty  []Log // marked for the next round
 	closed bool  // by Close, or by a failure
 }
 
-// New starts a Flusher. Close it to end its goroutine.
+// New starts a Flusher. Close it to end its goroutines.
 func New(o Options) *Flusher {
-	if o.Backend == nil {
-		o.Backend = PerFile(4)
-	}
 	f := &Flusher{o: o, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	f.pool = newPool(cmp.Or(o.Parallel, 16), f.fail)
 	go f.run()
 	return f
 }
@@ -100,18 +96,22 @@ func (f *Flusher) Mark(l Log) {
 	}
 }
 
-// Close ends the rounds: one that runs is finished, what is marked for the next is dropped. The owner flushes
+// Close ends the rounds: a write or sync that runs is finished, what waits for one is dropped. The owner flushes
 // that itself if it wants to.
 func (f *Flusher) Close() {
+	f.stop()
+	<-f.done
+	f.pool.close()
+}
+
+func (f *Flusher) stop() {
 	f.mu.Lock()
-	first := !f.closed
-	f.closed = true
-	f.dirty = nil
-	f.mu.Unlock()
-	if first {
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
 		close(f.quit)
 	}
-	<-f.done
+	f.dirty = nil
 }
 
 func (f *Flusher) run() {
@@ -129,7 +129,7 @@ func (f *Flusher) run() {
 		if len(round) == 0 {
 			continue
 		}
-		err := f.o.Backend.Flush(round)
+		err := f.round(round)
 		clear(round) // the slice is used again; a removed log must not be kept alive by it
 		if err != nil {
 			f.fail(err)
@@ -138,15 +138,29 @@ func (f *Flusher) run() {
 	}
 }
 
+// round returns when what the journal took of the logs is durable. It may change the order of dirty.
+func (f *Flusher) round(dirty []Log) error {
+	j := f.o.Journal
+	if j == nil {
+		f.pool.add(dirty)
+		return nil
+	}
+	small, large := j.split(dirty)
+	j.stats.Direct.Add(int64(len(large)))
+	f.pool.add(large)
+	rest, err := j.take(small)
+	j.stats.Direct.Add(int64(len(rest)))
+	f.pool.add(rest)
+	return err
+}
+
+// fail ends the Flusher. It does not wait for what runs.
 func (f *Flusher) fail(err error) {
-	f.mu.Lock()
-	if !f.closed {
-		f.closed = true
-		f.dirty = nil
-		close(f.quit)
-	}
-	f.mu.Unlock()
-	if f.o.OnError != nil {
-		f.o.OnError(err)
-	}
+	f.pool.drop()
+	f.stop()
+	f.once.Do(func() {
+		if f.o.OnError != nil {
+			f.o.OnError(err)
+		}
+	})
 }

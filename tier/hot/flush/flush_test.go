@@ -2,7 +2,6 @@ package flush
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,39 +27,86 @@ func (l *logStub) Sync() error {
 	return <-l.gate
 }
 
-// What is marked while a round runs is in the next one, together.
-func TestRounds(t *testing.T) {
-	var rounds [][]Log
-	var mu sync.Mutex
-	f := New(Options{Backend: backend(func(dirty []Log) error {
-		mu.Lock()
-		rounds = append(rounds, append([]Log(nil), dirty...))
-		mu.Unlock()
-		return PerFile(2).Flush(dirty)
-	})})
-	slow := &logStub{gate: make(chan error), began: make(chan struct{})}
+func eventually(t *testing.T, cond func() bool) {
+	t.Helper()
+	require.Eventually(t, cond, 10*time.Second, time.Millisecond)
+}
+
+// A log whose sync takes long holds up no other, is never synced twice at once, and is synced again when it was marked
+// meanwhile.
+func TestSlowLogHoldsUpNoOther(t *testing.T) {
+	f := New(Options{})
+	slow := &logStub{gate: make(chan error), began: make(chan struct{}, 10)}
 	f.Mark(slow)
 	<-slow.began
 	a, b, c := &logStub{}, &logStub{}, &logStub{}
+	f.Mark(slow)
 	for _, l := range []Log{a, b, c} {
 		f.Mark(l)
 	}
+	eventually(t, func() bool { return a.syncs.Load()+b.syncs.Load()+c.syncs.Load() == 3 })
+	require.Empty(t, slow.began)
 	slow.gate <- nil
-	require.Eventually(t, func() bool { return a.syncs.Load()+b.syncs.Load()+c.syncs.Load() == 3 },
-		10*time.Second, time.Millisecond)
+	<-slow.began
+	slow.gate <- nil
 	f.Close()
-	require.Equal(t, [][]Log{{slow}, {a, b, c}}, rounds)
+	require.EqualValues(t, 2, slow.syncs.Load())
 	f.Mark(a)
 	f.Close()
-	require.Equal(t, int32(1), a.syncs.Load(), "a closed flusher flushes nothing")
+	require.EqualValues(t, 1, a.syncs.Load(), "a closed flusher flushes nothing")
 }
 
-type backend func([]Log) error
+// Close waits for the syncs that run, and drops what waits for one.
+func TestClose(t *testing.T) {
+	f := New(Options{Parallel: 1})
+	slow := &logStub{gate: make(chan error), began: make(chan struct{}, 1)}
+	f.Mark(slow)
+	<-slow.began
+	next := &logStub{}
+	f.Mark(next)
+	closed := make(chan struct{})
+	go func() { f.Close(); close(closed) }()
+	eventually(t, func() bool {
+		f.pool.mu.Lock()
+		defer f.pool.mu.Unlock()
+		return f.pool.closed
+	})
+	select {
+	case <-closed:
+		t.Fatal("closed while a sync runs")
+	default:
+	}
+	slow.gate <- nil
+	<-closed
+	require.Zero(t, next.syncs.Load())
+}
 
-func (b backend) Flush(dirty []Log) error { return b(dirty) }
+// Logs with much pending are not waited for by those that the journal takes.
+func TestLargeDoesNotHoldUpSmall(t *testing.T) {
+	j := testJournal(newDisk(t, 4), 1<<20)
+	require.NoError(t, j.Flush([]Log{newMemLog(9)})) // makes its file
+	f := New(Options{Journal: j})
+	large := &logStub{gate: make(chan error), began: make(chan struct{})}
+	f.Mark(large)
+	<-large.began
+	small := newMemLog(1)
+	for i := 1; i <= 3; i++ {
+		small.append([]byte("a record"))
+		f.Mark(small)
+		eventually(t, func() bool {
+			small.mu.Lock()
+			defer small.mu.Unlock()
+			return small.acked == len(small.data)
+		})
+	}
+	require.Zero(t, small.syncs)
+	large.gate <- nil
+	f.Close()
+	require.NoError(t, j.Close())
+}
 
-// No more than the given number of syncs run at once, and all of a round have ended when it ends.
-func TestParallel(t *testing.T) {
+// No more than the given number of syncs run at once, and all have ended when syncAll does.
+func TestSyncAll(t *testing.T) {
 	began := make(chan struct{}, 10)
 	gate := make(chan error)
 	var dirty []Log
@@ -68,7 +114,7 @@ func TestParallel(t *testing.T) {
 		dirty = append(dirty, &logStub{gate: gate, began: began})
 	}
 	done := make(chan error)
-	go func() { done <- PerFile(3).Flush(dirty) }()
+	go func() { done <- syncAll(dirty, 3) }()
 	for range 3 {
 		<-began
 	}
@@ -81,6 +127,27 @@ func TestParallel(t *testing.T) {
 		gate <- nil
 	}
 	require.NoError(t, <-done)
+}
+
+// No more than the given number of syncs run at once.
+func TestParallel(t *testing.T) {
+	f := New(Options{Parallel: 3})
+	began, gate := make(chan struct{}, 10), make(chan error)
+	for range 10 {
+		f.Mark(&logStub{gate: gate, began: began})
+	}
+	for range 3 {
+		<-began
+	}
+	for range 7 {
+		require.Empty(t, began, "a fourth sync has begun")
+		gate <- nil
+		<-began
+	}
+	for range 3 {
+		gate <- nil
+	}
+	f.Close()
 }
 
 // The first failure ends the flusher: nothing is synced after it, and it is told once (I-31).

@@ -70,18 +70,17 @@ type Stats struct {
 	Files    atomic.Int64 // there are now
 }
 
-// Journal is the Backend that writes what is pending in many logs with one write, and brings the logs' own files up to
-// date behind it. Its methods may be called concurrently.
+// Journal writes what is pending in many logs with one write, and brings the logs' own files up to date behind it. Its
+// methods may be called concurrently.
 //
 //	             first use or        end of file          all its logs
 //	(nothing) ─▶ filled with zeros ─▶ current ─────▶ full ─────────────▶ free ─▶ current …
 type Journal struct {
-	o      JournalOptions
-	direct Backend
-	stats  Stats
-	kick   chan struct{} // buffered: a token means "there may be something to do"
-	quit   chan struct{}
-	done   chan struct{}
+	o     JournalOptions
+	stats Stats
+	kick  chan struct{} // buffered: a token means "there may be something to do"
+	quit  chan struct{}
+	done  chan struct{}
 
 	keeping sync.Mutex // held by keep: inline, whoever flushes calls it
 
@@ -135,7 +134,7 @@ func NewJournal(o JournalOptions) *Journal {
 	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	j := &Journal{o: o, direct: PerFile(o.Parallel), life: binary.LittleEndian.Uint64(b[:]),
+	j := &Journal{o: o, life: binary.LittleEndian.Uint64(b[:]),
 		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
 	j.cond.L = &j.mu
 	if o.Inline {
@@ -149,39 +148,22 @@ func NewJournal(o JournalOptions) *Journal {
 // Stats returns the counters.
 func (j *Journal) Stats() *Stats { return &j.stats }
 
-// Flush implements Backend. It may change the order of dirty.
+// Flush makes durable what the logs hold at the time of the call. It may change the order of dirty.
 func (j *Journal) Flush(dirty []Log) error {
-	if j.o.Inline {
-		if err := j.keep(); err != nil {
-			return err
-		}
+	small, large := j.split(dirty)
+	rest, err := j.take(small)
+	if err == nil {
+		err = j.sync(large)
 	}
-	n := j.split(dirty)
-	small, large := dirty[:n], dirty[n:]
-	if n == 0 {
-		return j.sync(large)
-	}
-	if len(large) == 0 {
-		rest, err := j.write(small)
-		if err != nil {
-			return err
-		}
-		return j.sync(rest)
-	}
-	synced := make(chan error, 1)
-	go func() { synced <- j.sync(large) }()
-	rest, err := j.write(small)
 	if err == nil {
 		err = j.sync(rest)
-	}
-	if serr := <-synced; err == nil {
-		err = serr
 	}
 	return err
 }
 
-// split brings the logs to the front that the journal is to take, and returns how many those are.
-func (j *Journal) split(dirty []Log) (n int) {
+// split separates the logs that the journal is to take from those that have too much pending.
+func (j *Journal) split(dirty []Log) (small, large []Log) {
+	n := 0
 	for i, l := range dirty {
 		jl, ok := l.(Journaled)
 		if !ok {
@@ -192,7 +174,20 @@ func (j *Journal) split(dirty []Log) (n int) {
 			n++
 		}
 	}
-	return n
+	return dirty[:n], dirty[n:]
+}
+
+// take is write, after the upkeep where that is done in line.
+func (j *Journal) take(logs []Log) (rest []Log, err error) {
+	if j.o.Inline {
+		if err := j.keep(); err != nil {
+			return nil, err
+		}
+	}
+	if len(logs) == 0 {
+		return nil, nil
+	}
+	return j.write(logs)
 }
 
 // sync flushes logs themselves.
@@ -201,7 +196,7 @@ func (j *Journal) sync(logs []Log) error {
 		return nil
 	}
 	j.stats.Direct.Add(int64(len(logs)))
-	return j.direct.Flush(logs)
+	return syncAll(logs, j.o.Parallel)
 }
 
 // write writes what is pending in the logs into the journal and returns those for which it had no room.

@@ -224,7 +224,7 @@ func (j *Journal) settle(logs []Log) error {
 		return nil
 	}
 	j.stats.Settled.Add(int64(len(logs)))
-	return j.direct.Flush(logs)
+	return syncAll(logs, j.o.Parallel)
 }
 
 // release makes a file free whose logs are all durable; the caller holds mu and takes it from where it was.

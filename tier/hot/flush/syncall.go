@@ -2,12 +2,8 @@ package flush
 
 import "sync"
 
-// PerFile is the Backend that lets each log sync its own files, at most parallel at once (at least one).
-func PerFile(parallel int) Backend { return perFile(max(1, parallel)) }
-
-type perFile int
-
-func (n perFile) Flush(dirty []Log) error {
+// syncAll has each log sync its own files, some at once, and returns when all have, or the first error.
+func syncAll(dirty []Log, parallel int) error {
 	if len(dirty) == 1 {
 		return dirty[0].Sync() // the common case under light load: no goroutine
 	}
@@ -36,7 +32,7 @@ func (n perFile) Flush(dirty []Log) error {
 			}
 		}
 	}
-	for range min(int(n), len(dirty)) - 1 {
+	for range min(parallel, len(dirty)) - 1 {
 		wg.Go(work)
 	}
 	work()
