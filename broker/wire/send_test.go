@@ -26,6 +26,7 @@ func (memFile) Truncate(int64) error                    { return errors.ErrUnsup
 func (memFile) Datasync() error                         { return errors.ErrUnsupported }
 func (memFile) WritevSync([][]byte, int64) error        { return errors.ErrUnsupported }
 func (memFile) Writeback(int64, int64) error            { return errors.ErrUnsupported }
+func (memFile) Reserve(int64, int64) error              { return errors.ErrUnsupported }
 func (m memFile) Size() (int64, error)                  { return int64(len(m)), nil }
 func (memFile) Name() string                            { return "mem" }
 func (memFile) Close() error                            { return nil }

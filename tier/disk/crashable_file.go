@@ -125,6 +125,8 @@ func (f *memFile) WritevSync(bufs [][]byte, off int64) error {
 
 func (f *memFile) Writeback(int64, int64) error { return f.enterOnly("sync_file_range") }
 
+func (f *memFile) Reserve(int64, int64) error { return f.enterOnly("fallocate") }
+
 // enterOnly is all that a call does which changes nothing that a power cut would leave.
 func (f *memFile) enterOnly(op string) error {
 	err := f.enter(op, true, 0)

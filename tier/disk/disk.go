@@ -42,6 +42,10 @@ type File interface {
 	// Writeback asks the disk to begin writing a range that Datasync is going to need, and does not wait
 	// (sync_file_range). It makes nothing durable, and where there is no such call it does nothing.
 	Writeback(off, length int64) error
+	// Reserve takes room on the disk for a range that is going to be written, beyond the end of the file, too, whose length
+	// stays (fallocate with FALLOC_FL_KEEP_SIZE). Truncate gives back what is beyond the end. Where there is no such call
+	// it fails.
+	Reserve(off, length int64) error
 	Size() (int64, error)
 	Name() string
 	Close() error

@@ -135,6 +135,18 @@ func (o *osFile) Writeback(off, length int64) error {
 	})
 }
 
+// Reserve implements File.
+func (o *osFile) Reserve(off, length int64) error {
+	var err error
+	if cerr := o.control("fallocate", func(fd int) { err = unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, length) }); cerr != nil {
+		return cerr
+	}
+	if err != nil {
+		return &fs.PathError{Op: "fallocate", Path: o.Name(), Err: err}
+	}
+	return nil
+}
+
 // control runs fn with the descriptor, which stays open meanwhile. It fails only on a closed file.
 func (o *osFile) control(op string, fn func(fd int)) error {
 	c, err := o.f.SyscallConn()

@@ -388,10 +388,12 @@ func (l *Log) writeRun(run []*op) error {
 	}
 	defer h.release()
 	s.file.dirty.Store(true)
+	s.reserve(l.config(), h, t.size, bytes)
 	if n, err := writeAll(h, v.bufs, t.size); err != nil || n != bytes {
 		if err == nil {
 			err = fmt.Errorf("%s: wrote %d of %d bytes", h.Name(), n, bytes)
 		}
+		s.reserved = 0
 		if terr := h.Truncate(t.size); terr != nil {
 			l.dir.fail(fmt.Errorf("taking back a failed write: %w", terr))
 		}

@@ -105,7 +105,7 @@ func (l *Log) rest() error {
 		if err := s.finish(); err != nil {
 			return err
 		}
-		if l.config().Preallocate {
+		if l.config().Preallocate || s.reserved > 0 {
 			if err := s.cutFile(); err != nil {
 				return err
 			}

@@ -49,7 +49,7 @@ func (l *Log) roll(base int64, snapshot []byte, now int64) error {
 	if err := old.finish(); err != nil {
 		return err
 	}
-	if l.config().Preallocate {
+	if l.config().Preallocate || old.reserved > 0 {
 		if err := old.cutFile(); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ type segment struct {
 	firstTime  int64 // greatest timestamp of the first batch; NoTimestamp if empty or unknown
 	created    int64 // ms: when the segment was begun in this process, for rolling by time
 	timeAdded  int64 // timestamp of the last entry in the time index
+	reserved   int64 // up to where the file has room on the disk, about; see reserve
 }
 
 // segmentTail is what an append changes, read as one so that size and next belong together.
