@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/firnlog/firn/tier/hot/checkpoint"
 	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/topic"
 )
@@ -87,10 +88,17 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		if err := d.setAside(name, "it has no usable partition.metadata"); err != nil {
+		id, err := checkpoint.ReadMetadata(d.fs, folder)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, checkpoint.ErrCorrupt):
+			if err := d.setAside(name, "it has no usable partition.metadata"); err != nil {
+				return nil, err
+			}
+			return d.begin(p, cfg), nil
+		case err != nil: // it may be this one (I-01)
 			return nil, err
 		}
-		return d.begin(p, cfg), nil
+		found.ID = id // the start could not read it
 	}
 	if found.ID != p.ID {
 		if err := d.setAside(name, fmt.Sprintf("its topic id is %s, not %s", found.ID, p.ID)); err != nil {

@@ -2,6 +2,7 @@ package hot
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/checkpoint"
 	"github.com/firnlog/firn/tier/hot/flush"
 	"github.com/firnlog/firn/tier/record"
 )
@@ -49,6 +51,25 @@ func TestUnreadableIsNotCut(t *testing.T) {
 	info, err := w.mem.Stat(name)
 	require.NoError(t, err)
 	require.Equal(t, size, info.Size())
+	f.SetHook(nil)
+	require.NoError(t, attempt(func() { holds(w.open(0), want) }))
+}
+
+// I-01: a folder of which the disk did not give the topic id is neither set aside nor taken for a new partition.
+func TestUnreadableTopicID(t *testing.T) {
+	w := newWorld(2, "")
+	want := w.put(w.open(0), 3)
+	f := w.faulty()
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpRead && filepath.Base(c.Name) == checkpoint.MetadataFile {
+			return disk.Fault{Err: syscall.EIO}
+		}
+		return disk.Fault{}
+	})
+	w.kill()
+	_, err := w.d.Open(w.part(0), nil)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.Empty(t, w.d.Strays())
 	f.SetHook(nil)
 	require.NoError(t, attempt(func() { holds(w.open(0), want) }))
 }
