@@ -69,7 +69,7 @@ type Stop int
 const (
 	StopNone    Stop = iota // the directory is new
 	StopClean               // by Close
-	StopKilled              // the process died, the kernel lives: nothing that was written is lost
+	StopKilled              // the process died, the kernel lives: what was written is there, if perhaps in its memory alone
 	StopCrashed             // the kernel has started since: what was not flushed may be lost
 )
 
