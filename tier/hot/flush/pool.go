@@ -10,6 +10,7 @@ import (
 type pool struct {
 	most   int
 	failed func(error) // told of each failure
+	workFn func()      // work, made once
 
 	mu      sync.Mutex
 	rest    sync.Cond // of mu: nothing runs
@@ -22,6 +23,7 @@ type pool struct {
 func newPool(most int, failed func(error)) *pool {
 	p := &pool{most: most, failed: failed}
 	p.rest.L = &p.mu
+	p.workFn = p.work
 	return p
 }
 
@@ -34,7 +36,7 @@ func (p *pool) add(logs []Log) {
 	p.queue = append(p.queue, logs...)
 	for range min(len(logs), p.most-p.workers) {
 		p.workers++
-		go p.work()
+		go p.workFn()
 	}
 }
 
