@@ -414,8 +414,9 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	}
 	// On the same kernel, an fdatasync may have failed before: the page cache shows what it could not write, takes it for
 	// clean, and the next fdatasync says that all is well (I-31). Written again, it is what is synced and shown (I-37).
+	// In page-cache mode nobody was told that a flush had been done, and it may be gigabytes.
 	rewrite := int64(math.MaxInt64)
-	if r.l.dir.stop == StopKilled {
+	if r.l.dir.stop == StopKilled && r.l.config().flushMode() {
 		rewrite = r.durable(s.base)
 		s.file.dirty.Store(true)
 	}

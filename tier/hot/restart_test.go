@@ -313,6 +313,30 @@ func allIsWrittenAgain(t *testing.T, indexLost bool) {
 	require.NoError(t, d3.Close())
 }
 
+// What was only ever in the page cache by the topic's config is not written again.
+func TestPageCacheModeIsNotWrittenAgain(t *testing.T) {
+	mem := disk.NewCrashable(1)
+	d := openDir(t, mem, "/log")
+	l := d.open(0, func(c *Config) { c.FlushMessages = Forever })
+	want := mustAppend(t, l, batch(1, 100_000, startMs))
+	f := disk.NewFaulty(mem, func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpWrite && strings.HasSuffix(c.Name, logSuffix) {
+			t.Errorf("%d bytes are written to %s", c.Bytes, c.Name)
+		}
+		return disk.Fault{}
+	})
+	o, _ := testOptions(t, f, "/log")
+	d2, err := OpenDir(o)
+	require.NoError(t, err)
+	require.Equal(t, StopKilled, d2.LastStop())
+	cfg := DefaultConfig()
+	cfg.FlushMessages = Forever
+	l, err = d2.Open(part(0), &cfg)
+	require.NoError(t, err)
+	require.Equal(t, want, all(t, l, l.End(), 1<<30))
+	require.NoError(t, d2.Close())
+}
+
 // Files that recovery writes again stay open until they are synced, and that is not all of them at once.
 func TestRecoveryAndOpenFiles(t *testing.T) {
 	f := disk.NewFaulty(disk.NewCrashable(1), nil)
