@@ -119,7 +119,8 @@ func idempotentFrame(topic string) (frame []byte, next func()) {
 	req.Acks, req.TimeoutMillis = -1, 30_000
 	req.Topics = []kmsg.ProduceRequestTopic{{Topic: topic, Partitions: []kmsg.ProduceRequestTopicPartition{{Partition: 1, Records: batch}}}}
 	frame = frameOf(req, 9)
-	in := frame[bytes.Index(frame, batch):][:len(batch)]
+	before, _, _ := bytes.Cut(frame, batch)
+	in := frame[len(before):][:len(batch)]
 	n := int32(-1)
 	return frame, func() {
 		n++
