@@ -41,7 +41,7 @@ func TestFailedFlushFailsWhoWaits(t *testing.T) {
 	var armed atomic.Bool
 	e := &env{t: t}
 	*e = *newEnvOn(t, disk.NewFaulty(disk.NewCrashable(1), func(c disk.Call) disk.Fault {
-		if c.Op == disk.OpDatasync && armed.Load() {
+		if (c.Op == disk.OpDatasync || c.Op == disk.OpWriteSync) && armed.Load() { // of the log, or of the journal if that has it
 			return disk.Fault{Err: errors.New("the disk is gone")}
 		}
 		return disk.Fault{}
