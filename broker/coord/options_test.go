@@ -39,12 +39,12 @@ func TestCodec(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memLog{max: 1 << 20, auto: true}
 		r := newRuntime(log, nil)
-		r.o.Codec = record.Zstd
+		r.o.Codec = record.Snappy
 		defer r.Close()
 		require.Zero(t, codeOfCommit(<-ask(t, r, commitRequest("g", 7))))
 		h, err := record.ParseHeader(log.batches[0])
 		require.NoError(t, err)
-		require.Equal(t, record.Zstd, h.Codec())
+		require.Equal(t, record.Snappy, h.Codec())
 		require.Equal(t, int64(7), fetchOffset(t, r, "g"))
 		r.Resign(0)
 		require.Equal(t, int64(7), fetchOffset(t, r, "g"), "what is compressed is read again")
