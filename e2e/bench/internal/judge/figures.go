@@ -33,7 +33,7 @@ const (
 	WirePerByte Figure = "wire/byte" // bytes of batches as they are sent, and written, per byte of them uncompressed
 
 	PeakMB          Figure = "peak MB"           // the largest VmRSS of the server during the round (VmHWM, reset before it)
-	WrittenPerByte  Figure = "written/byte"      // the server's write_bytes (pages that it dirtied for a device) per byte of payload
+	WrittenPerByte  Figure = "written/byte"      // the server's write_bytes (folios that it dirtied for a device, whole) per byte of payload
 	SwitchesPerMB   Figure = "switches/MB"       // context switches of the server's threads that lived through the round
 	SyscallsPerMB   Figure = "I/O calls/MB"      // read and write calls of the server (syscr + syscw, sendfile counts in both), which leave sendmsg, fdatasync, epoll and futex out
 	SwitchesPerCall Figure = "switches/request"  // as above, where requests are small

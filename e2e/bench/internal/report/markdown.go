@@ -250,7 +250,9 @@ const legend = `
   the other one measured is in the case's JSON (dropped). In a case with a bar that must hold every time none is done again.
 - Peak is VmHWM, reset before each round, or of a process from its start; the page cache is not in it.
 - Written is write_bytes of /proc/PID/io: pages that the server dirtied for a device, those of files that are deleted before
-  they are written back among them. The journal of the file system is not in it.
+  they are written back among them. The journal of the file system is not in it. The kernel counts a whole folio, which may be
+  2 MiB, when one page of it is dirtied again after it was written back, though the device gets that page alone: where small
+  records are flushed into a file that was filled in large steps, as a flush journal is, this is many times what is written.
 - Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
 - I/O calls are syscr and syscw of /proc/PID/io, which are not all system calls: reads and writes, vectored ones too, are in it
   once and sendfile twice; what is sent with sendmsg, as firn sends what does not come from a file, and fdatasync, epoll and
