@@ -265,17 +265,7 @@ var stories = []struct {
 		w.put(w.open(0), 2)
 		w.stop()
 		// The power is cut at each moment of the next start in turn.
-		var at []*disk.Crashable
-		w.wrap = func(fsys disk.FS) disk.FS {
-			return &hookFS{FS: fsys, before: func() {
-				for range 5 {
-					at = append(at, w.mem.CrashTorn())
-				}
-			}}
-		}
-		w.start()
-		w.d.flusher.Close()
-		w.wrap = nil
+		at := w.cutWhileStarting()
 		check(len(at) > 0, "nothing happened")
 		for i, mem := range at {
 			w.mem = mem
@@ -562,6 +552,21 @@ func syncFile(mem *disk.Crashable, name string) {
 	must(err)
 	must(f.Datasync())
 	must(f.Close())
+}
+
+// cutWhileStarting starts and gives what power cuts leave at each moment of the start.
+func (w *world) cutWhileStarting() (at []*disk.Crashable) {
+	w.wrap = func(fsys disk.FS) disk.FS {
+		return &hookFS{FS: fsys, before: func() {
+			for range 5 {
+				at = append(at, w.mem.CrashTorn())
+			}
+		}}
+	}
+	w.start()
+	w.d.flusher.Close()
+	w.wrap = nil
+	return at
 }
 
 // hookFS calls before in front of every change of names.

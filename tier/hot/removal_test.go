@@ -31,17 +31,7 @@ func tellRemoval(w *world) {
 	w.d.flusher.Close()
 	w.mem = mem
 	w.boot++
-	var at []*disk.Crashable
-	w.wrap = func(fsys disk.FS) disk.FS {
-		return &hookFS{FS: fsys, before: func() {
-			for range 5 {
-				at = append(at, w.mem.CrashTorn())
-			}
-		}}
-	}
-	w.start()
-	w.d.flusher.Close()
-	w.wrap = nil
+	at := w.cutWhileStarting()
 	for _, mem := range at {
 		w.mem = mem
 		w.boot++

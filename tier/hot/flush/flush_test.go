@@ -105,48 +105,44 @@ func TestLargeDoesNotHoldUpSmall(t *testing.T) {
 	require.NoError(t, j.Close())
 }
 
-// No more than the given number of syncs run at once, and all have ended when syncAll does.
-func TestSyncAll(t *testing.T) {
-	began := make(chan struct{}, 10)
-	gate := make(chan error)
-	var dirty []Log
+// tenThreeAtOnce gives logs of which no more than three may be synced at once, and what sees to it and ends their syncs.
+func tenThreeAtOnce(t *testing.T) (dirty []Log, check func()) {
+	began, gate := make(chan struct{}, 10), make(chan error)
 	for range 10 {
 		dirty = append(dirty, &logStub{gate: gate, began: began})
 	}
+	return dirty, func() {
+		for range 3 {
+			<-began
+		}
+		for range 7 {
+			require.Empty(t, began, "a fourth sync has begun")
+			gate <- nil
+			<-began
+		}
+		for range 3 {
+			gate <- nil
+		}
+	}
+}
+
+// No more than the given number of syncs run at once, and all have ended when syncAll does.
+func TestSyncAll(t *testing.T) {
+	dirty, check := tenThreeAtOnce(t)
 	done := make(chan error)
 	go func() { done <- syncAll(dirty, 3) }()
-	for range 3 {
-		<-began
-	}
-	for range 7 {
-		require.Empty(t, began, "a fourth sync has begun")
-		gate <- nil
-		<-began
-	}
-	for range 3 {
-		gate <- nil
-	}
+	check()
 	require.NoError(t, <-done)
 }
 
 // No more than the given number of syncs run at once.
 func TestParallel(t *testing.T) {
+	dirty, check := tenThreeAtOnce(t)
 	f := New(Options{Parallel: 3})
-	began, gate := make(chan struct{}, 10), make(chan error)
-	for range 10 {
-		f.Mark(&logStub{gate: gate, began: began})
+	for _, l := range dirty {
+		f.Mark(l)
 	}
-	for range 3 {
-		<-began
-	}
-	for range 7 {
-		require.Empty(t, began, "a fourth sync has begun")
-		gate <- nil
-		<-began
-	}
-	for range 3 {
-		gate <- nil
-	}
+	check()
 	f.Close()
 }
 

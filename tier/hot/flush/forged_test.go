@@ -2,7 +2,6 @@ package flush
 
 import (
 	"bytes"
-	"os"
 	"syscall"
 	"testing"
 
@@ -105,16 +104,7 @@ func TestFirstBlockIsDamaged(t *testing.T) {
 	l.append([]byte("x"))
 	require.NoError(t, j.Flush(asLogs(l)))
 	for at := range int64(frameHeader) {
-		mem := mem.Crash()
-		f, err := mem.OpenFile("/log/firn-journal.0", os.O_RDWR, 0)
-		require.NoError(t, err)
-		var p [1]byte
-		_, err = f.ReadAt(p[:], at)
-		require.NoError(t, err)
-		p[0] ^= 1
-		_, err = f.WriteAt(p[:], at)
-		require.NoError(t, err)
-		_, err = ReadJournal(mem, "/log")
+		_, err := damaged(t, mem, at)
 		require.ErrorIs(t, err, ErrJournal, "byte %d", at)
 	}
 }

@@ -393,6 +393,20 @@ func TestJournalConcurrent(t *testing.T) {
 	require.NoError(t, j.Close())
 }
 
+// damaged reads the journal after a crash that changed one bit of its first file.
+func damaged(t *testing.T, disk *disk.Crashable, at int64) (*Replay, error) {
+	mem := disk.Crash()
+	f, err := mem.OpenFile("/log/firn-journal.0", os.O_RDWR, 0)
+	require.NoError(t, err)
+	var p [1]byte
+	_, err = f.ReadAt(p[:], at)
+	require.NoError(t, err)
+	p[0] ^= 1
+	_, err = f.WriteAt(p[:], at)
+	require.NoError(t, err)
+	return ReadJournal(mem, "/log")
+}
+
 // TestJournalDamage: what no crash leaves is told: of the log where it is known, of the whole journal where not.
 func TestJournalDamage(t *testing.T) {
 	mem := newDisk(t, 1)
@@ -403,18 +417,7 @@ func TestJournalDamage(t *testing.T) {
 		b.append(bytes.Repeat([]byte{'b'}, 100+i))
 		require.NoError(t, j.Flush(asLogs(a, b)))
 	}
-	flip := func(at int64) (*Replay, error) {
-		mem := mem.Crash()
-		f, err := mem.OpenFile("/log/firn-journal.0", os.O_RDWR, 0)
-		require.NoError(t, err)
-		var p [1]byte
-		_, err = f.ReadAt(p[:], at)
-		require.NoError(t, err)
-		p[0] ^= 1
-		_, err = f.WriteAt(p[:], at)
-		require.NoError(t, err)
-		return ReadJournal(mem, "/log")
-	}
+	flip := func(at int64) (*Replay, error) { return damaged(t, mem, at) }
 	r, err := flip(2*block + frameHeader + recHeader + 4 + 50) // bytes of the first record of the second write
 	require.NoError(t, err)
 	_, err = a.recovered(r)
