@@ -200,10 +200,10 @@ func (m *Memory) Ledger(ctx context.Context, p topic.Partition) (*ledger.Ledger,
 func (m *Memory) CachedLedger(p topic.Partition) *ledger.Ledger {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if l := m.ledgers[part{p.ID, p.Index}]; l != nil {
+	k := part{p.ID, p.Index}
+	if l := m.ledgers[k]; l != nil {
 		return l
 	}
-	k := part{p.ID, p.Index}
 	if m.empty[k] == nil { // once, because each fetch asks
 		m.empty[k] = &ledger.Ledger{Topic: p.ID, Index: p.Index}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/firnlog/firn/tier/archive"
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/object"
 	"github.com/firnlog/firn/tier/segment"
 )
@@ -153,7 +154,7 @@ func (r *Reader) giveRoom(n *run, g *group) error {
 	if n.file == nil {
 		f, err := r.newFile()
 		if err != nil {
-			if diskFull(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			if disk.Full(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				return r.intoMemory(g, 0)
 			}
 			return fmt.Errorf("%w: %w", errCache, err)
@@ -166,10 +167,6 @@ func (r *Reader) giveRoom(n *run, g *group) error {
 	r.mu.Unlock()
 	n.file.used += g.size
 	return nil
-}
-
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // intoMemory moves the group to memory, with the first n bytes, which its file holds already. Somebody who only reads
@@ -356,14 +353,14 @@ func (r *Reader) end() {
 func (r *Reader) store(g *group, raw []byte, at int64) error {
 	if g.mem == nil {
 		_, err := g.file.f.WriteAt(raw, g.at+at)
-		if diskFull(err) {
+		if disk.Full(err) {
 			r.shrink(g.size)
 			_, err = g.file.f.WriteAt(raw, g.at+at)
 		}
 		switch {
 		case err == nil:
 			return nil
-		case !diskFull(err):
+		case !disk.Full(err):
 			return fmt.Errorf("%w: %w", errCache, err)
 		}
 		if err := r.intoMemory(g, at); err != nil {

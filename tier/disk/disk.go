@@ -4,8 +4,10 @@
 package disk
 
 import (
+	"errors"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // FS is a file system. All methods may be called concurrently. Errors are those of package os and satisfy
@@ -53,6 +55,9 @@ type File interface {
 	// a caller then copies with ReadAt.
 	OS() *os.File
 }
+
+// Full reports whether an error says that the disk, or a quota on it, has no room.
+func Full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // Region is a byte range of an open file, to be sent to a client. Exactly one of File and Bytes is set.
 type Region struct {

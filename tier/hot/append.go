@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"syscall"
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/producer"
@@ -467,7 +466,7 @@ func (d *Dir) writeFailed(err error) error {
 	switch {
 	case errors.Is(err, ErrOffline) || errors.Is(err, ErrClosed):
 		return err
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case disk.Full(err):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	d.fail(err)

@@ -105,10 +105,8 @@ func (l *Log) rest() error {
 		if err := s.finish(); err != nil {
 			return err
 		}
-		if l.config().Preallocate || s.reserved > 0 {
-			if err := s.cutFile(); err != nil {
-				return err
-			}
+		if err := s.cutFile(); err != nil {
+			return err
 		}
 		if err := l.Sync(); err != nil {
 			return err

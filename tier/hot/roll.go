@@ -49,10 +49,8 @@ func (l *Log) roll(base int64, snapshot []byte, now int64) error {
 	if err := old.finish(); err != nil {
 		return err
 	}
-	if l.config().Preallocate || old.reserved > 0 {
-		if err := old.cutFile(); err != nil {
-			return err
-		}
+	if err := old.cutFile(); err != nil {
+		return err
 	}
 	if len(snapshot) > 0 {
 		if err := writeFile(d.fs, filepath.Join(l.folder(), fileName(base, snapshotSuffix)), snapshot); err != nil {
@@ -105,8 +103,11 @@ func (l *Log) createSegment(base, now int64) (*segment, error) {
 	return s, nil
 }
 
-// cutFile makes the file as long as what is in it.
+// cutFile gives back what the file takes beyond what is in it, if anything was taken ahead. The caller is the writer.
 func (s *segment) cutFile() error {
+	if !s.log.config().Preallocate && s.reserved == 0 {
+		return nil
+	}
 	h, err := s.file.acquire(false)
 	if err != nil {
 		return err

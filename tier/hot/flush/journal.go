@@ -269,7 +269,7 @@ func (j *Journal) put() error {
 	f := j.cur
 	b := j.frame.seal(j.seq+1, j.floor())
 	j.vector[0] = b
-	if err := f.f.WritevSync(j.vector[:], f.at); noRoom(err) {
+	if err := f.f.WritevSync(j.vector[:], f.at); disk.Full(err) {
 		j.giveUp(err)
 		return errOff
 	} else if err != nil {

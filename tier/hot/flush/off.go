@@ -13,11 +13,6 @@ import (
 // errOff is what put returns of a journal that is given up: logs are to be synced themselves.
 var errOff = errors.New("the flush journal is given up")
 
-// noRoom reports whether a write failed because the disk is full.
-func noRoom(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
 // refused reports whether the first synced write failed because there is no such thing here.
 func refused(err error) bool {
 	for _, errno := range []syscall.Errno{syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EPERM, syscall.EINVAL} {

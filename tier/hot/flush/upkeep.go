@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/firnlog/firn/tier/disk"
 )
 
 // The upkeep of a journal: files are filled with zeros before they are needed, logs are asked to write back what the
@@ -85,7 +87,7 @@ func (j *Journal) prepare() (did bool, err error) {
 		return true, nil
 	case errors.Is(err, errOff):
 		return true, nil
-	case noRoom(err):
+	case disk.Full(err):
 		j.o.Logger.Warn("no room for the flush journal: logs are flushed themselves", "error", err)
 		j.mu.Lock()
 		j.fullAt = time.Now()
@@ -164,7 +166,7 @@ func (j *Journal) fill(f *journalFile) error {
 		return syncError{err}
 	}
 	if from == 0 { // also the first to find out whether the disk takes such a write
-		if err := f.f.WritevSync([][]byte{head(j.life)}, 0); noRoom(err) || refused(err) {
+		if err := f.f.WritevSync([][]byte{head(j.life)}, 0); disk.Full(err) || refused(err) {
 			j.mu.Lock()
 			j.giveUp(err)
 			j.mu.Unlock()
