@@ -42,7 +42,7 @@ func played(t *testing.T, alternations int, steals []float64) (*Bench, Case, *by
 	b.cpuTime = func() machine.CPUTime {
 		if reads%2 == 1 {
 			at.Total += 1000
-			at.Stolen += int64(1000 * steals[reads/2])
+			at.Stolen += 1000 * steals[reads/2]
 		}
 		reads++
 		return at

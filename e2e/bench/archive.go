@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -301,10 +300,8 @@ func (s *Server) metric(name string) float64 {
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(res.Body) // what is cut short has no such line
-	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
-	line, _, _ := strings.Cut(rest, "\n")
-	v, err := strconv.ParseFloat(line, 64)
-	if err != nil {
+	v, ok := harness.ParseMetric(string(text), name)
+	if !ok {
 		return -1
 	}
 	return v

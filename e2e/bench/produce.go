@@ -19,7 +19,7 @@ const (
 	largeRecords = 256       // records of a large batch: a quarter of a MiB
 	variety      = 32        // different batches of a producer, so that nothing profits from having seen one just now
 	inFlight     = 5         // requests that a producer leaves unanswered, as producers do by default
-	producers    = 4         // connections, where there are as many partitions
+	producers    = 16        // connections, where there are as many partitions: what four Java producers leave unanswered, 5 requests of 1 MiB each
 	fastest      = 1_600_000 // bytes that a round fills of the page cache in a millisecond, at most, about
 )
 

@@ -163,17 +163,22 @@ func (b *Broker) Metric(name string) float64 {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for line := range strings.Lines(body) {
+	v, ok := ParseMetric(body, name)
+	if !ok {
+		b.t.Fatalf("there is no metric %s", name)
+	}
+	return v
+}
+
+// ParseMetric finds a metric without labels in Prometheus's text format; false where there is none or it is no number.
+func ParseMetric(text, name string) (float64, bool) {
+	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			return v
+			return v, err == nil
 		}
 	}
-	b.t.Fatalf("there is no metric %s", name)
-	return 0
+	return 0, false
 }
 
 // Log is what the broker printed since the first start.
