@@ -337,6 +337,7 @@ func TestFaultyEveryCall(t *testing.T) {
 		disk.OpStat:      func() error { _, err := d.Stat("/f"); return err },
 		disk.OpSyncDir:   func() error { return d.SyncDir("/") },
 		disk.OpRead:      func() error { _, err := f.ReadAt(nil, 0); return err },
+		disk.OpReadNow:   func() error { _, err := f.ReadNow(nil, 0); return err },
 		disk.OpWrite:     func() error { _, err := f.WriteAt([]byte("x"), 0); return err },
 		disk.OpTruncate:  func() error { return f.Truncate(0) },
 		disk.OpDatasync:  f.Datasync,

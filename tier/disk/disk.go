@@ -29,6 +29,10 @@ type FS interface {
 // File is an open file. ReadAt and WriteAt may be called concurrently.
 type File interface {
 	ReadAt(p []byte, off int64) (int, error)
+	// ReadNow is ReadAt that does not wait for the disk: the error is ErrWait, and p may be filled in part, where what it
+	// reads is not in the page cache (preadv2 with RWF_NOWAIT). Linux begins to read it then. ErrWait may be the answer,
+	// too, where the file ends within p. Where there is no such call it is ReadAt. The file must not be closed meanwhile.
+	ReadNow(p []byte, off int64) (int, error)
 	WriteAt(p []byte, off int64) (int, error)
 	// WritevAt writes the buffers one after another from off with as few system calls as possible.
 	WritevAt(bufs [][]byte, off int64) (int64, error)
@@ -55,6 +59,9 @@ type File interface {
 	// a caller then copies with ReadAt.
 	OS() *os.File
 }
+
+// ErrWait says that a read would have to wait for the disk.
+var ErrWait = errors.New("not in the page cache")
 
 // Full reports whether an error says that the disk, or a quota on it, has no room.
 func Full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

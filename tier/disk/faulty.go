@@ -19,6 +19,7 @@ const (
 	OpStat      Op = "stat" // Size too
 	OpSyncDir   Op = "syncdir"
 	OpRead      Op = "read"
+	OpReadNow   Op = "readnow"
 	OpWrite     Op = "write" // WritevAt too
 	OpWriteSync Op = "writesync"
 	OpTruncate  Op = "truncate"
@@ -211,6 +212,13 @@ func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return f.File.ReadAt(p, off)
+}
+
+func (f *faultyFile) ReadNow(p []byte, off int64) (int, error) {
+	if _, err := f.fs.ask(OpReadNow, f.Name(), len(p)); err != nil {
+		return 0, err
+	}
+	return f.File.ReadNow(p, off)
 }
 
 func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {

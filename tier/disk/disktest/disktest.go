@@ -133,6 +133,12 @@ func (s *suite) readWrite() {
 	if n, err := f.ReadAt(b, 0); n != 11 || (err != nil && !errors.Is(err, io.EOF)) || string(b) != "Jello\x00\x00\x00end" {
 		s.Errorf("read %d %q, %v", n, b, err)
 	}
+	if n, err := f.ReadNow(b, 0); !errors.Is(err, disk.ErrWait) && (n != 11 || string(b) != "Jello\x00\x00\x00end") {
+		s.Errorf("read without waiting: %d %q, %v", n, b, err)
+	}
+	if _, err := f.ReadNow(b, 11); !errors.Is(err, io.EOF) {
+		s.Errorf("read without waiting at the end: %v", err)
+	}
 	if n, err := f.ReadAt(b, 8); n != 3 || !errors.Is(err, io.EOF) || string(b[:n]) != "end" {
 		s.Errorf("read across the end: %d %q, %v", n, b[:n], err)
 	}
