@@ -234,7 +234,11 @@ func (d *Dir) synced(from, to point) {
 	if from.base == to.base {
 		n -= from.tail.size
 	}
-	n = max(0, n)
+	d.pointMoved(max(0, n))
+}
+
+// pointMoved notes that a recovery point moved by so many bytes. When all did by saveBytes they are saved.
+func (d *Dir) pointMoved(n int64) {
 	d.moved.Store(true)
 	if now := d.unsaved.Add(n); now >= saveBytes && now-n < saveBytes {
 		select {

@@ -15,7 +15,7 @@ import (
 )
 
 // journalDir is a directory whose flushes go through a journal, in line.
-func journalDir(t *testing.T, fsys disk.FS, change func(*Options)) *testDir {
+func journalDir(t testing.TB, fsys disk.FS, change func(*Options)) *testDir {
 	o, c := testOptions(t, fsys, "/log")
 	o.JournalBytes, o.journalInline = 1<<20, true
 	if change != nil {

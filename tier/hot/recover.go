@@ -96,6 +96,7 @@ type recovery struct {
 	grown   bool  // the segment that is vouched for in part has more bytes than that
 	touched bool  // something was found or changed that is not known to be durable
 	more    bool  // bytes were, in a segment whose name is: some of it was flushed
+	read    int64 // bytes that were verified, of which the state file says nothing
 	cut     int64 // bytes that were cut off
 }
 
@@ -121,6 +122,9 @@ func (l *Log) recover(st *logState) error {
 	}
 	if err := r.finish(); err != nil {
 		return err
+	}
+	if r.read > 0 {
+		l.dir.pointMoved(r.read) // else each crash before the next save would have to read it again, with all that came since
 	}
 	l.epochs.Store(&r.epochs)
 	l.begin(r.segs, max(l.dir.startOf(l), 0))
@@ -442,6 +446,7 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	if err != nil && !errors.Is(err, ErrCorruptLog) {
 		return false, err
 	}
+	r.read += t.size - s.now().size
 	t.modified = r.l.dir.nowMs()
 	s.set(t)
 	s.setVerified()
@@ -461,9 +466,10 @@ func verified(f disk.File, pos, end, rewrite int64, fn func(*record.Header) erro
 	block := getBuf(largeBuf)
 	defer putBuf(block)
 	b := block.b
+	have := 0 // bytes from pos on that b holds
 	for pos < end {
 		n := int(min(int64(len(b)), end-pos))
-		if err := readFull(f, b[:n], pos); err != nil {
+		if err := readFull(f, b[have:n], pos+int64(have)); err != nil {
 			return err
 		}
 		used, err := batches(b[:n], int64(n) == end-pos, fn)
@@ -484,8 +490,11 @@ func verified(f disk.File, pos, end, rewrite int64, fn func(*record.Header) erro
 			if err != nil {
 				return fmt.Errorf("%s: position %d: %w: %w", f.Name(), pos, ErrCorruptLog, err)
 			}
-			b = make([]byte, h.Size())
+			larger := make([]byte, h.Size())
+			copy(larger, b[:n])
+			b = larger
 		}
+		have = copy(b, b[used:n])
 	}
 	return nil
 }

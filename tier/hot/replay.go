@@ -23,6 +23,9 @@ import (
 // whole. Whoever puts the log's files back gets it back with all that was acknowledged.
 const keptPrefix = "firn-journal-kept."
 
+// errUnread means that the journal, or what was kept of it, could not be read.
+var errUnread = errors.New("the flush journal cannot be read")
+
 // replayJournal brings the logs' files to where the journal says they are, durably, and deletes it. Only then is the
 // directory looked at: to all that follows there is no journal. It takes as long as what is in the journal takes to be
 // read and written, whatever the logs hold. It reports whether files were deleted, which is for the caller to make durable.
@@ -31,14 +34,18 @@ func (d *Dir) replayJournal() (deleted bool, err error) {
 		return flush.RemoveJournal(d.fs, d.root)
 	}
 	r, err := flush.ReadJournal(d.fs, d.root)
-	if err != nil {
+	unread := err != nil
+	if err == nil {
+		d.replayed = r.Bytes
+		err = d.applyReplay(r)
+		unread = errors.Is(err, errUnread)
+		if cerr := r.Close(); err == nil {
+			err = cerr
+		}
+	}
+	if unread {
 		return false, fmt.Errorf("%w. What was acknowledged last may be in it alone. Put the file back, or, to go on without it, "+
 			"move the files firn-journal.* away from %s", err, d.root)
-	}
-	d.replayed = r.Bytes
-	err = d.applyReplay(r)
-	if cerr := r.Close(); err == nil {
-		err = cerr
 	}
 	if err != nil {
 		return false, fmt.Errorf("replaying the flush journal: %w", err)
@@ -107,16 +114,16 @@ func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, err
 		if e.Position > at {
 			return e.Position - 1, nil
 		}
-		if e.Kind != flush.Bytes || e.Damaged { // the file may have them all the same: recovery looks
+		b = slices.Grow(b[:0], e.Length)[:e.Length]
+		err := r.ReadAt(e, b)
+		if errors.Is(err, flush.ErrDamaged) { // the file may have them all the same: recovery looks
 			whole = whole && e.Position+int64(e.Length) <= at
 			continue
 		}
-		b = slices.Grow(b[:0], e.Length)[:e.Length]
-		err := r.ReadAt(e, b)
-		if err == nil {
-			_, err = f.WriteAt(b, e.Position)
-		}
 		if err != nil {
+			return 0, fmt.Errorf("%w: %w", errUnread, err)
+		}
+		if _, err = f.WriteAt(b, e.Position); err != nil {
 			return 0, err
 		}
 		at = max(at, e.Position+int64(e.Length))
@@ -131,7 +138,7 @@ func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, err
 func (d *Dir) keep(r *flush.Replay, s *flush.Survivor) error {
 	b, err := r.Keep(s)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUnread, err)
 	}
 	return disk.WriteFileSync(d.fs, d.keptName(s.Part.String()), b)
 }
@@ -169,20 +176,27 @@ func (d *Dir) applyKept() error {
 			continue
 		}
 		name := filepath.Join(d.root, e.Name())
-		r, err := flush.ReadKept(d.fs, name)
-		if err == nil && len(r.Logs) == 0 {
-			err = errors.Join(errors.New("it is empty"), r.Close())
-		}
-		if err != nil {
+		switch err := d.replayKept(name); {
+		case errors.Is(err, errUnread):
 			d.logger.Error("what the flush journal held of a partition cannot be read, the partition stays offline", "file", name, "error", err)
 			d.unreadable[name] = err
-			continue
-		}
-		if err := errors.Join(d.applyReplay(r), r.Close()); err != nil {
+		case err != nil:
 			return fmt.Errorf("what the flush journal held, in %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+func (d *Dir) replayKept(name string) (err error) {
+	r, err := flush.ReadKept(d.fs, name)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnread, err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if len(r.Logs) == 0 {
+		return fmt.Errorf("%w: it is empty", errUnread)
+	}
+	return d.applyReplay(r)
 }
 
 // keptDamaged says why a log is not opened because of what was kept of it, if so.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -22,6 +23,31 @@ func failLogs(op disk.Op, err error) disk.Hook {
 			return disk.Fault{Err: err}
 		}
 		return disk.Fault{}
+	}
+}
+
+// bytesOf counts the bytes of an operation from here on, in place of f's hook. What it returns gives their number for the
+// files whose names contain something.
+func bytesOf(f *disk.Faulty, op disk.Op) func(part string) int {
+	var mu sync.Mutex
+	n := map[string]int{}
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == op {
+			mu.Lock()
+			defer mu.Unlock()
+			n[c.Name] += c.Bytes
+		}
+		return disk.Fault{}
+	})
+	return func(part string) (sum int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for name, bytes := range n {
+			if strings.Contains(name, part) {
+				sum += bytes
+			}
+		}
+		return sum
 	}
 }
 
@@ -218,6 +244,18 @@ func (l *lavish) Collect(f *flush.Frame, _ int64) (next int64, added, ok bool) {
 	return 1, true, true
 }
 
+// journalOf is what a journal of its own has of the log.
+func journalOf(w *world, l flush.Log) *flush.Replay {
+	j := flush.NewJournal(flush.JournalOptions{FS: w.mem, Dir: "/j", Logger: w.log, Inline: true})
+	must(w.mem.MkdirAll("/j", 0o755))
+	for range 2 { // the first makes the journal's files
+		must(j.Flush([]flush.Log{l}))
+	}
+	r, err := flush.ReadJournal(w.mem, "/j")
+	must(err)
+	return r
+}
+
 // A replay takes whatever the journal's parser does.
 func TestReplayOfALargeRecord(t *testing.T) {
 	w := newWorld(1, "")
@@ -225,18 +263,48 @@ func TestReplayOfALargeRecord(t *testing.T) {
 	w.put(l, 1) // the journal has its files from here on
 	b := batch(1, 300<<10, startMs)
 	record.Stamp(b, 0, 0)
-	j := flush.NewJournal(flush.JournalOptions{FS: w.mem, Dir: "/j", Logger: w.log, Inline: true})
-	must(w.mem.MkdirAll("/j", 0o755))
-	for range 2 { // the first makes the journal's files
-		must(j.Flush([]flush.Log{&lavish{l, b}}))
-	}
-	r, err := flush.ReadJournal(w.mem, "/j")
-	must(err)
+	r := journalOf(w, &lavish{l, b})
 	require.Len(t, r.Logs, 1)
 	must(w.d.applyReplay(r))
 	got, err := disk.ReadFile(w.mem, l.active().file.path())
 	must(err)
 	require.Equal(t, b, got)
+}
+
+// I-01: … and so does what the disk does not give at one start. At the next it is there.
+func TestUnreadableKeptForOnce(t *testing.T) {
+	w := newWorld(1, "")
+	want := w.put(w.open(1), 2)
+	l := w.open(0)
+	w.put(l, 1)
+	b := batch(1, 300<<10, startMs)
+	record.Stamp(b, 0, 0)
+	r := journalOf(w, &lavish{l, b})
+	kept, err := r.Keep(r.Logs[0])
+	require.NoError(t, err)
+	must(disk.WriteFileSync(w.mem, w.d.keptName("t-0"), kept))
+	f := w.faulty()
+	for n := 1; ; n++ {
+		reads := 0
+		f.SetHook(func(c disk.Call) disk.Fault {
+			if c.Op == disk.OpRead && c.Bytes > 0 && strings.Contains(c.Name, keptPrefix) {
+				if reads++; reads == n {
+					return disk.Fault{Err: syscall.EIO}
+				}
+			}
+			return disk.Fault{}
+		})
+		w.kill()
+		require.NoError(t, attempt(func() { holds(w.open(1), want) }))
+		if reads < n {
+			require.Greater(t, n, 3)
+			break
+		}
+		_, err := w.d.Open(w.part(0), nil)
+		require.ErrorIs(t, err, ErrDamaged, "read %d", n)
+		require.ErrorIs(t, err, syscall.EIO, "read %d", n)
+	}
+	require.NoError(t, attempt(func() { holds(w.open(0), b) }))
 }
 
 // I-31, I-37: … all of it above the recovery point, however it lies in the blocks that recovery reads, and before a torn tail.
@@ -282,13 +350,7 @@ func allIsWrittenAgain(t *testing.T, indexLost bool) {
 	require.NoError(t, err)
 
 	// What the state file vouches for is on the disk, and is not written again.
-	written := 0
-	f.SetHook(func(c disk.Call) disk.Fault {
-		if c.Op == disk.OpWrite && strings.HasSuffix(c.Name, logSuffix) {
-			written += c.Bytes
-		}
-		return disk.Fault{}
-	})
+	written := bytesOf(f, disk.OpWrite)
 	o, _ := testOptions(t, f, "/log")
 	d2, err := OpenDir(o)
 	require.NoError(t, err)
@@ -297,7 +359,7 @@ func allIsWrittenAgain(t *testing.T, indexLost bool) {
 	l, err = d2.Open(part(0), &cfg)
 	require.NoError(t, err)
 	require.Equal(t, end, l.Stable())
-	require.Equal(t, len(want)-int(vouched), written)
+	require.Equal(t, len(want)-int(vouched), written(logSuffix))
 	d2.sweep()
 	d2.sweep()
 	d2.sweep()
@@ -319,12 +381,8 @@ func TestPageCacheModeIsNotWrittenAgain(t *testing.T) {
 	d := openDir(t, mem, "/log")
 	l := d.open(0, func(c *Config) { c.FlushMessages = Forever })
 	want := mustAppend(t, l, batch(1, 100_000, startMs))
-	f := disk.NewFaulty(mem, func(c disk.Call) disk.Fault {
-		if c.Op == disk.OpWrite && strings.HasSuffix(c.Name, logSuffix) {
-			t.Errorf("%d bytes are written to %s", c.Bytes, c.Name)
-		}
-		return disk.Fault{}
-	})
+	f := disk.NewFaulty(mem, nil)
+	written := bytesOf(f, disk.OpWrite)
 	o, _ := testOptions(t, f, "/log")
 	d2, err := OpenDir(o)
 	require.NoError(t, err)
@@ -335,6 +393,7 @@ func TestPageCacheModeIsNotWrittenAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, all(t, l, l.End(), 1<<30))
 	require.NoError(t, d2.Close())
+	require.Zero(t, written(logSuffix))
 }
 
 // Files that recovery writes again stay open until they are synced, and that is not all of them at once.

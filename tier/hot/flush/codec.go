@@ -243,40 +243,64 @@ func parseHeader(b []byte) (header, error) {
 // b of each record's bytes. A record whose bytes are not what was written comes with damaged set. Where a record's own
 // header is not what was written nothing behind it can be found: errTorn. fn's error ends the walk.
 func parseRecords(h header, b []byte, fn func(r *Record, at int, damaged bool) error) error {
+	get := func(at, n int) ([]byte, error) { return b[at : at+n], nil }
+	return walkRecords(h, get, func(r *Record, at, n int, sum uint32) error {
+		r.Bytes = b[at : at+n]
+		return fn(r, at, checksum(h.seed(), r.Bytes) != sum)
+	})
+}
+
+// checksum is that of a record's bytes, in a frame with that seed.
+func checksum(seed uint32, b []byte) uint32 { return crc32.Update(seed, castagnoli, b) }
+
+// walkRecords is parseRecords that looks at no record's bytes: fn gets where in the frame's records they are, how many, and
+// what their checksum is. get returns n bytes of the records from position at on, which may be used until it is called
+// again; it is called in order of position, with what lies within the length that the header says.
+func walkRecords(h header, get func(at, n int) ([]byte, error), fn func(r *Record, at, n int, sum uint32) error) error {
 	seed := h.seed()
 	at := 0
 	for i := range h.records {
-		rest := b[at:]
-		if len(rest) < recHeader {
-			return fmt.Errorf("record %d: %w", i, errTorn)
+		b, err := recordHead(h.length, at, get)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", i, err)
 		}
-		end := recHeader + int(rest[9])
-		if len(rest) < end || binary.LittleEndian.Uint32(rest) != crc32.Update(seed, castagnoli, rest[4:end]) {
-			return fmt.Errorf("record %d: %w", i, errTorn)
-		}
-		n := int(binary.LittleEndian.Uint32(rest[12:]))
-		if n > len(rest)-end {
+		end, n := len(b), int(binary.LittleEndian.Uint32(b[12:]))
+		if binary.LittleEndian.Uint32(b) != crc32.Update(seed, castagnoli, b[4:]) || n > h.length-at-end {
 			return fmt.Errorf("record %d: %w", i, errTorn)
 		}
 		r := Record{
-			Kind:     Kind(rest[8]),
-			Part:     topic.Partition{Topic: string(rest[recHeader:end]), Index: int32(binary.LittleEndian.Uint32(rest[32:]))},
-			Epoch:    int32(binary.LittleEndian.Uint32(rest[36:])),
-			Segment:  int64(binary.LittleEndian.Uint64(rest[40:])),
-			Position: int64(binary.LittleEndian.Uint64(rest[48:])),
-			Base:     int64(binary.LittleEndian.Uint64(rest[56:])),
-			Next:     int64(binary.LittleEndian.Uint64(rest[64:])),
-			Bytes:    rest[end : end+n],
+			Kind:     Kind(b[8]),
+			Part:     topic.Partition{Topic: string(b[recHeader:]), Index: int32(binary.LittleEndian.Uint32(b[32:]))},
+			Epoch:    int32(binary.LittleEndian.Uint32(b[36:])),
+			Segment:  int64(binary.LittleEndian.Uint64(b[40:])),
+			Position: int64(binary.LittleEndian.Uint64(b[48:])),
+			Base:     int64(binary.LittleEndian.Uint64(b[56:])),
+			Next:     int64(binary.LittleEndian.Uint64(b[64:])),
 		}
-		copy(r.Part.ID[:], rest[16:32])
-		damaged := binary.LittleEndian.Uint32(rest[4:]) != crc32.Update(seed, castagnoli, r.Bytes)
-		if err := fn(&r, at+end, damaged); err != nil {
+		copy(r.Part.ID[:], b[16:32])
+		if err := fn(&r, at+end, n, binary.LittleEndian.Uint32(b[4:])); err != nil {
 			return err
 		}
 		at += end + n
 	}
-	if at != len(b) {
-		return fmt.Errorf("%d bytes after the last record: %w", len(b)-at, errTorn)
+	if at != h.length {
+		return fmt.Errorf("%d bytes after the last record: %w", h.length-at, errTorn)
 	}
 	return nil
+}
+
+// recordHead returns what stands before the bytes of the record at a position, its name included.
+func recordHead(length, at int, get func(at, n int) ([]byte, error)) ([]byte, error) {
+	if length-at < recHeader {
+		return nil, errTorn
+	}
+	b, err := get(at, recHeader)
+	if err != nil {
+		return nil, err
+	}
+	end := recHeader + int(b[9])
+	if length-at < end {
+		return nil, errTorn
+	}
+	return get(at, end)
 }

@@ -15,13 +15,14 @@ func (r *Replay) Keep(s *Survivor) ([]byte, error) {
 	k := newKeeper()
 	add := func(e *Extent) error {
 		rec := e.Record
-		if e.Damaged || e.Kind == Bound {
+		b := make([]byte, e.Length)
+		err := r.ReadAt(e, b)
+		if errors.Is(err, ErrDamaged) {
 			rec.Kind, rec.Position = Bound, e.Position+int64(e.Length)
 			k.add(&rec, nil)
 			return nil
 		}
-		b := make([]byte, e.Length)
-		if err := r.ReadAt(e, b); err != nil {
+		if err != nil {
 			return err
 		}
 		k.add(&rec, b)

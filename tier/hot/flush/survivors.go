@@ -15,13 +15,22 @@ import (
 // ErrJournal means that a journal is damaged in a way that no crash leaves and that makes it unknown what was in it.
 var ErrJournal = errors.New("the flush journal is damaged")
 
+// ErrDamaged means that the bytes of an Extent are not what was written, or, of a Bound, that they had not been.
+var ErrDamaged = errors.New("a record of the flush journal is damaged")
+
 // Replay is what a journal holds that is perhaps not in the logs' own files. Close it.
 type Replay struct {
 	Logs   []*Survivor // by partition
 	Frames int         // that counted
 	Bytes  int64       // in Logs
 
-	files []disk.File
+	files []replayFile
+}
+
+// replayFile is one of the files that are read, which nobody writes to.
+type replayFile struct {
+	disk.File
+	size int64
 }
 
 // Survivor is what the journal holds of one log.
@@ -32,12 +41,12 @@ type Survivor struct {
 
 // Extent is where the bytes of a record are.
 type Extent struct {
-	Record         // without Bytes
-	Length  int    // of the bytes
-	Damaged bool   // they are not what was written
-	file    int    // index in Replay.files
-	at      int64  // position in it
-	seq     uint64 // of the frame
+	Record        // without Bytes
+	Length int    // of the bytes
+	file   int    // index in Replay.files
+	at     int64  // position in it
+	seed   uint32 // of the frame
+	sum    uint32 // of the bytes
 }
 
 // found is a frame of which the header was read.
@@ -47,10 +56,19 @@ type found struct {
 	at   int64
 }
 
+// Reading takes three passes, of which the first two, ReadJournal's, read heads alone: those of the frames, to find the
+// ones that count, and those of the records in these. Only of the last frame it takes all, to know whether it is torn. The
+// third is the caller's, with ReadAt, which checks the bytes of what is left of the records. So of all that is in the
+// files no record's bytes are read twice, and none that a later record made void.
+const (
+	frameWindow  = frameHeader
+	recordWindow = 128 // a record's head, with most names
+)
+
 // ReadJournal reads the journal of a log directory. Without files it returns an empty Replay, and of a journal that was
 // being removed it deletes the rest and does the same. What a crash leaves of the
 // last write is passed over; anything else that is not as it was written is damage: of the log, where it is known of
-// which (Extent.Damaged), else ErrJournal.
+// which (ErrDamaged, from ReadAt), else ErrJournal.
 func ReadJournal(fsys disk.FS, dir string) (*Replay, error) {
 	r := &Replay{}
 	if err := r.read(fsys, dir); err != nil {
@@ -74,8 +92,14 @@ func (r *Replay) readFiles(fsys disk.FS, names []string) error {
 		if err != nil {
 			return err
 		}
-		r.files = append(r.files, f)
-		in, err := findFrames(f, i)
+		r.files = append(r.files, replayFile{File: f})
+		size, err := f.Size()
+		if err != nil {
+			return err
+		}
+		r.files[i].size = size
+		disk.Prefetch(f, 0, size) // a pass over the heads alone would have them fetched one by one
+		in, err := findFrames(r.files[i], i)
 		if err != nil {
 			return err
 		}
@@ -96,25 +120,14 @@ func (r *Replay) readFiles(fsys disk.FS, names []string) error {
 
 // findFrames reads the headers of all frames in a file, those that an earlier use left behind and its head included. What
 // is of another life than what stands first in the file was written by a client, and is passed over.
-func findFrames(f disk.File, file int) (frames []found, err error) {
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, min(1<<20, roundUp(size)))
-	var have, n int64 // b holds n bytes from position have
-	for at := int64(0); at < size; {
-		if at+frameHeader > have+n {
-			m, err := f.ReadAt(b, at)
-			if err != nil && !errors.Is(err, io.EOF) {
-				return nil, err
-			}
-			have, n = at, int64(m)
-			if n < frameHeader {
-				break
-			}
+func findFrames(f replayFile, file int) (frames []found, err error) {
+	w := newWindow(f, frameWindow)
+	for at := int64(0); at+frameHeader <= f.size; {
+		b, err := w.at(at, frameHeader)
+		if err != nil {
+			return nil, err
 		}
-		h, err := parseHeader(b[at-have : n])
+		h, err := parseHeader(b)
 		switch {
 		case err != nil || len(frames) > 0 && h.life != frames[0].life:
 			at += block
@@ -168,44 +181,57 @@ func (r *Replay) gap(seq uint64, next found) error {
 
 // whole reports whether a frame is as it was written.
 func (r *Replay) whole(f found) (bool, error) {
-	bad := false
-	err := r.records(f, func(_ *Record, _ int, damaged bool) error {
-		bad = bad || damaged
-		return nil
-	})
-	if errors.Is(err, errTorn) {
-		return false, nil
-	}
-	return !bad, err
-}
-
-// records reads a frame and parses it.
-func (r *Replay) records(f found, fn func(rec *Record, at int, damaged bool) error) error {
 	b := make([]byte, f.length)
 	n, err := r.files[f.file].ReadAt(b, f.at+frameHeader)
 	if n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		return false, err
+	}
+	bad := false
+	err = parseRecords(f.header, b, func(_ *Record, _ int, damaged bool) error {
+		bad = bad || damaged
+		return nil
+	})
+	return err == nil && !bad, nil
+}
+
+// records reads the heads of a frame's records. w is of the frame's file.
+func (r *Replay) records(f found, w *window, fn func(e Extent) error) error {
+	if f.at+frameHeader+int64(f.length) > r.files[f.file].size {
+		return errTorn
+	}
+	get := func(at, n int) ([]byte, error) {
+		b, err := w.at(f.at+frameHeader+int64(at), n)
+		if err == nil && len(b) < n {
 			err = errTorn
 		}
-		return err
+		return b, err
 	}
-	return parseRecords(f.header, b, fn)
+	seed := f.seed()
+	return walkRecords(f.header, get, func(rec *Record, at, n int, sum uint32) error {
+		return fn(Extent{Record: *rec, Length: n, file: f.file, at: f.at + frameHeader + int64(at), seed: seed, sum: sum})
+	})
 }
 
 // collect sorts what the frames hold by log.
 func (r *Replay) collect(frames []found) error {
 	logs := map[topic.Partition]*Survivor{}
-	for _, f := range frames {
-		err := r.records(f, func(rec *Record, at int, damaged bool) error {
-			e := Extent{Record: *rec, Length: len(rec.Bytes), Damaged: damaged, file: f.file, at: f.at + frameHeader + int64(at), seq: f.seq}
-			e.Record.Bytes = nil
-			s := logs[rec.Part]
-			if s == nil {
-				s = &Survivor{Part: rec.Part}
-				logs[rec.Part] = s
-			}
-			return s.add(e)
-		})
+	add := func(e Extent) error {
+		s := logs[e.Part]
+		if s == nil {
+			s = &Survivor{Part: e.Part}
+			logs[e.Part] = s
+		}
+		return s.add(e)
+	}
+	var w *window
+	for i, f := range frames {
+		if i == 0 || f.file != frames[i-1].file {
+			w = newWindow(r.files[f.file], recordWindow)
+		}
+		err := r.records(f, w, add)
 		if err != nil {
 			return fmt.Errorf("%w: write %d in %s at byte %d: %w; something other than firn or a crash changed it",
 				ErrJournal, f.seq, r.files[f.file].Name(), f.at, err)
@@ -246,10 +272,17 @@ func (s *Survivor) add(e Extent) error {
 	return nil
 }
 
-// ReadAt reads the bytes of an extent, of which e.Length is the number.
+// ReadAt reads the bytes of an extent, of which e.Length is the number; ErrDamaged if they are not what was written.
 func (r *Replay) ReadAt(e *Extent, p []byte) error {
-	if n, err := r.files[e.file].ReadAt(p[:e.Length], e.at); n < e.Length {
-		return fmt.Errorf("%s: %d of %d bytes at %d: %w", r.files[e.file].Name(), n, e.Length, e.at, cmp.Or(err, io.ErrUnexpectedEOF))
+	if e.Kind != Bytes {
+		return ErrDamaged
+	}
+	f := r.files[e.file]
+	if n, err := f.ReadAt(p[:e.Length], e.at); n < e.Length {
+		return fmt.Errorf("%s: %d of %d bytes at %d: %w", f.Name(), n, e.Length, e.at, cmp.Or(err, io.ErrUnexpectedEOF))
+	}
+	if checksum(e.seed, p[:e.Length]) != e.sum {
+		return fmt.Errorf("%s: %d bytes at %d: %w", f.Name(), e.Length, e.at, ErrDamaged)
 	}
 	return nil
 }
