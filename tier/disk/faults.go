@@ -170,7 +170,7 @@ func (d *faultsFS) OpenFile(name string, flag int, perm fs.FileMode) (File, erro
 		n = d.newNode(false)
 		dir.names[base] = n
 	}
-	file := &faultsFile{osFile{f}, d, n}
+	file := &faultsFile{osFile{f: f}, d, n}
 	if flag&os.O_TRUNC != 0 {
 		if err := file.Truncate(0); err != nil {
 			_ = f.Close()
