@@ -450,6 +450,38 @@ func TestJournalDamage(t *testing.T) {
 	require.ErrorIs(t, err, ErrJournal)
 }
 
+// TestJournalFileIsCutShort (I-01): a file that ends before what was written to it, and that a later one follows, is no torn
+// tail: it is found out before anything is replayed.
+func TestJournalFileIsCutShort(t *testing.T) {
+	mem := newDisk(t, 1)
+	j := testJournal(mem, 64<<10)
+	l := newMemLog(0)
+	l.syncErr = errors.New("so that no file is let go of")
+	var err error
+	for err == nil {
+		l.append(bytes.Repeat([]byte{'a'}, 5000))
+		err = j.Flush(asLogs(l))
+	}
+	require.ErrorIs(t, err, l.syncErr)
+	refused := 0
+	for size := int64(64<<10) - 512; size > 0; size -= 512 {
+		mem := mem.Crash()
+		f, err := mem.OpenFile("/log/firn-journal.0", os.O_RDWR, 0)
+		require.NoError(t, err)
+		require.NoError(t, f.Truncate(size))
+		r, err := ReadJournal(mem, "/log")
+		if err != nil {
+			require.ErrorIs(t, err, ErrJournal, "%d bytes", size)
+			refused++
+			continue
+		}
+		b, err := l.recovered(r)
+		require.NoError(t, err, "%d bytes", size)
+		require.GreaterOrEqual(t, len(b), l.acked, "%d bytes", size)
+	}
+	require.Greater(t, refused, 50)
+}
+
 // TestKept: what is kept of a log is read as it was, and of what was damaged that it was there.
 func TestKept(t *testing.T) {
 	mem := newDisk(t, 1)
