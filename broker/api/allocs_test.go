@@ -37,6 +37,11 @@ func hotEnv(t testing.TB) (addr string) {
 	e.create("flushed", 2, "flush.messages", "1", "remote.storage.enable", "false")
 	e.create("archived", 2, "remote.storage.enable", "true")
 	e.a.Configs = settled{e.a.Configs, e.a.Configs.Values()}
+	return serve(t, e)
+}
+
+// serve makes a server of handlers.
+func serve(t testing.TB, e *env) (addr string) {
 	s, err := server.New(server.Options{Addr: "127.0.0.1:0", Handler: e.a, Versions: Versions(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	served := make(chan error, 1)
@@ -149,27 +154,33 @@ func fetchFrame(topic string, session, epoch int32, offset int64, wait time.Dura
 	return frameOf(req, 12)
 }
 
+// noAllocations fails the test if fn allocates in steady state.
+func noAllocations(t *testing.T, name string, fn func()) {
+	t.Helper()
+	const runs = 500
+	for range 100 {
+		fn()
+	}
+	n := 0.0
+	for range 3 { // the least of a few: what else runs in the process is not asked about
+		if n = testing.AllocsPerRun(runs, fn); n == 0 {
+			break
+		}
+	}
+	if n > 0 {
+		t.Errorf("%s: %v allocations", name, n)
+	}
+}
+
 // A request of Produce or Fetch allocates nothing in steady state, from the socket to the file and back.
 func TestHotPathAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool drop at random, so allocations can't be counted")
 	}
 	addr := hotEnv(t)
-	const runs = 500
 	check := func(name string, fn func()) {
 		t.Helper()
-		for range 100 {
-			fn()
-		}
-		n := 0.0
-		for range 3 { // the least of a few: what else runs in the process is not asked about
-			if n = testing.AllocsPerRun(runs, fn); n == 0 {
-				break
-			}
-		}
-		if n > 0 {
-			t.Errorf("%s: %v allocations", name, n)
-		}
+		noAllocations(t, name, fn)
 	}
 	for _, topic := range []string{"cached", "flushed", "archived"} {
 		c := dialRaw(t, addr)

@@ -75,12 +75,19 @@ func (c liveConfigs) Values() *brokerconfig.Values {
 }
 
 func newEnvOn(t testing.TB, store *metatest.Memory, fs disk.FS, quiet *slog.Logger, static ...string) *env {
+	return newEnvWith(t, store, fs, quiet, func(*partition.Options) {}, static...)
+}
+
+// newEnvWith is newEnvOn with other options of the partitions.
+func newEnvWith(t testing.TB, store *metatest.Memory, fs disk.FS, quiet *slog.Logger, change func(*partition.Options), static ...string) *env {
 	var m atomic.Pointer[partition.Manager]
 	dir, err := hot.OpenDir(hot.Options{FS: fs, Path: "/data", Logger: quiet, BootID: "boot", OnOffline: func(err error) { m.Load().Offline(err) }})
 	require.NoError(t, err)
 	e := &env{t: t, store: store}
-	e.parts = partition.New(partition.Options{BrokerID: 1, Disk: partition.OnDisk(dir), Metadata: store,
-		Settings: partition.SettingsOf(nil, quiet), Logger: quiet, Interval: time.Hour})
+	options := partition.Options{BrokerID: 1, Disk: partition.OnDisk(dir), Metadata: store,
+		Settings: partition.SettingsOf(nil, quiet), Logger: quiet, Interval: time.Hour}
+	change(&options)
+	e.parts = partition.New(options)
 	m.Store(e.parts)
 	require.NoError(t, e.parts.Start())
 	t.Cleanup(func() { e.parts.Close(); _ = dir.Close() })

@@ -17,11 +17,28 @@ func OnArchive(r *cold.Reader) Archive { return onArchive{r} }
 type onArchive struct{ r *cold.Reader }
 
 func (a onArchive) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) (*ColdData, error) {
-	d, err := a.r.Read(ctx, p, l, offset, maxBytes)
+	held, err := a.r.Read(ctx, p, l, offset, maxBytes)
 	if err != nil {
 		return nil, err
 	}
-	return &ColdData{Regions: d.Regions, First: d.First, Next: d.Next, Bytes: d.Bytes, Release: d.Release}, nil
+	d := new(ColdData)
+	d.hold(held)
+	return d, nil
+}
+
+func (a onArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) bool {
+	held, ok := d.Held.(*cold.Data)
+	if !ok {
+		held = new(cold.Data)
+	}
+	if ok = a.r.ReadCached(held, p, l, offset, maxBytes); ok {
+		d.hold(held)
+	}
+	return ok
+}
+
+func (d *ColdData) hold(c *cold.Data) {
+	d.Regions, d.First, d.Next, d.Bytes, d.Held = c.Regions, c.First, c.Next, c.Bytes, c
 }
 
 func (a onArchive) OffsetForTime(ctx context.Context, p topic.Partition, l *ledger.Ledger, ts int64) (hot.TimeResult, bool, error) {
@@ -54,3 +71,5 @@ func (a onArchive) Segments(ctx context.Context, l *ledger.Ledger, from int64) (
 }
 
 func (a onArchive) Turn(bytes int) time.Duration { return a.r.Turn(bytes) }
+
+func (a onArchive) Yielded(d time.Duration) { a.r.Yielded(d) }

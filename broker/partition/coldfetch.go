@@ -6,17 +6,52 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/firnlog/firn/tier/ledger"
 )
 
-// coldOutcome is what one read of the archive gave.
-type coldOutcome struct {
-	index int
-	data  *ColdData
-	err   error
+// coldRead is one partition whose offset lies in the archive.
+type coldRead struct {
+	index  int
+	ledger *ledger.Ledger
+	max    int       // bytes to read
+	there  bool      // it was in the cache
+	cached *ColdData // for ReadCached; kept from fetch to fetch
 }
 
-// readCold reads the fetch's archived partitions side by side, in bounded workers, and answers (design §4,
-// Reading). It waits
+// addCold lists a partition that is to be read from the archive.
+func (f *fetch) addCold(index int, l *ledger.Ledger) {
+	n := len(f.colds)
+	if n < cap(f.colds) {
+		f.colds = f.colds[:n+1]
+	} else {
+		f.colds = append(f.colds, coldRead{})
+	}
+	c := &f.colds[n]
+	c.index, c.ledger, c.there = index, l, false
+}
+
+// isCold reports whether the partition's outcome comes from the archive.
+func (f *fetch) isCold(index int) bool {
+	for i := range f.colds {
+		if f.colds[i].index == index {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetCold lets go of all that the next fetch does not need.
+func (f *fetch) forgetCold() {
+	f.colds = f.colds[:cap(f.colds)]
+	for i := range f.colds {
+		f.colds[i].ledger = nil
+	}
+	f.colds = f.colds[:0]
+}
+
+// readCold reads the fetch's archived partitions and answers (design §4, Reading). What is in the cache it reads itself, as
+// local records are read: it waits for the local disk only. The others are read side by side, in bounded workers. It waits
 //   - for all of them, as long as there is nothing else to answer: until one is there or ColdWait (or the client's
 //     own wait, if longer) is over;
 //   - for ColdGrace more once something can be answered: local records, new ones that come meanwhile, or the first
@@ -24,115 +59,140 @@ type coldOutcome struct {
 //   - for the turn of what the archive gave (Archive.Turn), if that is all there is.
 //
 // What is late is not lost: fills are detached from this fetch, and the next one finds their chunks in the cache.
+//
+// A fetch that finds everything in the cache allocates nothing: its memory, its timer and its tickets are the fetch's, used
+// again with it. What may outlive it, the reads of workers, has memory of its own.
 func (f *fetch) readCold() {
-	ctx, cancel := context.WithCancel(f.ctx)
-	defer cancel()
-	stop := context.AfterFunc(f.m.ctx, cancel)
-	defer stop()
-
-	outcomes := f.startCold(ctx)
-	late := newTimer(max(f.req.MaxWait, f.m.tuning.Load().ColdWait))
-	defer late.Stop()
-	hotNews := make(chan struct{}, 1)
-	for _, t := range f.awaitHot(hotNews) {
-		defer t.Cancel()
+	f.shareOut()
+	absent, again := f.readCached()
+	if absent > 0 {
+		again = f.readAbsent(absent) || again
 	}
-	bytes, urgent := f.state()
-	if urgent || bytes > 0 && bytes >= f.req.MinBytes {
-		late.Reset(f.m.o.ColdGrace)
-	}
-	again := false
-	pending := len(f.colds)
-	for pending > 0 {
-		select {
-		case o := <-outcomes:
-			pending--
-			if f.take(o) {
-				again = true
-			}
-			if o.err == nil || f.results[o.index].Error != 0 {
-				late.Reset(f.m.o.ColdGrace)
-			}
-			continue
-		case <-hotNews:
-			again = true
-			late.Reset(f.m.o.ColdGrace)
-			continue
-		case <-late.C:
-		case <-ctx.Done():
-		}
-		break
-	}
-	again = f.takeTurn(ctx, hotNews) || again
-	cancel()
-	if pending > 0 { // what still comes is let go
-		go func(n int) {
-			for range n {
-				if o := <-outcomes; o.data != nil {
-					o.data.Release()
-				}
-			}
-		}(pending)
-	}
+	again = f.takeTurn() || again
+	f.stopWaiting()
 	if again {
 		f.rereadHot()
 	}
 	f.answer()
 }
 
+// shareOut shares the bytes that the local log has left out evenly; answer cuts what comes to what fits.
+func (f *fetch) shareOut() {
+	bytes, _ := f.state()
+	share := max(f.req.MaxBytes-bytes, 0) / len(f.colds)
+	for i := range f.colds {
+		c := &f.colds[i]
+		c.max = max(min(f.req.Partitions[c.index].MaxBytes, share), 1)
+	}
+}
+
+// readCached takes what is in the cache, when it is its turn to wait for the local disk. It tells how many partitions are
+// not, and whether the local log is to be read again (see take).
+func (f *fetch) readCached() (absent int, again bool) {
+	select {
+	case f.m.disk <- struct{}{}:
+		defer func() { <-f.m.disk }()
+	case <-f.ctx.Done():
+		return len(f.colds), false
+	case <-f.m.ctx.Done():
+		return len(f.colds), false
+	}
+	for i := range f.colds {
+		c := &f.colds[i]
+		if c.cached == nil {
+			c.cached = new(ColdData)
+		}
+		if c.there = f.m.o.Archive.ReadCached(c.cached, f.req.Partitions[c.index].Partition.id, c.ledger, f.from[c.index], c.max); !c.there {
+			absent++
+		} else if f.take(coldOutcome{c.index, c.cached, nil}) {
+			again = true
+		}
+	}
+	return absent, again
+}
+
+// readAbsent has workers read the partitions that are not in the cache, so many, and waits for them. It reports whether the
+// local log is to be read again.
+func (f *fetch) readAbsent(absent int) (again bool) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	defer context.AfterFunc(f.m.ctx, cancel)()
+	to := &coldReads{ctx: ctx, outcomes: make(chan coldOutcome, absent)}
+	defer to.leave()
+
+	late := f.after(max(f.req.MaxWait, f.m.tuning.Load().ColdWait))
+	bytes, urgent := f.state()
+	if urgent || bytes > 0 && bytes >= f.req.MinBytes || absent < len(f.colds) {
+		late = f.after(f.m.o.ColdGrace)
+	}
+	news := f.hotNews()
+	next, jobs := 0, f.m.coldJobs
+	job, more := f.nextJob(to, &next)
+	for absent > 0 {
+		if !more {
+			jobs = nil
+		}
+		select {
+		case jobs <- job:
+			job, more = f.nextJob(to, &next)
+		case o := <-to.outcomes:
+			absent--
+			if f.take(o) {
+				again = true
+			}
+			if o.err == nil || f.results[o.index].Error != 0 {
+				late = f.after(f.m.o.ColdGrace)
+			}
+		case <-news:
+			again = true
+			late = f.after(f.m.o.ColdGrace)
+		case <-late:
+			return again
+		case <-ctx.Done():
+			return again
+		}
+	}
+	return again
+}
+
+// nextJob makes a job of the next partition, from the next-th on, that was not in the cache.
+func (f *fetch) nextJob(to *coldReads, next *int) (coldJob, bool) {
+	for ; *next < len(f.colds); *next++ {
+		c := &f.colds[*next]
+		if !c.there {
+			*next++
+			return coldJob{to, c.index, f.req.Partitions[c.index].Partition, c.ledger, f.from[c.index], c.max}, true
+		}
+	}
+	return coldJob{}, false
+}
+
 // takeTurn waits for the turn of what was read from the archive, unless there is something local to answer: that does not
 // wait for a replay. It reports whether local records came meanwhile.
-func (f *fetch) takeTurn(ctx context.Context, hotNews <-chan struct{}) (news bool) {
+func (f *fetch) takeTurn() (news bool) {
 	all, cold := 0, 0
 	urgent := false
 	for i := range f.results {
 		all += f.results[i].Bytes
 		urgent = urgent || f.results[i].Error != 0
 	}
-	for _, c := range f.colds {
-		cold += f.results[c.index].Bytes
+	for i := range f.colds {
+		cold += f.results[f.colds[i].index].Bytes
 	}
 	wait := f.m.o.Archive.Turn(min(cold, f.req.MaxBytes))
 	if wait == 0 || urgent || all > cold {
 		return false
 	}
-	t := newTimer(wait)
-	defer t.Stop()
+	began := time.Now()
 	select {
-	case <-t.C:
-	case <-hotNews:
-		return true
-	case <-ctx.Done():
+	case <-f.after(wait):
+	case <-f.hotNews():
+		news = true
+	case <-f.ctx.Done():
+	case <-f.m.ctx.Done():
 	}
-	return false
-}
-
-// newTimer is time.NewTimer; a Reset of it may be called at any time (Go 1.23 and later).
-func newTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
-
-// startCold begins the reads. The bytes that the local log has left are shared out evenly; answer cuts what
-// comes to what fits.
-func (f *fetch) startCold(ctx context.Context) <-chan coldOutcome {
-	bytes, _ := f.state()
-	share := max(f.req.MaxBytes-bytes, 0) / len(f.colds)
-	outcomes := make(chan coldOutcome, len(f.colds))
-	m := f.m // what is late outlives the fetch
-	for _, c := range f.colds {
-		q := f.req.Partitions[c.index]
-		n, from := max(min(q.MaxBytes, share), 1), f.from[c.index]
-		go func() {
-			select {
-			case m.cold <- struct{}{}:
-				defer func() { <-m.cold }()
-			case <-ctx.Done():
-				outcomes <- coldOutcome{c.index, nil, ctx.Err()}
-				return
-			}
-			data, err := m.o.Archive.Read(ctx, q.Partition.id, c.ledger, from, n)
-			outcomes <- coldOutcome{c.index, data, err}
-		}()
-	}
-	return outcomes
+	f.m.o.Archive.Yielded(time.Since(began))
+	return news
 }
 
 // take puts one outcome into the results. A read that was only given up is no error: the client asks again. It
@@ -146,7 +206,7 @@ func (f *fetch) take(o coldOutcome) (beyond bool) {
 		o.data.Release()
 		return true
 	case o.err == nil:
-		r.Regions, r.Bytes, r.next, r.release = o.data.Regions, o.data.Bytes, o.data.Next, releaseFunc(o.data.Release)
+		r.Regions, r.Bytes, r.next, r.release = o.data.Regions, o.data.Bytes, o.data.Next, o.data
 	case errors.Is(o.err, context.Canceled) || errors.Is(o.err, context.DeadlineExceeded):
 	default:
 		p := f.req.Partitions[o.index].Partition
@@ -156,38 +216,14 @@ func (f *fetch) take(o coldOutcome) (beyond bool) {
 	return false
 }
 
-// awaitHot asks to be told when a local partition has more than was read.
-func (f *fetch) awaitHot(news chan<- struct{}) []*Ticket {
-	cold := make(map[int]bool, len(f.colds))
-	for _, c := range f.colds {
-		cold[c.index] = true
-	}
-	var tickets []*Ticket
-	for i := range f.req.Partitions {
-		p, r := f.req.Partitions[i].Partition, &f.results[i]
-		if p == nil || cold[i] || r.Error != 0 || r.Bytes > 0 || !p.IsOpen() {
-			continue
-		}
-		tickets = append(tickets, p.Await(r.next+1, func(int16) {
-			select {
-			case news <- struct{}{}:
-			default:
-			}
-		}))
-	}
-	return tickets
-}
-
-// rereadHot reads the local partitions again that had nothing at first.
+// rereadHot reads the local partitions again that had nothing at first, and those that went on beyond the seam.
 func (f *fetch) rereadHot() {
 	bytes, _ := f.state()
 	colds := f.colds
-	was := make(map[int]bool, len(colds))
-	for _, c := range colds {
-		was[c.index] = f.from[c.index] == f.req.Partitions[c.index].Offset // not gone on beyond the seam
-	}
 	for i := range f.results {
-		if was[i] || f.results[i].Bytes > 0 || f.results[i].Error != 0 || f.req.Partitions[i].Partition == nil {
+		f.colds = colds // look lists those that are archived by now: they are for the next fetch
+		q := &f.req.Partitions[i]
+		if f.isCold(i) && f.from[i] == q.Offset || f.results[i].Bytes > 0 || f.results[i].Error != 0 || q.Partition == nil {
 			continue
 		}
 		if v := f.look(i); v.log != nil && f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0) {

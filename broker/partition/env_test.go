@@ -148,16 +148,18 @@ type fakeArchive struct {
 	batches  map[topic.Partition][][]byte
 	end      ArchiveEnd
 	gate     map[topic.Partition]chan struct{} // a read waits until it is closed
+	cached   map[topic.Partition]bool          // what ReadCached has
 	fail     error
 	reads    int
 	others   int // any other question to the archive
 	released atomic.Int64
 	handed   atomic.Int64
+	yielded  atomic.Int64
 	turn     atomic.Pointer[func(bytes int) time.Duration] // nil: nothing waits
 }
 
 func newFakeArchive() *fakeArchive {
-	return &fakeArchive{batches: map[topic.Partition][][]byte{}, gate: map[topic.Partition]chan struct{}{}}
+	return &fakeArchive{batches: map[topic.Partition][][]byte{}, gate: map[topic.Partition]chan struct{}{}, cached: map[topic.Partition]bool{}}
 }
 
 func (a *fakeArchive) add(p topic.Partition, data []byte) {
@@ -183,7 +185,7 @@ func (a *fakeArchive) Read(ctx context.Context, p topic.Partition, l *ledger.Led
 	if fail != nil {
 		return nil, fail
 	}
-	d := &ColdData{First: l.Next, Next: l.Next, Release: func() { a.released.Add(1) }}
+	d := &ColdData{First: l.Next, Next: l.Next, Held: &held{a: a}}
 	a.handed.Add(1)
 	for _, b := range batches {
 		h, _ := record.ParseHeader(b)
@@ -201,6 +203,33 @@ func (a *fakeArchive) Read(ctx context.Context, p topic.Partition, l *ledger.Led
 		d.Next = h.NextOffset()
 	}
 	return d, nil
+}
+
+// held notes that it was released, once.
+type held struct {
+	a    *fakeArchive
+	over atomic.Bool
+}
+
+func (h *held) Release() {
+	if h.over.Swap(true) {
+		panic("records of the archive were released twice")
+	}
+	h.a.released.Add(1)
+}
+
+func (a *fakeArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) bool {
+	a.mu.Lock()
+	cached := a.cached[p]
+	a.mu.Unlock()
+	if !cached {
+		return false
+	}
+	got, err := a.Read(context.Background(), p, l, offset, maxBytes)
+	if err == nil {
+		*d = *got
+	}
+	return err == nil
 }
 
 func (a *fakeArchive) each(p topic.Partition, l *ledger.Ledger, fn func(h record.Header, off, ts int64) bool) {
@@ -259,6 +288,8 @@ func (a *fakeArchive) Turn(bytes int) time.Duration {
 	}
 	return 0
 }
+
+func (a *fakeArchive) Yielded(d time.Duration) { a.yielded.Add(int64(d)) }
 
 func (a *fakeArchive) Segments(_ context.Context, l *ledger.Ledger, _ int64) ([]ledger.Segment, error) {
 	return l.Recent, nil

@@ -10,7 +10,6 @@ import (
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot"
-	"github.com/firnlog/firn/tier/ledger"
 )
 
 // FetchRequest is a fetch of many partitions. They are served in order; the caller rotates them for fairness.
@@ -55,10 +54,6 @@ type FetchResult struct {
 
 // releaser is what lets go of the files that records lie in.
 type releaser interface{ Release() }
-
-type releaseFunc func()
-
-func (f releaseFunc) Release() { f() }
 
 func (r *FetchResult) drop() {
 	if r.release != nil {
@@ -108,12 +103,12 @@ type fetch struct {
 	deadline time.Time
 	results  []FetchResult
 	views    []view
-	colds    []coldRead
 	from     []int64 // where reading begins: the offset asked for, or above it where the archive has a gap up to its end
 	over     bool    // the wait is over, answer whatever there is
 
-	resumeFn, releaseFn func() // made once
+	resumeFn, releaseFn, coldFn func() // made once
 	parking
+	coldWait
 }
 
 var fetches sync.Pool // of *fetch
@@ -122,7 +117,7 @@ func newFetch(m *Manager, ctx context.Context, req FetchRequest, to Fetcher) *fe
 	f, ok := fetches.Get().(*fetch)
 	if !ok {
 		f = new(fetch)
-		f.resumeFn, f.releaseFn = f.resume, f.released
+		f.resumeFn, f.releaseFn, f.coldFn = f.resume, f.released, f.readCold
 	}
 	f.m, f.ctx, f.req, f.to = m, ctx, req, to
 	f.from = f.from[:0]
@@ -140,16 +135,11 @@ func (f *fetch) released() {
 	f.discard()
 	clear(f.results)
 	clear(f.views)
-	f.m, f.ctx, f.req, f.to, f.colds, f.over = nil, nil, FetchRequest{}, nil, nil, false
+	f.forgetCold()
+	f.m, f.ctx, f.req, f.to, f.over = nil, nil, FetchRequest{}, nil, false
 	if f.settled() && cap(f.results) <= keepFetched {
 		fetches.Put(f)
 	}
-}
-
-// coldRead is one partition whose offset lies in the archive.
-type coldRead struct {
-	index  int
-	ledger *ledger.Ledger
 }
 
 // openLogs opens the logs that are not open yet, a few at a time.
@@ -177,7 +167,7 @@ func (f *fetch) first() {
 func (f *fetch) round() {
 	f.read()
 	if len(f.colds) > 0 {
-		go f.readCold()
+		go f.coldFn()
 		return
 	}
 	bytes, urgent := f.state()
@@ -218,7 +208,7 @@ func (f *fetch) read() {
 	if cap(f.results) < n {
 		f.results, f.views = make([]FetchResult, n), make([]view, n)
 	}
-	f.results, f.views, f.colds = f.results[:n], f.views[:n], nil
+	f.results, f.views, f.colds = f.results[:n], f.views[:n], f.colds[:0]
 	views := f.views
 	for i := range f.req.Partitions {
 		views[i] = f.look(i)
@@ -275,7 +265,7 @@ func (f *fetch) look(i int) view {
 		if f.m.o.Archive == nil {
 			r.Error = kerr.KafkaStorageError.Code
 		} else if len(f.colds) < f.m.o.ColdParts {
-			f.colds = append(f.colds, coldRead{i, l})
+			f.addCold(i, l)
 		}
 	case sideMissing:
 		r.Error = kerr.KafkaStorageError.Code

@@ -132,9 +132,13 @@ func TestColdAnswersTakeTurns(t *testing.T) {
 	require.Equal(t, []int64{0, 1, 2}, offsetsIn(t, a.data[0]))
 	require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]), "new local records end the wait, and are in the answer")
 	require.EqualValues(t, len(a.data[0]), bytes.Load())
+	waited := e.arch.yielded.Load()
+	require.Positive(t, waited)
+	require.Less(t, waited, int64(time.Hour), "what was waited counts, not what could have been")
 
 	a = e.fetch(both)
 	require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]), "what is local does not wait")
+	require.Equal(t, waited, e.arch.yielded.Load())
 
 	ctx, gone := context.WithCancel(context.Background())
 	bytes.Store(0)

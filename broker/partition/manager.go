@@ -38,6 +38,7 @@ type Options struct {
 	Interval     time.Duration // between two rounds of housekeeping, 0: 10 s
 	OpenTimeout  time.Duration // for what opening a log asks of metadata and archive, 0: 10 s
 	ColdWorkers  int           // cold reads of fetches and lookups at once, 0: 16
+	DiskWaits    int           // fetches at once that wait for the local disk to find their records, 0: 32
 	ColdParts    int           // cold partitions read for one fetch, 0: 16
 	ColdGrace    time.Duration // how long the others wait once something can be answered, 0: 25 ms
 	OpenParallel int           // logs opened at once at the start, 0: 4
@@ -51,6 +52,7 @@ func (o Options) withDefaults() Options {
 	o.Interval = cmp.Or(o.Interval, 10*time.Second)
 	o.OpenTimeout = cmp.Or(o.OpenTimeout, 10*time.Second)
 	o.ColdWorkers = cmp.Or(o.ColdWorkers, 16)
+	o.DiskWaits = cmp.Or(o.DiskWaits, 32)
 	o.ColdParts = cmp.Or(o.ColdParts, 16)
 	o.ColdGrace = cmp.Or(o.ColdGrace, 25*time.Millisecond)
 	o.OpenParallel = cmp.Or(o.OpenParallel, 4)
@@ -72,6 +74,8 @@ type Manager struct {
 	drain    context.CancelFunc
 	running  sync.WaitGroup
 	cold     chan struct{} // a place for each cold read
+	coldJobs chan coldJob  // of fetches, for the workers that Start begins
+	disk     chan struct{} // a place for each fetch that waits for the local disk
 	space    space
 	produced lately
 	tuning   atomic.Pointer[Tuning]
@@ -96,7 +100,8 @@ type Manager struct {
 // New makes a Manager. It serves what the image names once Start was called.
 func New(o Options) *Manager {
 	o = o.withDefaults()
-	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
+	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), coldJobs: make(chan coldJob), disk: make(chan struct{}, o.DiskWaits),
+		topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.waits, m.drain = context.WithCancel(context.Background())
 	m.init()
@@ -119,6 +124,11 @@ func (m *Manager) Start() error {
 	m.running.Add(2)
 	go m.openAll(m.o.Disk.Partitions())
 	go m.housekeeping()
+	if m.o.Archive != nil {
+		for range m.o.ColdWorkers {
+			m.running.Go(m.readColds)
+		}
+	}
 	return nil
 }
 

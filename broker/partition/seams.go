@@ -82,11 +82,14 @@ type Metadata interface {
 	CommitLedger(ctx context.Context, p topic.Partition, e ledger.Edit) (*ledger.Ledger, error)
 }
 
-// Archive reads what is in object storage. OnArchive makes one of a *cold.Reader. Every method blocks on the
-// network until ctx ends.
+// Archive reads what is in object storage. OnArchive makes one of a *cold.Reader. Every method that takes a ctx blocks on
+// the network until it ends.
 type Archive interface {
 	// Read gives whole batches from the one that holds offset, or the next one that exists, at least one.
 	Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) (*ColdData, error)
+	// ReadCached is Read of what is on the local disk, into d, which was never used or was released. It reports false, with
+	// nothing to release, where that is not enough for an answer: Read has it, or the reason.
+	ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) bool
 	// OffsetForTime finds the first record at or above the ledger's start whose timestamp is ts or later.
 	OffsetForTime(ctx context.Context, p topic.Partition, l *ledger.Ledger, ts int64) (hot.TimeResult, bool, error)
 	// MaxTimestamp finds the first record with the largest timestamp.
@@ -98,6 +101,8 @@ type Archive interface {
 	// Turn tells how long an answer with so many bytes of the archive should wait before it is sent, so that producers are
 	// not slowed.
 	Turn(bytes int) time.Duration
+	// Yielded counts time that an answer waited for its turn.
+	Yielded(d time.Duration)
 }
 
 // ArchiveEnd is the state of a partition at the end of its archive.
@@ -106,12 +111,18 @@ type ArchiveEnd struct {
 	Producers []producer.Entry
 }
 
-// ColdData is what Archive.Read gives: regions of cache files, pinned until Release, which is called once.
+// ColdData is what an Archive gives: regions of cache files, pinned until Release, which is called once.
 type ColdData struct {
 	Regions     []disk.Region
 	First, Next int64
 	Bytes       int
-	Release     func()
+	Held        releaser // what the regions lie in; the Archive may use it again once it was released
+}
+
+// Release lets go of the files.
+func (d *ColdData) Release() {
+	d.Regions = nil
+	d.Held.Release()
 }
 
 // Uploads is the uploader that partitions with an archive register with. *upload.Manager implements it.

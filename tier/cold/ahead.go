@@ -30,21 +30,25 @@ func (r *Reader) follow(p topic.Partition, l *ledger.Ledger, from int64, d *Data
 		(st.window > st.looked || st.since >= min(r.o.GroupBytes, r.maxRaw))
 	if start {
 		st.busy, st.looked, st.since = true, st.window, 0
+		st.ledger, st.at, st.wanted = l, d.Next, st.window
+		if st.readAhead == nil {
+			st.readAhead = func() { r.readAhead(st) }
+		}
 		r.fills.Add(1)
 	}
-	window := st.window
 	r.mu.Unlock()
 	if start {
-		go r.readAhead(st, l, d.Next, window)
+		go st.readAhead()
 	}
 }
 
-// readAhead begins to fetch what follows offset at, window bytes of it, over segment ends if need be.
-func (r *Reader) readAhead(st *stream, l *ledger.Ledger, at, window int64) {
+// readAhead begins to fetch what follows where the stream was, over segment ends if need be.
+func (r *Reader) readAhead(st *stream) {
 	defer r.fills.Done()
+	l, at, window := st.ledger, st.at, st.wanted // its own while it is busy
 	defer func() {
 		r.mu.Lock()
-		st.busy = false
+		st.busy, st.ledger = false, nil
 		r.mu.Unlock()
 	}()
 	least := max(min(window/runShare, maxRun), r.o.GroupBytes)

@@ -178,7 +178,7 @@ func (r *Reader) Close() error {
 	return nil
 }
 
-// Data is what a Read found: whole batches, in order.
+// Data is what a read found: whole batches, in order. It must not be copied.
 type Data struct {
 	Regions []disk.Region
 	First   int64 // base offset of the first batch, which may be below the offset asked for; Next without one
@@ -188,19 +188,29 @@ type Data struct {
 
 	r    *Reader
 	pins []*group
-	// Most reads stay in a few groups.
+	// Most reads stay in a few groups. What a longer one needs is kept for the next.
 	someRegions [4]disk.Region
 	somePins    [4]*group
 	head        [record.HeaderSize]byte // scratch
 }
 
+// reset makes d ready for a read: it has nothing, and would go on at next.
+func (d *Data) reset(r *Reader, next int64) {
+	d.r, d.First, d.Next, d.Bytes = r, next, next, 0
+	if d.pins == nil {
+		d.Regions, d.pins = d.someRegions[:0], d.somePins[:0]
+	}
+	d.Regions, d.pins, d.Aborted = d.Regions[:0], d.pins[:0], d.Aborted[:0]
+}
+
 // Release must be called once the regions are not used any more.
 func (d *Data) Release() {
-	pins := d.pins
-	d.pins, d.Regions = nil, nil
-	for _, g := range pins {
+	for _, g := range d.pins {
 		d.r.unpin(g)
 	}
+	clear(d.pins) // they keep groups and files from being freed
+	clear(d.Regions)
+	d.Regions, d.pins = d.Regions[:0], d.pins[:0]
 }
 
 // Read gives the batches from the first one that ends above offset, which must be in [l.Start, l.Next), otherwise
@@ -210,12 +220,18 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, 
 	if offset < l.Start || offset >= l.Next {
 		return nil, fmt.Errorf("%w: %s offset %d, the archive holds %d to %d", ErrOutOfRange, p, offset, l.Start, l.Next)
 	}
-	d := &Data{First: l.Next, Next: l.Next, r: r}
-	d.Regions, d.pins = d.someRegions[:0], d.somePins[:0]
+	d := new(Data)
+	d.reset(r, l.Next)
 	if err := r.readFirst(ctx, l, d, offset, int64(maxBytes)); err != nil {
 		d.Release()
 		return nil, fmt.Errorf("read %s from the archive at offset %d: %w", p, offset, err)
 	}
+	r.readRest(p, l, d, offset, maxBytes)
+	return d, nil
+}
+
+// readRest adds what is at hand behind the first batches, up to maxBytes in all.
+func (r *Reader) readRest(p topic.Partition, l *ledger.Ledger, d *Data, offset int64, maxBytes int) {
 	for d.Bytes > 0 && d.Bytes < maxBytes && d.Next < l.Next {
 		more, err := r.readMore(l, d, int64(maxBytes-d.Bytes))
 		if more = more && err == nil; !more {
@@ -224,7 +240,6 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, 
 	}
 	r.metrics.bytes.Add(float64(d.Bytes))
 	r.follow(p, l, offset, d)
-	return d, nil
 }
 
 // readFirst adds the first batch at or after offset, and those that follow it in its group, waiting for it.
@@ -382,6 +397,9 @@ func (r *Reader) peek(l *ledger.Ledger, offset int64) (*archived, bool) {
 
 // fold loads the segments of a fold.
 func (r *Reader) fold(ctx context.Context, ref ledger.FoldRef) ([]ledger.Segment, error) {
+	if segs, ok := r.folds.peek(ref.Key); ok {
+		return segs, nil
+	}
 	return r.folds.get(ctx, ref.Key, func(ctx context.Context) ([]ledger.Segment, int64, error) {
 		segs, err := archive.Fold(ctx, r.o.Store, ref)
 		return segs, 2 * ref.Length, err

@@ -3,6 +3,7 @@ package cold
 import (
 	"time"
 
+	"github.com/firnlog/firn/tier/ledger"
 	"github.com/firnlog/firn/tier/topic"
 )
 
@@ -24,11 +25,15 @@ type streams struct {
 type stream struct {
 	next   int64 // where it goes on
 	window int64 // bytes to read ahead
-	busy   bool  // reading ahead is being arranged
+	busy   bool  // reading ahead is being arranged: wanted bytes from at on
 	looked int64 // the window when it was arranged last
 	since  int64 // bytes read since then
 	used   int64 // streams.clock of the last read
 	last   time.Time
+
+	ledger     *ledger.Ledger // with wanted and at: constant while busy
+	at, wanted int64
+	readAhead  func() // made once
 }
 
 const (

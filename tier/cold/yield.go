@@ -55,9 +55,10 @@ func (r *Reader) yield(g *group, n int) {
 	if wanted {
 		return
 	}
-	r.metrics.yielded.Add(wait.Seconds())
+	began := time.Now()
 	t := time.NewTimer(wait)
 	defer t.Stop()
+	defer func() { r.Yielded(time.Since(began)) }()
 	select {
 	case <-t.C:
 	case <-r.ctx.Done():
@@ -65,9 +66,8 @@ func (r *Reader) yield(g *group, n int) {
 }
 
 // Turn tells how long an answer with n bytes of the archive should wait before it is sent, at most a second: not at all
-// unless producers write and the machine is busy. The bytes are taken to be sent then.
-func (r *Reader) Turn(n int) time.Duration {
-	wait := r.yielder.turn(&r.yielder.answers, n)
-	r.metrics.yielded.Add(wait.Seconds())
-	return wait
-}
+// unless producers write and the machine is busy. The bytes are taken to be sent then. Whoever waits says so with Yielded.
+func (r *Reader) Turn(n int) time.Duration { return r.yielder.turn(&r.yielder.answers, n) }
+
+// Yielded counts time that was spent waiting for a turn.
+func (r *Reader) Yielded(d time.Duration) { r.metrics.yielded.Add(d.Seconds()) }

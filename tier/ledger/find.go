@@ -8,7 +8,7 @@ import (
 // that fold, which the caller loads (ParseFold) and searches with FindIn or FindTimeIn.
 type Found struct {
 	Segment Segment
-	Fold    *FoldRef
+	Fold    *FoldRef // the ledger's own: not to be changed
 }
 
 // Find tells which entry holds offset. It is false for offsets outside [Start, Next).
@@ -17,8 +17,7 @@ func (l *Ledger) Find(offset int64) (Found, bool) {
 		return Found{}, false
 	}
 	if i := sort.Search(len(l.Folds), func(i int) bool { return l.Folds[i].Next > offset }); i < len(l.Folds) {
-		f := l.Folds[i]
-		return Found{Fold: &f}, true
+		return Found{Fold: &l.Folds[i]}, true
 	}
 	s, ok := FindIn(l.Recent, offset)
 	return Found{Segment: s}, ok

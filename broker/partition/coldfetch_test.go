@@ -1,0 +1,104 @@
+package partition
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What is in the cache is answered whether or not the rest comes: that is let go when it is late, and its memory is its own.
+func TestCachedPartitionsDoNotWaitForAbsentOnes(t *testing.T) {
+	e := newEnv(t, func(o *Options) { o.ColdGrace = time.Millisecond; o.Tuning.ColdWait = time.Hour })
+	e.create("t", 3)
+	cached, slow, live := e.partition("t", 0), e.partition("t", 1), e.partition("t", 2)
+	for _, p := range []*Partition{cached, slow} {
+		e.produce(p, batch(1, 10, 1))
+		e.archive(p, 1, 1)
+	}
+	gate := make(chan struct{})
+	e.arch.gate[slow.id], e.arch.cached[cached.id] = gate, true
+	req := FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, MaxWait: time.Hour,
+		Partitions: []FetchPartition{from(slow, 0, 1000), from(cached, 0, 1000), from(live, 0, 1000)}}
+	for range 3 {
+		a := e.fetch(req)
+		require.Empty(t, a.data[0])
+		require.Zero(t, a.results[0].Error, "late is no error")
+		require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]))
+	}
+	close(gate)
+	eventually(t, func() bool { return len(e.fetch(req).data[0]) > 0 })
+	eventually(t, func() bool { return e.arch.handed.Load() == e.arch.released.Load() })
+}
+
+// Fetches that use each other's memory again, beside reads that outlive theirs, answer with what was asked for, and let go of
+// each answer of the archive once.
+func TestLateReadsLeaveLaterFetchesAlone(t *testing.T) {
+	e := newEnv(t, func(o *Options) { o.ColdGrace = 50 * time.Microsecond; o.Tuning.ColdWait = 200 * time.Microsecond })
+	e.create("t", 6)
+	var parts []*Partition
+	for i := range int32(6) {
+		p := e.partition("t", i)
+		e.produce(p, batch(1, 100+int(i), 1)) // to be told by its size
+		if i < 5 {
+			e.archive(p, 1, 1)
+		}
+		e.arch.cached[p.id] = i < 2
+		parts = append(parts, p)
+	}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() { // reads are held up now and then
+		for rnd := rand.New(rand.NewPCG(1, 1)); ; {
+			gate := make(chan struct{})
+			e.arch.mu.Lock()
+			for i := 2; i < 5; i++ {
+				delete(e.arch.gate, parts[i].id)
+				if rnd.IntN(2) == 0 {
+					e.arch.gate[parts[i].id] = gate
+				}
+			}
+			e.arch.mu.Unlock()
+			select {
+			case <-time.After(time.Duration(rnd.IntN(300)) * time.Microsecond):
+				close(gate)
+			case <-stop:
+				close(gate)
+				return
+			}
+		}
+	})
+	var clients sync.WaitGroup
+	for c := range uint64(4) {
+		clients.Go(func() {
+			rnd := rand.New(rand.NewPCG(2, c))
+			for range 300 {
+				req := FetchRequest{MaxBytes: 1 << 20, MinBytes: 1}
+				order := rnd.Perm(6)[:1+rnd.IntN(6)]
+				for _, i := range order {
+					req.Partitions = append(req.Partitions, from(parts[i], int64(i/5), 1000)) // the local one: its end
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				got := make(chan answer, 1)
+				e.start(ctx, req, got)
+				if rnd.IntN(4) == 0 {
+					cancel()
+				}
+				a := <-got
+				cancel()
+				for n, i := range order {
+					if size := len(batch(1, 100+i, 1)); a.results[n].Error != 0 || len(a.data[n]) != 0 && len(a.data[n]) != size {
+						t.Errorf("partition %d: error %d, %d bytes", i, a.results[n].Error, len(a.data[n]))
+					}
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	all.Wait()
+	eventually(t, func() bool { return e.arch.handed.Load() == e.arch.released.Load() })
+}
