@@ -46,10 +46,15 @@ func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
 		return nil, fmt.Errorf("opening %s: %w", name, err)
 	}
 	d.mu.Lock()
+	st := d.unopened[name]
 	d.logs[name] = l
 	delete(d.onDisk, name)
 	delete(d.unopened, name)
 	d.mu.Unlock()
+	// Else each crash before the next save has to read it again, with all that came since. Only now would a save include it.
+	if n := st.lacks(l); n > 0 {
+		d.pointMoved(n)
+	}
 	return l, nil
 }
 

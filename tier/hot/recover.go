@@ -96,7 +96,6 @@ type recovery struct {
 	grown   bool  // the segment that is vouched for in part has more bytes than that
 	touched bool  // something was found or changed that is not known to be durable
 	more    bool  // bytes were, in a segment whose name is: some of it was flushed
-	read    int64 // bytes that were verified, of which the state file says nothing
 	cut     int64 // bytes that were cut off
 }
 
@@ -122,9 +121,6 @@ func (l *Log) recover(st *logState) error {
 	}
 	if err := r.finish(); err != nil {
 		return err
-	}
-	if r.read > 0 {
-		l.dir.pointMoved(r.read) // else each crash before the next save would have to read it again, with all that came since
 	}
 	l.epochs.Store(&r.epochs)
 	l.begin(r.segs, max(l.dir.startOf(l), 0))
@@ -446,7 +442,6 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	if err != nil && !errors.Is(err, ErrCorruptLog) {
 		return false, err
 	}
-	r.read += t.size - s.now().size
 	t.modified = r.l.dir.nowMs()
 	s.set(t)
 	s.setVerified()

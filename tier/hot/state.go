@@ -113,6 +113,22 @@ func (st *logState) check() error {
 
 func (st *logState) end() int64 { return st.Segments[len(st.Segments)-1].Next }
 
+// lacks is how many bytes of a log that was opened the state does not vouch for: a recovery read them. No state vouches
+// for nothing.
+func (st *logState) lacks(l *Log) int64 {
+	n := l.Bytes()
+	if st == nil {
+		return n
+	}
+	first := l.segments()[0].base
+	for _, g := range st.Segments {
+		if g.Base >= first {
+			n -= g.Size
+		}
+	}
+	return max(0, n)
+}
+
 func encodeState(logs []*logState) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
