@@ -102,3 +102,32 @@ func TestLateReadsLeaveLaterFetchesAlone(t *testing.T) {
 	all.Wait()
 	eventually(t, func() bool { return e.arch.handed.Load() == e.arch.released.Load() })
 }
+
+// A wake-up that is on its way when a wait ends does not reach the next one.
+func TestLateNewsIsNoNewsForTheNextFetch(t *testing.T) {
+	e := newEnv(t)
+	e.create("t", 1)
+	p := e.partition("t", 0)
+	e.produce(p, batch(1, 10, 1))
+	f := newFetch(e.m, context.Background(), one(p, 1), nil)
+	f.results = []FetchResult{{next: 1}}
+	came := f.hotNews()
+	require.Equal(t, came, f.hotNews())
+	f.stopWaiting()
+	require.Equal(t, came, f.hotNews(), "it is used again")
+
+	late := f.news
+	p.mu.Lock()
+	require.True(t, p.core.unpark(&late.tickets[0].w)) // as who wakes it does first
+	p.mu.Unlock()
+	f.stopWaiting()
+	next := f.hotNews()
+	late.Wake(0)
+	require.Empty(t, next)
+	e.produce(p, batch(1, 10, 1))
+	<-next
+	f.stopWaiting()
+	require.NotEmpty(t, f.hotNews(), "what came before is told at once")
+	f.stopWaiting()
+	require.Empty(t, f.news.came, "what was not taken is forgotten")
+}

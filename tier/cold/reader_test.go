@@ -630,6 +630,19 @@ func TestWarmReadAllocations(t *testing.T) {
 				d.Release()
 			}), "%d bytes", max)
 		}
+		reads := 0
+		pass := testing.AllocsPerRun(10, func() { // as a consumer that follows the archive, which is read ahead
+			reads = 0
+			for o := int64(0); o < h.l.Next; reads++ {
+				if !r.ReadCached(&d, h.p, h.l, o, 4000) {
+					t.Fatal("it is not in the cache")
+				}
+				o = d.Next
+				d.Release()
+			}
+		})
+		require.Greater(t, reads, 100)
+		require.LessOrEqual(t, pass, 4.0, "a stream that is noticed, not each of its reads")
 	}
 	t.Run("recent", check)
 	h.fold()
