@@ -226,7 +226,7 @@ func (f *fetch) rereadHot() {
 		if f.isCold(i) && f.from[i] == q.Offset || f.results[i].Bytes > 0 || f.results[i].Error != 0 || q.Partition == nil {
 			continue
 		}
-		if v := f.look(i); v.log != nil && f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0) {
+		if v := f.look(i); v.log != nil && f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0, true) == readDone {
 			bytes += f.results[i].Bytes
 		}
 	}

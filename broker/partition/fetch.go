@@ -65,8 +65,8 @@ func (r *FetchResult) drop() {
 // Fetcher takes the outcome of a fetch.
 type Fetcher interface {
 	// Fetched is called exactly once: at once on the goroutine that called Fetch, or later on another when it has to wait
-	// for records, for a log to be opened or for the archive. release must be called once, when neither the results nor
-	// the files of their regions are needed any more: they are another fetch's then.
+	// for records, for a log to be opened, for the disk or for the archive. release must be called once, when neither the
+	// results nor the files of their regions are needed any more: they are another fetch's then.
 	Fetched(results []FetchResult, release func())
 }
 
@@ -163,9 +163,33 @@ func (f *fetch) first() {
 	f.round()
 }
 
-// round reads everything once, and answers or waits.
+// round reads everything once, and answers or waits. Where records are cannot always be told without waiting for the disk:
+// the round then goes on elsewhere, and whoever called it does not wait.
 func (f *fetch) round() {
-	f.read()
+	if f.read(false) {
+		f.conclude()
+	} else {
+		go f.readLater()
+	}
+}
+
+// readLater is the round of a fetch that waits for the disk, of which there are only so many at once. One that comes to
+// its end before its turn answers what was found without.
+func (f *fetch) readLater() {
+	select {
+	case f.m.disk <- struct{}{}:
+		f.read(true)
+		<-f.m.disk
+		f.conclude()
+	case <-f.ctx.Done():
+		f.answer()
+	case <-f.m.waits.Done():
+		f.answer()
+	}
+}
+
+// conclude answers what was read, or waits for more.
+func (f *fetch) conclude() {
 	if len(f.colds) > 0 {
 		go f.coldFn()
 		return
@@ -201,8 +225,9 @@ func (f *fetch) state() (bytes int, urgent bool) {
 
 // read looks at every partition: reads those whose offset is local and lists those whose offset is archived. A
 // partition's limit applies unless nothing has been read before it, so that a large batch cannot block a client
-// for ever. Where both sides are wanted, the local log may take half the bytes.
-func (f *fetch) read() {
+// for ever. Where both sides are wanted, the local log may take half the bytes. Unless it may wait for the disk it reports
+// false, and has read only some, where it would have to.
+func (f *fetch) read(wait bool) bool {
 	f.discard()
 	n := len(f.req.Partitions)
 	if cap(f.results) < n {
@@ -222,11 +247,15 @@ func (f *fetch) read() {
 		if views[i].log == nil {
 			continue
 		}
-		if f.readHot(i, views[i], left, !some) {
+		switch f.readHot(i, views[i], left, !some, wait) {
+		case readDone:
 			left -= f.results[i].Bytes
 			some = some || f.results[i].Bytes > 0
+		case readWaits:
+			return false
 		}
 	}
+	return true
 }
 
 // view is a partition that is to be read locally; log is nil otherwise.
@@ -275,36 +304,51 @@ func (f *fetch) look(i int) view {
 	return view{}
 }
 
-// readHot reads one partition's records from the local log. It reports false when the log was trimmed past
-// the offset meanwhile; the next look decides anew.
-func (f *fetch) readHot(i int, v view, left int, first bool) bool {
+// readOutcome is what became of reading one partition's local log.
+type readOutcome int
+
+const (
+	readDone    readOutcome = iota // the result tells what was found, or what is wrong
+	readTrimmed                    // the log was trimmed past the offset meanwhile; the next look has decided anew
+	readWaits                      // it would have to wait for the disk, and may not
+)
+
+// readHot reads one partition's records from the local log.
+func (f *fetch) readHot(i int, v view, left int, first, wait bool) readOutcome {
 	q, r := &f.req.Partitions[i], &f.results[i]
 	for range 3 {
 		if f.from[i] >= v.limit {
-			return true
+			return readDone
 		}
 		n := min(q.MaxBytes, left)
 		if n <= 0 && !first {
 			r.capped = true
-			return true
+			return readDone
 		}
 		data := &r.data
-		err := v.log.ReadTo(data, f.from[i], v.limit, n, first)
+		var err error
+		if wait {
+			err = v.log.ReadTo(data, f.from[i], v.limit, n, first)
+		} else {
+			err = v.log.TryReadTo(data, f.from[i], v.limit, n, first)
+		}
 		switch {
 		case err == nil:
 			r.Regions, r.Bytes, r.next, r.release = data.Regions, data.Bytes, data.Next, data
 			r.capped = data.Next < v.limit
-			return true
+			return readDone
+		case errors.Is(err, disk.ErrWait):
+			return readWaits
 		case !errors.Is(err, hot.ErrOutOfRange):
 			r.Error = codeOf(err)
-			return true
+			return readDone
 		}
 		if v = f.look(i); v.log == nil {
-			return false
+			return readTrimmed
 		}
 	}
 	r.Error = kerr.KafkaStorageError.Code
-	return true
+	return readDone
 }
 
 // answer hands the results over, cut to what fits (I-21): in order, the first records whatever their size, then what

@@ -21,6 +21,7 @@ type Log interface {
 	Append(batches []byte, headers []record.Header, o hot.AppendOptions) (hot.Appended, error)
 	Read(offset, limit int64, maxBytes int, atLeastOne bool) (*hot.Data, error)
 	ReadTo(d *hot.Data, offset, limit int64, maxBytes int, atLeastOne bool) error
+	TryReadTo(d *hot.Data, offset, limit int64, maxBytes int, atLeastOne bool) error
 	ReadBytes(offset, limit int64, max int) ([]byte, error)
 	OffsetForTime(ts, limit int64) (hot.TimeResult, bool, error)
 	MaxTimestamp(limit int64) (hot.TimeResult, bool, error)

@@ -32,8 +32,8 @@ func getBuf(n int) *buf {
 }
 
 // scan is a scanner of a part of a file that uses the buffer.
-func (b *buf) scan(f disk.File, pos, end int64) *scanner {
-	b.sc = scanner{f: f, pos: pos, end: end, b: b.b}
+func (b *buf) scan(f disk.File, pos, end int64, as patience) *scanner {
+	b.sc = scanner{f: f, as: as, pos: pos, end: end, b: b.b}
 	return &b.sc
 }
 

@@ -59,9 +59,11 @@ type file struct {
 
 	dirty atomic.Bool // written since the last fdatasync: not closed by the sweep
 
+	openMu sync.Mutex // one opening at a time; taken before mu, which is never held while the disk is waited for
+
 	mu   sync.Mutex
 	h    *handle // nil: not open
-	gone bool    // trimmed: never opened again
+	gone bool    // trimmed: never opened again; changed under openMu, too
 }
 
 // handle is an open file with the number of its users, the file's own reference included. The last one to let
@@ -79,43 +81,81 @@ func (f *file) path() string { return filepath.Join(f.log.folder(), fileName(f.b
 // acquire opens the file if need be and pins it; release the handle after use. A missing file is made when
 // create is set.
 func (f *file) acquire(create bool) (*handle, error) {
-	d := f.log.dir
-	f.mu.Lock()
-	h := f.h
-	if h != nil {
-		h.refs.Add(1)
-		f.mu.Unlock()
-		h.used.Store(d.sweeps.Load())
+	if h := f.pin(); h != nil {
 		return h, nil
 	}
 	h, err := f.open(create)
-	f.mu.Unlock()
-	if err == nil && d.files.len() > d.o.MaxOpenFiles {
+	if d := f.log.dir; err == nil && d.files.len() > d.o.MaxOpenFiles {
 		d.closeOne()
 	}
 	return h, err
 }
 
-// open opens the file and pins it. The caller holds mu.
+// acquireAs is acquire of a file that is there. To open it may mean to wait for the disk.
+func (f *file) acquireAs(as patience) (*handle, error) {
+	if as == mayWait {
+		return f.acquire(false)
+	}
+	if h := f.pin(); h != nil {
+		return h, nil
+	}
+	return nil, disk.ErrWait
+}
+
+// pin pins the file if it is open, else it gives nil.
+func (f *file) pin() *handle {
+	f.mu.Lock()
+	h := f.h
+	if h != nil {
+		h.refs.Add(1)
+	}
+	f.mu.Unlock()
+	if h != nil {
+		h.used.Store(f.log.dir.sweeps.Load())
+	}
+	return h
+}
+
+// open opens the file, unless somebody else has meanwhile, and pins it.
 func (f *file) open(create bool) (*handle, error) {
+	f.openMu.Lock()
+	defer f.openMu.Unlock()
+	if h := f.pin(); h != nil {
+		return h, nil
+	}
 	d := f.log.dir
-	if f.gone {
+	f.mu.Lock()
+	gone, name := f.gone, f.path()
+	f.mu.Unlock()
+	if gone {
 		return nil, errGone
 	}
 	flag := os.O_RDWR
 	if create {
 		flag |= os.O_CREATE
 	}
-	of, err := d.fs.OpenFile(f.path(), flag, 0o644)
+	of, err := d.fs.OpenFile(name, flag, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	h := &handle{File: of, dir: d, opened: d.files.opened.Add(1)}
 	h.refs.Store(2)
 	h.used.Store(d.sweeps.Load())
+	d.files.add(f) // before anybody can shut it
+	f.mu.Lock()
 	f.h = h
-	d.files.add(f)
+	f.mu.Unlock()
 	return h, nil
+}
+
+// bar keeps the file from being opened again and tells its name.
+func (f *file) bar() (name string) {
+	f.openMu.Lock()
+	defer f.openMu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gone = true
+	return f.path()
 }
 
 func (h *handle) release() {
@@ -142,10 +182,7 @@ func (f *file) shut() {
 // The file gets the suffix .deleted, or is removed at once.
 func (f *file) retire(now bool) error {
 	d := f.log.dir
-	f.mu.Lock()
-	name := f.path()
-	f.gone = true
-	f.mu.Unlock()
+	name := f.bar()
 	f.shut()
 	var err error
 	if now {
@@ -245,10 +282,26 @@ type usedFile struct {
 	used int64
 }
 
+// patience says whether a lookup may wait for the disk. One that may not ends with disk.ErrWait where it would have to.
+type patience uint8
+
+const (
+	mayWait patience = iota
+	noWait
+)
+
 // readFull reads exactly len(p) bytes; a file that ends before is ErrCorruptLog, any other failure ErrUnreadable. Recovery
 // cuts what is corrupt, but not what the disk did not give (I-01).
-func readFull(f disk.File, p []byte, off int64) error {
-	n, err := f.ReadAt(p, off)
+func readFull(f disk.File, p []byte, off int64) error { return readFullAs(f, p, off, mayWait) }
+
+func readFullAs(f disk.File, p []byte, off int64, as patience) error {
+	var n int
+	var err error
+	if as == mayWait {
+		n, err = f.ReadAt(p, off)
+	} else if n, err = f.ReadNow(p, off); errors.Is(err, disk.ErrWait) {
+		return disk.ErrWait
+	}
 	if n == len(p) {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (x *index) len() int {
 
 // floor returns the last entry whose field is at most v; false when there is none. Entries that it finds may be
 // wrong if the index was not verified after a crash; see segment.verifyIndex.
-func (x *index) floor(field indexField, v int64) (e [maxIndexEntry]byte, ok bool, err error) {
+func (x *index) floor(field indexField, v int64, as patience) (e [maxIndexEntry]byte, ok bool, err error) {
 	x.mu.Lock()
 	n := len(x.tail) / x.width
 	i := sort.Search(n, func(i int) bool { return field.of(x.tail[i*x.width:]) > v })
@@ -86,14 +86,14 @@ func (x *index) floor(field indexField, v int64) (e [maxIndexEntry]byte, ok bool
 	if disk == 0 {
 		return e, false, nil
 	}
-	return x.floorOnDisk(disk, field, v)
+	return x.floorOnDisk(disk, field, v, as)
 }
 
 // indexBlock entries are read at once when the search has come down to so many.
 const indexBlock = 256
 
-func (x *index) floorOnDisk(n int, field indexField, v int64) (e [maxIndexEntry]byte, ok bool, err error) {
-	h, err := x.file.acquire(false)
+func (x *index) floorOnDisk(n int, field indexField, v int64, as patience) (e [maxIndexEntry]byte, ok bool, err error) {
+	h, err := x.file.acquireAs(as)
 	if err != nil {
 		return e, false, err
 	}
@@ -104,7 +104,7 @@ func (x *index) floorOnDisk(n int, field indexField, v int64) (e [maxIndexEntry]
 	for hi-lo > indexBlock {
 		mid := int(uint(lo+hi) / 2)
 		b := block.b[:x.width]
-		if err := readFull(h, b, int64(mid*x.width)); err != nil {
+		if err := readFullAs(h.File, b, int64(mid*x.width), as); err != nil {
 			return e, false, err
 		}
 		if field.of(b) <= v {
@@ -114,7 +114,7 @@ func (x *index) floorOnDisk(n int, field indexField, v int64) (e [maxIndexEntry]
 		}
 	}
 	b := block.b[:(hi-lo)*x.width]
-	if err := readFull(h, b, int64(lo*x.width)); err != nil {
+	if err := readFullAs(h.File, b, int64(lo*x.width), as); err != nil {
 		return e, false, err
 	}
 	i := sort.Search(hi-lo, func(i int) bool { return field.of(b[i*x.width:]) > v })

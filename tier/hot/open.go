@@ -279,9 +279,7 @@ func (l *Log) close(err error) {
 // retired keeps the segment's files from being opened again.
 func (s *segment) retired() {
 	for _, f := range []*file{&s.file, &s.idx.file, &s.tidx.file} {
-		f.mu.Lock()
-		f.gone = true
-		f.mu.Unlock()
+		f.bar()
 	}
 }
 

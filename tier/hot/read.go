@@ -50,11 +50,22 @@ func (l *Log) Read(offset, limit int64, maxBytes int, atLeastOne bool) (*Data, e
 // ReadTo is Read into a Data that the caller has at hand: one that was never used, or was released. On an error there is
 // nothing to release.
 func (l *Log) ReadTo(d *Data, offset, limit int64, maxBytes int, atLeastOne bool) error {
+	return l.readAs(d, offset, limit, maxBytes, atLeastOne, mayWait)
+}
+
+// TryReadTo is ReadTo that does not wait for the disk: where finding the batches would mean to open a file, to check an
+// index for the first time, or to read what is not in the page cache, it fails with disk.ErrWait. Whether the batches
+// themselves are there, it does not ask.
+func (l *Log) TryReadTo(d *Data, offset, limit int64, maxBytes int, atLeastOne bool) error {
+	return l.readAs(d, offset, limit, maxBytes, atLeastOne, noWait)
+}
+
+func (l *Log) readAs(d *Data, offset, limit int64, maxBytes int, atLeastOne bool, as patience) error {
 	return l.settled(func() error {
 		if offset < l.LocalStart() {
 			return l.outOfRange(offset, l.End())
 		}
-		return l.read(d, offset, limit, int64(maxBytes), atLeastOne)
+		return l.read(d, offset, limit, int64(maxBytes), atLeastOne, as)
 	})
 }
 
@@ -75,7 +86,7 @@ func (l *Log) settled(fn func() error) error {
 	}
 }
 
-func (l *Log) read(d *Data, offset, limit, maxBytes int64, atLeastOne bool) error {
+func (l *Log) read(d *Data, offset, limit, maxBytes int64, atLeastOne bool, as patience) error {
 	limit = min(limit, l.End())
 	if offset < l.LocalStart() || offset > limit {
 		return l.outOfRange(offset, limit)
@@ -92,7 +103,7 @@ func (l *Log) read(d *Data, offset, limit, maxBytes int64, atLeastOne bool) erro
 	}
 	for ; i < len(segs) && len(d.Regions) < maxRegions && d.Next < limit; i++ {
 		room := maxBytes - int64(d.Bytes)
-		more, err := d.add(segs[i], limit, room, atLeastOne && d.Bytes == 0)
+		more, err := d.add(segs[i], limit, room, atLeastOne && d.Bytes == 0, as)
 		if err != nil {
 			d.Release()
 			return err
@@ -105,19 +116,19 @@ func (l *Log) read(d *Data, offset, limit, maxBytes int64, atLeastOne bool) erro
 }
 
 // add appends what is to be read of s, from d.Next on, and reports whether the next segment may follow.
-func (d *Data) add(s *segment, limit, room int64, atLeastOne bool) (more bool, err error) {
-	from, base, err := s.find(d.Next)
+func (d *Data) add(s *segment, limit, room int64, atLeastOne bool, as patience) (more bool, err error) {
+	from, base, err := s.findAs(d.Next, as)
 	if err != nil {
 		return false, err
 	}
-	end, next, err := s.find(limit)
+	end, next, err := s.findAs(limit, as)
 	if err != nil {
 		return false, err
 	}
 	whole := s.now().size == end // for what is below limit, this is the end of the segment
 	if end-from > room {
 		whole = false
-		end, next, err = s.cut(from, from+room, end, next, atLeastOne)
+		end, next, err = s.cut(from, from+room, end, next, atLeastOne, as)
 		if err != nil {
 			return false, err
 		}
@@ -128,7 +139,7 @@ func (d *Data) add(s *segment, limit, room int64, atLeastOne bool) (more bool, e
 		}
 		return whole, nil
 	}
-	h, err := s.file.acquire(false)
+	h, err := s.file.acquireAs(as)
 	if err != nil {
 		return false, err
 	}
@@ -145,12 +156,12 @@ func (d *Data) add(s *segment, limit, room int64, atLeastOne bool) (more bool, e
 
 // cut returns the end of the last batch from position from that ends at or before limit and the offset after it; with
 // atLeastOne that of the first batch if it is larger. end and next are where the caller's view ends.
-func (s *segment) cut(from, limit, end, next int64, atLeastOne bool) (pos, offset int64, err error) {
-	pos, offset, err = s.boundary(from, limit, end, next)
+func (s *segment) cut(from, limit, end, next int64, atLeastOne bool, as patience) (pos, offset int64, err error) {
+	pos, offset, err = s.boundary(from, limit, end, next, as)
 	if err != nil || pos > from || !atLeastOne {
 		return pos, offset, err
 	}
-	err = s.scan(from, end, func(sc *scanner) bool {
+	err = s.scan(from, end, as, func(sc *scanner) bool {
 		pos, offset = sc.pos, sc.h.NextOffset()
 		return false
 	})

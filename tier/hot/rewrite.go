@@ -120,11 +120,8 @@ func (r *Rewrite) Append(batches []byte) error {
 // Abort takes back what was written.
 func (r *Rewrite) Abort() {
 	for _, f := range r.new.files() {
-		name := f.path()
+		name := f.bar()
 		f.dirty.Store(false)
-		f.mu.Lock()
-		f.gone = true
-		f.mu.Unlock()
 		f.shut()
 		if err := r.l.dir.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.l.dir.logger.Warn("removing an unfinished segment failed, the next recovery tries again",

@@ -11,6 +11,7 @@ import (
 // and CRCs are not checked: recovery does that.
 type scanner struct {
 	f    disk.File
+	as   patience
 	pos  int64 // of the batch after the current one
 	end  int64 // no batch goes beyond
 	b    []byte
@@ -58,7 +59,7 @@ func (s *scanner) header() ([]byte, error) {
 	if want < record.HeaderSize {
 		return nil, fmt.Errorf("%s: position %d: %d bytes are no batch: %w", s.f.Name(), s.pos, want, ErrCorruptLog)
 	}
-	if err := readFull(s.f, s.b[:want], s.pos); err != nil {
+	if err := readFullAs(s.f, s.b[:want], s.pos, s.as); err != nil {
 		return nil, err
 	}
 	s.n = int(want)

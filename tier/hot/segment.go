@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -132,7 +133,9 @@ func (s *segment) shut() {
 // find returns position and base offset of the first batch that ends above offset: the one that holds the offset
 // or, if there is none, the next. At the end of the segment these are the size and the next offset. Everything
 // before that position is wholly below or at offset.
-func (s *segment) find(offset int64) (pos, base int64, err error) {
+func (s *segment) find(offset int64) (pos, base int64, err error) { return s.findAs(offset, mayWait) }
+
+func (s *segment) findAs(offset int64, as patience) (pos, base int64, err error) {
 	t := s.now()
 	if offset >= t.next {
 		return t.size, t.next, nil
@@ -143,8 +146,12 @@ func (s *segment) find(offset int64) (pos, base int64, err error) {
 	if pos, ok := s.log.hints.get(s, offset); ok {
 		return pos, offset, nil
 	}
+	from, err := s.floor(byOffset, offset-s.base, as)
+	if err != nil {
+		return 0, 0, err
+	}
 	pos, base = t.size, t.next
-	err = s.scan(s.floorOffset(offset), t.size, func(sc *scanner) bool {
+	err = s.scan(from, t.size, as, func(sc *scanner) bool {
 		if sc.h.NextOffset() <= offset {
 			return true
 		}
@@ -157,12 +164,16 @@ func (s *segment) find(offset int64) (pos, base int64, err error) {
 // boundary returns the end of the last batch that begins at or after position from and ends at or before limit,
 // or from if there is none, and the base offset of the batch that follows. end is the segment's end for the
 // caller, and next the offset there.
-func (s *segment) boundary(from, limit, end, next int64) (pos, base int64, err error) {
+func (s *segment) boundary(from, limit, end, next int64, as patience) (pos, base int64, err error) {
 	if limit >= end {
 		return end, next, nil
 	}
+	floor, err := s.floor(byPosition, limit, as)
+	if err != nil {
+		return 0, 0, err
+	}
 	pos, base = end, next
-	err = s.scan(max(from, s.floorPosition(limit)), end, func(sc *scanner) bool {
+	err = s.scan(max(from, floor), end, as, func(sc *scanner) bool {
 		if sc.pos > limit {
 			pos, base = sc.at, sc.h.BaseOffset
 			return false
@@ -173,18 +184,18 @@ func (s *segment) boundary(from, limit, end, next int64) (pos, base int64, err e
 }
 
 // scan calls fn for each batch from position pos, where one must begin, to end, until fn returns false.
-func (s *segment) scan(pos, end int64, fn func(*scanner) bool) error {
+func (s *segment) scan(pos, end int64, as patience, fn func(*scanner) bool) error {
 	if pos >= end {
 		return nil // the file of an empty log need not be there
 	}
-	h, err := s.file.acquire(false)
+	h, err := s.file.acquireAs(as)
 	if err != nil {
 		return err
 	}
 	defer h.release()
 	b := getBuf(smallBuf)
 	defer putBuf(b)
-	sc := b.scan(h.File, pos, end)
+	sc := b.scan(h.File, pos, end, as)
 	for sc.next() {
 		if !fn(sc) {
 			return nil
@@ -205,44 +216,46 @@ func (s *segment) walk(pos, end int64, fn func(*record.Header, int64)) error {
 	defer h.release()
 	b := getBuf(largeBuf)
 	defer putBuf(b)
-	sc := b.scan(h.File, pos, end)
+	sc := b.scan(h.File, pos, end, mayWait)
 	for sc.next() {
 		fn(&sc.h, sc.at)
 	}
 	return sc.err
 }
 
-// floorOffset returns a position where a batch begins from which offset is found by walking on.
-func (s *segment) floorOffset(offset int64) int64 {
-	return s.floor(byOffset, offset-s.base)
-}
-
-// floorPosition returns the largest known position at or below limit where a batch begins.
-func (s *segment) floorPosition(limit int64) int64 {
-	return s.floor(byPosition, limit)
-}
-
-func (s *segment) floor(field indexField, v int64) int64 {
-	if err := s.checkIndexes(); err != nil {
+// floor returns the largest known position where a batch begins from which what is looked for is found by walking on: by
+// offset, v is relative to the base of the segment. Its only error is disk.ErrWait.
+func (s *segment) floor(field indexField, v int64, as patience) (int64, error) {
+	if err := s.checkIndexesAs(as); errors.Is(err, disk.ErrWait) {
+		return 0, err
+	} else if err != nil {
 		s.log.dir.logger.Warn("an index cannot be used, reading goes on without it",
 			"partition", s.log.name, "segment", s.base, "error", err)
-		return 0
+		return 0, nil
 	}
-	e, ok, err := s.idx.floor(field, v)
-	if err != nil || !ok {
-		return 0 // without an index, a walk from the start finds everything
+	e, ok, err := s.idx.floor(field, v, as)
+	switch {
+	case err == nil && ok:
+		return byPosition.of(e[:]), nil
+	case errors.Is(err, disk.ErrWait):
+		return 0, err
 	}
-	return byPosition.of(e[:])
+	return 0, nil // without an index, a walk from the start finds everything
 }
 
 // checkIndexes makes sure, once after a start, that the index files were not damaged by a power cut, and builds them
 // again if they were. The active segment's are seen to when the log is opened.
-func (s *segment) checkIndexes() error {
+func (s *segment) checkIndexes() error { return s.checkIndexesAs(mayWait) }
+
+func (s *segment) checkIndexesAs(as patience) error {
 	s.idx.mu.Lock()
 	ok := s.idx.verified
 	s.idx.mu.Unlock()
 	if ok {
 		return nil
+	}
+	if as == noWait { // all of both files is read
+		return disk.ErrWait
 	}
 	s.log.indexMu.Lock()
 	defer s.log.indexMu.Unlock()

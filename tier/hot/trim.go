@@ -233,7 +233,11 @@ func (l *Log) truncate(offset int64) error {
 // endBefore returns the offset after the last batch before position pos, where the first that ends above offset begins.
 func (s *segment) endBefore(pos, offset int64) (int64, error) {
 	end := s.base
-	err := s.scan(s.floorOffset(offset), pos, func(sc *scanner) bool {
+	from, err := s.floor(byOffset, offset-s.base, mayWait)
+	if err != nil {
+		return 0, err
+	}
+	err = s.scan(from, pos, mayWait, func(sc *scanner) bool {
 		end = sc.h.NextOffset()
 		return true
 	})

@@ -263,7 +263,7 @@ func indexesHold(l *Log) {
 			"segment %d is noted as %+v and is %+v", s.base, got, t)
 		for _, field := range []indexField{byOffset, byPosition} {
 			for v := int64(0); v <= max(t.size, t.next-s.base); v += 97 {
-				e, ok, err := s.idx.floor(field, v)
+				e, ok, err := s.idx.floor(field, v, mayWait)
 				must(err)
 				if !ok {
 					continue
