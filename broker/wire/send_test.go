@@ -21,17 +21,17 @@ func (m memFile) ReadAt(p []byte, off int64) (int, error) {
 	return strings.NewReader(string(m)).ReadAt(p, off)
 }
 func (m memFile) ReadNow(p []byte, off int64) (int, error) { return m.ReadAt(p, off) }
-func (memFile) WriteAt([]byte, int64) (int, error)      { return 0, errors.ErrUnsupported }
-func (memFile) WritevAt([][]byte, int64) (int64, error) { return 0, errors.ErrUnsupported }
-func (memFile) Truncate(int64) error                    { return errors.ErrUnsupported }
-func (memFile) Datasync() error                         { return errors.ErrUnsupported }
-func (memFile) WritevSync([][]byte, int64) error        { return errors.ErrUnsupported }
-func (memFile) Writeback(int64, int64) error            { return errors.ErrUnsupported }
-func (memFile) Reserve(int64, int64) error              { return errors.ErrUnsupported }
-func (m memFile) Size() (int64, error)                  { return int64(len(m)), nil }
-func (memFile) Name() string                            { return "mem" }
-func (memFile) Close() error                            { return nil }
-func (memFile) OS() *os.File                            { return nil }
+func (memFile) WriteAt([]byte, int64) (int, error)         { return 0, errors.ErrUnsupported }
+func (memFile) WritevAt([][]byte, int64) (int64, error)    { return 0, errors.ErrUnsupported }
+func (memFile) Truncate(int64) error                       { return errors.ErrUnsupported }
+func (memFile) Datasync() error                            { return errors.ErrUnsupported }
+func (memFile) WritevSync([][]byte, int64) error           { return errors.ErrUnsupported }
+func (memFile) Writeback(int64, int64) error               { return errors.ErrUnsupported }
+func (memFile) Reserve(int64, int64) error                 { return errors.ErrUnsupported }
+func (m memFile) Size() (int64, error)                     { return int64(len(m)), nil }
+func (memFile) Name() string                               { return "mem" }
+func (memFile) Close() error                               { return nil }
+func (memFile) OS() *os.File                               { return nil }
 
 // osFile is a disk.File with one.
 type osFile struct {
