@@ -62,7 +62,7 @@ type file struct {
 	openMu sync.Mutex // one opening at a time; taken before mu, which is never held while the disk is waited for
 
 	mu   sync.Mutex
-	h    *handle // nil: not open
+	h    *handle // nil: not open, and not in the Dir's set of open files
 	gone bool    // trimmed: never opened again; changed under openMu, too
 }
 
@@ -141,9 +141,9 @@ func (f *file) open(create bool) (*handle, error) {
 	h := &handle{File: of, dir: d, opened: d.files.opened.Add(1)}
 	h.refs.Store(2)
 	h.used.Store(d.sweeps.Load())
-	d.files.add(f) // before anybody can shut it
 	f.mu.Lock()
 	f.h = h
+	d.files.add(f)
 	f.mu.Unlock()
 	return h, nil
 }
@@ -171,9 +171,11 @@ func (f *file) shut() {
 	f.mu.Lock()
 	h := f.h
 	f.h = nil
-	f.mu.Unlock()
 	if h != nil {
 		f.log.dir.files.drop(f)
+	}
+	f.mu.Unlock()
+	if h != nil {
 		h.release()
 	}
 }
