@@ -51,7 +51,8 @@ func (f *fetch) forgetCold() {
 }
 
 // readCold reads the fetch's archived partitions and answers (design §4, Reading). What is in the cache it reads itself, as
-// local records are read: it waits for the local disk only. The others are read side by side, in bounded workers. It waits
+// local records are read: it waits for the local disk only, and for ColdGrace. The others are read side by side, in bounded
+// workers. It waits
 //   - for all of them, as long as there is nothing else to answer: until one is there or ColdWait (or the client's
 //     own wait, if longer) is over;
 //   - for ColdGrace more once something can be answered: local records, new ones that come meanwhile, or the first
@@ -87,20 +88,21 @@ func (f *fetch) shareOut() {
 }
 
 // readCached takes what is in the cache, when it is its turn to wait for the local disk. It tells how many partitions are
-// not, and whether the local log is to be read again (see take).
+// not, or would hold up the others because the disk is slow, and whether the local log is to be read again (see take).
 func (f *fetch) readCached() (absent int, again bool) {
-	select {
-	case f.m.disk <- struct{}{}:
-		defer func() { <-f.m.disk }()
-	case <-f.ctx.Done():
-		return len(f.colds), false
-	case <-f.m.ctx.Done():
+	began := time.Now()
+	if !f.takePlace() {
 		return len(f.colds), false
 	}
+	defer func() { <-f.m.diskCold }()
 	for i := range f.colds {
 		c := &f.colds[i]
 		if c.cached == nil {
 			c.cached = new(ColdData)
+		}
+		if i > 0 && time.Since(began) > f.m.o.ColdGrace {
+			absent++
+			continue
 		}
 		if c.there = f.m.o.Archive.ReadCached(c.cached, f.req.Partitions[c.index].Partition.id, c.ledger, f.from[c.index], c.max); !c.there {
 			absent++
@@ -109,6 +111,23 @@ func (f *fetch) readCached() (absent int, again bool) {
 		}
 	}
 	return absent, again
+}
+
+// takePlace waits for a place among those that read the cache, for ColdGrace at most.
+func (f *fetch) takePlace() bool {
+	select {
+	case f.m.diskCold <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case f.m.diskCold <- struct{}{}:
+		return true
+	case <-f.after(f.m.o.ColdGrace):
+	case <-f.ctx.Done():
+	case <-f.m.ctx.Done():
+	}
+	return false
 }
 
 // readAbsent has workers read the partitions that are not in the cache, so many, and waits for them. It reports whether the

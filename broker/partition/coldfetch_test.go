@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,58 @@ func TestCachedPartitionsDoNotWaitForAbsentOnes(t *testing.T) {
 	close(gate)
 	eventually(t, func() bool { return len(e.fetch(req).data[0]) > 0 })
 	eventually(t, func() bool { return e.arch.handed.Load() == e.arch.released.Load() })
+}
+
+// A fetch that gets no place to read the cache in, because the disk is slow, has workers read it. Fetches that wait for the
+// disk to find local records are no reason: they have places of their own.
+func TestSlowDiskHoldsUpNoCachedPartition(t *testing.T) {
+	e := newEnv(t, func(o *Options) { o.DiskWaits = 1; o.ColdGrace = time.Millisecond; o.Tuning.ColdWait = time.Hour })
+	e.create("t", 2)
+	stuck, cached := e.partition("t", 0), e.partition("t", 1)
+	gate := make(chan struct{})
+	for _, p := range []*Partition{stuck, cached} {
+		e.produce(p, batch(1, 10, 1))
+		e.archive(p, 1, 1)
+		e.arch.cached[p.id] = true
+	}
+	e.arch.stuck[stuck.id] = gate
+	got := make(chan answer, 1)
+	e.start(context.Background(), one(stuck, 0), got)
+	eventually(t, func() bool { return len(e.m.diskCold) == 1 })
+	require.Equal(t, []int64{0}, offsetsIn(t, e.fetch(one(cached, 0)).data[0]))
+	require.Zero(t, e.arch.answered(), "a worker read it")
+	require.Empty(t, got)
+	close(gate)
+	require.Equal(t, []int64{0}, offsetsIn(t, (<-got).data[0]))
+
+	e.m.disk <- struct{}{}
+	require.Equal(t, []int64{0}, offsetsIn(t, e.fetch(one(cached, 0)).data[0]))
+	require.Equal(t, 2, e.arch.answered())
+	<-e.m.disk
+}
+
+// A partition that this fetch does not read, because there are too many archived ones, has no news for it: the others are
+// still waited for.
+func TestPartitionsLeftOutHaveNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, func(o *Options) { o.ColdParts = 1; o.Tuning.ColdWait = time.Hour })
+		defer e.close()
+		e.create("t", 2)
+		slow, left := e.partition("t", 0), e.partition("t", 1)
+		for _, p := range []*Partition{slow, left} {
+			e.produce(p, batch(1, 10, 1))
+			e.archive(p, 1, 1)
+		}
+		gate := make(chan struct{})
+		e.arch.gate[slow.id] = gate
+		got := make(chan answer, 1)
+		e.start(t.Context(), FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, MaxWait: time.Hour,
+			Partitions: []FetchPartition{from(slow, 0, 1000), from(left, 0, 1000)}}, got)
+		time.Sleep(time.Minute)
+		require.Empty(t, got)
+		close(gate)
+		require.Equal(t, []int64{0}, offsetsIn(t, (<-got).data[0]))
+	})
 }
 
 // Fetches that use each other's memory again, beside reads that outlive theirs, answer with what was asked for, and let go of
@@ -110,7 +163,9 @@ func TestLateNewsIsNoNewsForTheNextFetch(t *testing.T) {
 	p := e.partition("t", 0)
 	e.produce(p, batch(1, 10, 1))
 	f := newFetch(e.m, context.Background(), one(p, 1), nil)
-	f.results = []FetchResult{{next: 1}}
+	log, err := p.opened()
+	require.NoError(t, err)
+	f.results, f.views = []FetchResult{{next: 1}}, []view{{log: log, limit: 1}}
 	came := f.hotNews()
 	require.Equal(t, came, f.hotNews())
 	f.stopWaiting()

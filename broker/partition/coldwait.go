@@ -39,8 +39,8 @@ func (f *fetch) hotNews() <-chan struct{} {
 	}
 	for i := range f.results {
 		p, r := f.req.Partitions[i].Partition, &f.results[i]
-		if p == nil || f.isCold(i) || r.Error != 0 || r.Bytes > 0 || !p.IsOpen() {
-			continue
+		if f.views[i].log == nil || r.capped || r.Error != 0 || r.Bytes > 0 || f.isCold(i) {
+			continue // nothing that may come there is for this fetch
 		}
 		n.tickets = append(n.tickets, Ticket{})
 		n.owed.Add(1)

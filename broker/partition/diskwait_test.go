@@ -147,6 +147,25 @@ func TestFetchesThatWaitForTheDiskAreBounded(t *testing.T) {
 	require.Equal(t, 2, most)
 }
 
+// A fetch whose turn to wait for the disk does not come is answered in time, without.
+func TestFetchThatGetsNoTurnIsAnswered(t *testing.T) {
+	e, d, slow, _ := newSlowEnv(t, func(o *Options) { o.DiskWaits = 1; o.Tuning.ColdWait = time.Millisecond })
+	d.stick()
+	first := make(chan answer, 1)
+	e.start(context.Background(), one(slow, 10), first)
+	eventually(t, func() bool { now, _ := d.waiting(); return now == 1 })
+	req := one(slow, 10)
+	require.Empty(t, e.fetch(req).data[0])
+	req.MaxWait = time.Hour
+	patient := make(chan answer, 1)
+	e.start(context.Background(), req, patient)
+	require.Empty(t, e.fetch(one(slow, 10)).data[0])
+	require.Empty(t, patient, "it waits as long as its client would")
+	d.release()
+	require.Equal(t, offsetRange(10, 40), offsetsIn(t, (<-first).data[0]))
+	require.Equal(t, offsetRange(10, 40), offsetsIn(t, (<-patient).data[0]))
+}
+
 // The end of the manager waits for no disk. Fetches that have not got their turn are answered, the others as soon as the
 // disk has answered, and nothing of them is left.
 func TestCloseWhileFetchesWaitForTheDisk(t *testing.T) {

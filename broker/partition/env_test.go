@@ -149,8 +149,10 @@ type fakeArchive struct {
 	end      ArchiveEnd
 	gate     map[topic.Partition]chan struct{} // a read waits until it is closed
 	cached   map[topic.Partition]bool          // what ReadCached has
+	stuck    map[topic.Partition]chan struct{} // ReadCached waits until it is closed
 	fail     error
 	reads    int
+	hits     int // of ReadCached
 	others   int // any other question to the archive
 	released atomic.Int64
 	handed   atomic.Int64
@@ -159,7 +161,8 @@ type fakeArchive struct {
 }
 
 func newFakeArchive() *fakeArchive {
-	return &fakeArchive{batches: map[topic.Partition][][]byte{}, gate: map[topic.Partition]chan struct{}{}, cached: map[topic.Partition]bool{}}
+	return &fakeArchive{batches: map[topic.Partition][][]byte{}, gate: map[topic.Partition]chan struct{}{}, cached: map[topic.Partition]bool{},
+		stuck: map[topic.Partition]chan struct{}{}}
 }
 
 func (a *fakeArchive) add(p topic.Partition, data []byte) {
@@ -220,16 +223,30 @@ func (h *held) Release() {
 
 func (a *fakeArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) bool {
 	a.mu.Lock()
-	cached := a.cached[p]
+	cached, stuck := a.cached[p], a.stuck[p]
 	a.mu.Unlock()
 	if !cached {
 		return false
 	}
-	got, err := a.Read(context.Background(), p, l, offset, maxBytes)
-	if err == nil {
-		*d = *got
+	if stuck != nil {
+		<-stuck
 	}
-	return err == nil
+	got, err := a.Read(context.Background(), p, l, offset, maxBytes)
+	if err != nil {
+		return false
+	}
+	*d = *got
+	a.mu.Lock()
+	a.hits++
+	a.mu.Unlock()
+	return true
+}
+
+// answered is how many reads the cache answered.
+func (a *fakeArchive) answered() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hits
 }
 
 func (a *fakeArchive) each(p topic.Partition, l *ledger.Ledger, fn func(h record.Header, off, ts int64) bool) {

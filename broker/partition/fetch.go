@@ -128,7 +128,7 @@ func newFetch(m *Manager, ctx context.Context, req FetchRequest, to Fetcher) *fe
 }
 
 // keepFetched is for how many partitions a fetch that is used again keeps memory.
-const keepFetched = 256
+const keepFetched = 4 << 10
 
 // released is called when the answer is not needed any more.
 func (f *fetch) released() {
@@ -174,16 +174,23 @@ func (f *fetch) round() {
 }
 
 // readLater is the round of a fetch that waits for the disk, of which there are only so many at once. One that comes to
-// its end before its turn answers what was found without.
+// its end before its turn, or waits for that longer than for the archive, answers what was found without.
 func (f *fetch) readLater() {
+	late := f.after(max(f.deadline.Sub(f.m.o.Now()), f.m.tuning.Load().ColdWait))
+	turn := false
 	select {
 	case f.m.disk <- struct{}{}:
+		turn = true
 		f.read(true)
 		<-f.m.disk
-		f.conclude()
+	case <-late:
 	case <-f.ctx.Done():
-		f.answer()
 	case <-f.m.waits.Done():
+	}
+	f.alarm.Stop()
+	if turn {
+		f.conclude()
+	} else {
 		f.answer()
 	}
 }

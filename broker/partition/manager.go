@@ -38,7 +38,7 @@ type Options struct {
 	Interval     time.Duration // between two rounds of housekeeping, 0: 10 s
 	OpenTimeout  time.Duration // for what opening a log asks of metadata and archive, 0: 10 s
 	ColdWorkers  int           // cold reads of fetches and lookups at once, 0: 16
-	DiskWaits    int           // fetches at once that wait for the local disk to find their records, 0: 32
+	DiskWaits    int           // fetches at once that wait for the local disk to find their records, and as many that read the archive's cache, 0: 32
 	ColdParts    int           // cold partitions read for one fetch, 0: 16
 	ColdGrace    time.Duration // how long the others wait once something can be answered, 0: 25 ms
 	OpenParallel int           // logs opened at once at the start, 0: 4
@@ -75,7 +75,8 @@ type Manager struct {
 	running  sync.WaitGroup
 	cold     chan struct{} // a place for each cold read
 	coldJobs chan coldJob  // of fetches, for the workers that Start begins
-	disk     chan struct{} // a place for each fetch that waits for the local disk
+	disk     chan struct{} // a place for each fetch that waits for the local disk to find its records
+	diskCold chan struct{} // and for each that reads what the cache of the archive has
 	space    space
 	produced lately
 	tuning   atomic.Pointer[Tuning]
@@ -100,7 +101,7 @@ type Manager struct {
 // New makes a Manager. It serves what the image names once Start was called.
 func New(o Options) *Manager {
 	o = o.withDefaults()
-	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), coldJobs: make(chan coldJob), disk: make(chan struct{}, o.DiskWaits),
+	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), coldJobs: make(chan coldJob), disk: make(chan struct{}, o.DiskWaits), diskCold: make(chan struct{}, o.DiskWaits),
 		topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.waits, m.drain = context.WithCancel(context.Background())
