@@ -30,7 +30,7 @@ func skipUnlessEvictable(t testing.TB) {
 	f := newOSFile(t, pattern(8<<10, 7)).OS()
 	for range 1000 {
 		evict(t, f)
-		if !new(Sender).there(int(f.Fd()), 0) {
+		if !new(Sender).byteThere(int(f.Fd()), 0) {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -86,8 +86,45 @@ func TestColdRegions(t *testing.T) {
 			t.Error(err)
 		}
 		if n > smallRegion {
-			eventually(t, "what follows is read ahead", func() bool { return s.there(int(f.OS().Fd()), 100+n+ahead/2) })
+			eventually(t, "what follows is read ahead", func() bool { return s.byteThere(int(f.OS().Fd()), 100+n+ahead/2) })
 		}
+	}
+}
+
+// A hole in what is in the page cache is found wherever it is; where pages cannot be counted, only where it is asked for.
+func TestHoleInPageCache(t *testing.T) {
+	skipUnlessEvictable(t)
+	const size, hole = 3 << 20, 1<<20 + 128<<10 // no probe at the end of a step of 512 KiB meets it
+	f := newOSFile(t, pattern(size, 6))
+	resp := fetchOf(t, disk.Region{File: f, Position: 0, Length: size})
+	conn, _ := pipe(t)
+	s, blind := NewSender(conn, time.Minute), NewSender(conn, time.Minute)
+	blind.uncounted = true
+	var stat unix.Cachestat_t
+	if err := unix.Cachestat(uint(f.OS().Fd()), &unix.CachestatRange{}, &stat, 0); err != nil {
+		t.Skipf("pages of the page cache cannot be counted here: %v", err)
+	}
+	if err := unix.Fadvise(int(f.OS().Fd()), 0, 0, unix.FADV_RANDOM); err != nil { // what is not asked for is not read
+		t.Fatal(err)
+	}
+	eventually(t, "a page is missing", func() bool {
+		evict(t, f.OS())
+		one := make([]byte, 1)
+		for at := int64(0); at < size; at += pageSize {
+			if at == hole {
+				continue
+			}
+			if _, err := f.ReadAt(one, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return !s.Resident(resp) && blind.Resident(resp)
+	})
+	if _, err := f.ReadAt(make([]byte, 1), hole); err != nil {
+		t.Fatal(err)
+	}
+	if !s.Resident(resp) {
+		t.Error("nothing is missing")
 	}
 }
 

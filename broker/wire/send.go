@@ -54,6 +54,10 @@ type Sender struct {
 	asked bool      // Resident was asked about what is sent, and said that all is there
 	probe [1][]byte // arguments of preadv2
 	byte  [1]byte
+	part  unix.CachestatRange // arguments of cachestat
+	pages unix.Cachestat_t
+	// cachestat cannot be called.
+	uncounted bool
 }
 
 // NewSender makes the sender of a connection, with its Timeout.
