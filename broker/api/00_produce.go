@@ -78,21 +78,17 @@ func newProduceCall(p *wire.ProduceRequest, reply *wire.Reply) *produceCall {
 
 // free lets the call be used again, with a bounded amount of memory.
 func (c *produceCall) free() {
-	const keep = 64
 	c.reply, c.deadline = nil, time.Time{}
 	c.resp.ThrottleMs, c.resp.Endpoints = 0, nil
-	if cap(c.parked) > keep || len(c.resp.Topics) > keep {
-		c.parked, c.resp.Topics = nil, nil
+	if cap(c.parked) > wire.KeepPartitions {
+		c.parked = nil
 	}
 	clear(c.parked)
 	c.parked = c.parked[:0]
 	for i := range c.resp.Topics {
-		t := &c.resp.Topics[i]
-		if cap(t.Partitions) > keep {
-			t.Partitions = nil
-		}
-		clear(t.Partitions) // what errors hold
+		clear(c.resp.Topics[i].Partitions) // what errors hold
 	}
+	c.resp.Topics = wire.Recycle(c.resp.Topics, func(t *wire.ProduceTopicResponse) *[]wire.ProducePartitionResponse { return &t.Partitions })
 	produceCalls.Put(c)
 }
 

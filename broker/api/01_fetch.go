@@ -37,9 +37,6 @@ type fetchCall struct {
 
 var fetchCalls sync.Pool // of *fetchCall
 
-// keepFetched is for how many partitions a call that is used again keeps memory.
-const keepFetched = 256
-
 func (a *API) newFetchCall(reply *wire.Reply) *fetchCall {
 	c, ok := fetchCalls.Get().(*fetchCall)
 	if !ok {
@@ -57,7 +54,7 @@ func (c *fetchCall) released() {
 }
 
 func (c *fetchCall) free() {
-	if cap(c.parts) > keepFetched || cap(c.resp.Topics) > keepFetched {
+	if cap(c.parts) > wire.KeepPartitions {
 		return
 	}
 	clear(c.parts)
@@ -65,6 +62,7 @@ func (c *fetchCall) free() {
 	for i := range c.resp.Topics {
 		clear(c.resp.Topics[i].Partitions) // they point to the records
 	}
+	c.resp.Topics = wire.Recycle(c.resp.Topics, func(t *wire.FetchTopicResponse) *[]wire.FetchPartitionResponse { return &t.Partitions })
 	c.reply, c.release = nil, nil
 	fetchCalls.Put(c)
 }

@@ -157,8 +157,13 @@ func fetchFrame(topic string, session, epoch int32, offset int64, wait time.Dura
 // noAllocations fails the test if fn allocates in steady state.
 func noAllocations(t *testing.T, name string, fn func()) {
 	t.Helper()
-	const runs = 500
-	for range 100 {
+	noAllocationsIn(t, 500, name, fn)
+}
+
+// noAllocationsIn is noAllocations with a number of runs.
+func noAllocationsIn(t *testing.T, runs int, name string, fn func()) {
+	t.Helper()
+	for range runs / 5 {
 		fn()
 	}
 	n := 0.0

@@ -250,21 +250,7 @@ func (f *FetchRequest) parseTags(r *reader, version int16) {
 
 // recycle keeps a bounded amount of memory for the next request.
 func (f *FetchRequest) recycle() {
-	if cap(f.Topics) > keepTopics {
-		f.Topics = nil
-	}
-	for i := range f.Topics {
-		if cap(f.Topics[i].Partitions) > keepPartitions {
-			f.Topics[i].Partitions = nil
-		}
-	}
-	if cap(f.Forgotten) > keepTopics {
-		f.Forgotten = nil
-	}
-	for i := range f.Forgotten {
-		if cap(f.Forgotten[i].Partitions) > keepPartitions {
-			f.Forgotten[i].Partitions = nil
-		}
-	}
+	f.Topics = Recycle(f.Topics, func(t *FetchTopic) *[]FetchPartition { return &t.Partitions })
+	f.Forgotten = Recycle(f.Forgotten, func(t *ForgottenTopic) *[]int32 { return &t.Partitions })
 	fetchPool.Put(f)
 }

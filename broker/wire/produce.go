@@ -128,26 +128,14 @@ func (p *ProduceRequest) Parse(version int16, body []byte) error {
 	return r.err("Produce request")
 }
 
-// Limits of what a recycled request keeps for the next one.
-const (
-	keepTopics     = 64
-	keepPartitions = 256
-)
-
 // recycle forgets what aliases the frame and keeps a bounded amount of memory for the next request.
 func (p *ProduceRequest) recycle() {
-	if cap(p.Topics) > keepTopics {
-		p.Topics = nil
-	}
 	for i := range p.Topics {
 		q := p.Topics[i].Partitions
-		if cap(q) > keepPartitions {
-			p.Topics[i].Partitions = nil
-			continue
-		}
 		for j := range q {
 			q[j].Records = nil
 		}
 	}
+	p.Topics = Recycle(p.Topics, func(t *ProduceTopic) *[]ProducePartition { return &t.Partitions })
 	producePool.Put(p)
 }
