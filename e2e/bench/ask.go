@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -108,7 +109,12 @@ func (s *Server) firstAnswer(do func() error) (time.Duration, error) {
 	if err := s.launch(); err != nil {
 		return 0, err
 	}
-	return s.until(began, do)
+	r, err := s.record() // it misses the first moments, until perf is there
+	if err != nil {
+		return 0, err
+	}
+	took, err := s.until(began, do)
+	return took, errors.Join(err, r.stop())
 }
 
 // until tries again and again, a millisecond apart, and tells how long after began do succeeded.

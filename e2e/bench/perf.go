@@ -45,17 +45,23 @@ type meter struct {
 
 // meter begins to measure what the server uses.
 func (s *Server) meter() (*meter, error) {
-	m := &meter{}
-	var err error
-	if s.profiler != nil && *s.profiler != nil && !(*s.profiler).busy {
-		if m.recording, err = (*s.profiler).start(s.PID()); err != nil {
-			return nil, err
-		}
+	r, err := s.record()
+	if err != nil {
+		return nil, err
 	}
-	if m.Meter, err = measure.StartMeter(s.PID()); err != nil {
-		return nil, errors.Join(err, m.recording.stop())
+	m, err := measure.StartMeter(s.PID())
+	if err != nil {
+		return nil, errors.Join(err, r.stop())
 	}
-	return m, nil
+	return &meter{m, r}, nil
+}
+
+// record begins a profile of the server if one is to be taken; else it is nil.
+func (s *Server) record() (*recording, error) {
+	if s.profiler == nil || *s.profiler == nil || (*s.profiler).busy {
+		return nil, nil
+	}
+	return (*s.profiler).start(s.PID())
 }
 
 // Stop gives what was used.
@@ -92,7 +98,10 @@ func (r *recording) stop() error {
 	_ = r.cmd.Process.Signal(os.Interrupt) // fails only when it has ended already
 	_ = r.cmd.Wait()                       // it ends by the signal; what it was worth its file tells
 	if _, err := os.Stat(r.p.file); err != nil {
-		return fmt.Errorf("perf took no profile: %s", strings.TrimSpace(r.said.String()))
+		if said := strings.TrimSpace(r.said.String()); said != "" {
+			return fmt.Errorf("perf took no profile: %s", said)
+		}
+		return nil // it was stopped before it had begun
 	}
 	// What was inlined is left to the function that it is in: to find that out takes perf minutes.
 	cmd := exec.Command("perf", "script", "-i", r.p.file, "--no-inline", "-F", "ip,sym")

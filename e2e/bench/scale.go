@@ -205,10 +205,10 @@ func (w *watch) sides() []Side {
 
 // look watches all for so long.
 func (w *watch) look(ctx context.Context, length time.Duration) error {
-	meters := make([]*measure.Meter, len(w.all))
+	meters := make([]*meter, len(w.all))
 	for i, x := range w.all {
 		var err error
-		if meters[i], err = measure.StartMeter(x.s.PID()); err != nil {
+		if meters[i], err = x.s.meter(); err != nil {
 			return err
 		}
 	}
