@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 	"github.com/firnlog/firn/e2e/bench/internal/profile"
@@ -75,17 +76,47 @@ type recording struct {
 	p    *profiler
 	cmd  *exec.Cmd
 	said bytes.Buffer
+	ctl  *os.File // its orders; closed once it has ended
 }
 
+// start returns once perf records: where the machine is busy that takes it longer than a short round.
 func (p *profiler) start(pid int) (*recording, error) {
-	r := &recording{p: p, cmd: exec.Command("perf", "record", "-F", perfRate, "-g", "-o", p.file, "-p", strconv.Itoa(pid))}
+	orders, ctl, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer orders.Close()
+	ack, acks, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, ctl.Close())
+	}
+	defer ack.Close()
+	r := &recording{p: p, ctl: ctl, cmd: exec.Command("perf", "record", "-F", perfRate, "-g", "-o", p.file, "-p", strconv.Itoa(pid),
+		"--delay=-1", "--control=fd:3,4")}
 	r.cmd.Stdout, r.cmd.Stderr = &r.said, &r.said
+	r.cmd.ExtraFiles = []*os.File{orders, acks}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("take a profile: %w", err)
+	err = r.cmd.Start()
+	_ = acks.Close() // perf alone has it now: it ends with it
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("take a profile: %w", err), ctl.Close())
 	}
 	p.busy = true
+	if err := r.enable(ack); err != nil {
+		return nil, errors.Join(fmt.Errorf("take a profile: perf does not begin: %w", err), r.stop())
+	}
 	return r, nil
+}
+
+func (r *recording) enable(ack *os.File) error {
+	if _, err := r.ctl.WriteString("enable\n"); err != nil {
+		return err
+	}
+	if err := ack.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	_, err := ack.Read(make([]byte, 16))
+	return err
 }
 
 // stop ends perf and counts its samples. Of no recording there are none.
@@ -97,11 +128,9 @@ func (r *recording) stop() error {
 	defer os.Remove(r.p.file)
 	_ = r.cmd.Process.Signal(os.Interrupt) // fails only when it has ended already
 	_ = r.cmd.Wait()                       // it ends by the signal; what it was worth its file tells
+	_ = r.ctl.Close()
 	if _, err := os.Stat(r.p.file); err != nil {
-		if said := strings.TrimSpace(r.said.String()); said != "" {
-			return fmt.Errorf("perf took no profile: %s", said)
-		}
-		return nil // it was stopped before it had begun
+		return fmt.Errorf("perf took no profile: %s", strings.TrimSpace(r.said.String()))
 	}
 	// What was inlined is left to the function that it is in: to find that out takes perf minutes.
 	cmd := exec.Command("perf", "script", "-i", r.p.file, "--no-inline", "-F", "ip,sym")

@@ -26,9 +26,10 @@ const (
 // notArchived says in a case's text what configs makes of its topics.
 const notArchived = " Nothing of it goes to firn's archive (remote.storage.enable=false); what that costs is case g."
 
-// configs are those of a topic in the mode, without an archive.
+// configs are those of a topic in the mode, without an archive. Retention would have Kafka delete the records, whose times
+// are in the past, from under a case of five minutes.
 func (m Mode) configs(s *Server) map[string]string {
-	c := map[string]string{"flush.messages": "1"}
+	c := map[string]string{"flush.messages": "1", "retention.ms": "-1"}
 	if m == PageCache {
 		c["flush.messages"] = fmt.Sprint(int64(never))
 	}
