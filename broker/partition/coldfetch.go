@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,11 +23,7 @@ type coldRead struct {
 // addCold lists a partition that is to be read from the archive.
 func (f *fetch) addCold(index int, l *ledger.Ledger) {
 	n := len(f.colds)
-	if n < cap(f.colds) {
-		f.colds = f.colds[:n+1]
-	} else {
-		f.colds = append(f.colds, coldRead{})
-	}
+	f.colds = slices.Grow(f.colds, 1)[:n+1]
 	c := &f.colds[n]
 	c.index, c.ledger, c.there = index, l, false
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -65,21 +66,24 @@ func TestSlowDiskHoldsUpNoCachedPartition(t *testing.T) {
 // A partition that this fetch does not read, because there are too many archived ones, has no news for it: the others are
 // still waited for.
 func TestPartitionsLeftOutHaveNoNews(t *testing.T) {
-	e := newEnv(t, func(o *Options) { o.ColdParts = 1; o.ColdGrace = time.Millisecond; o.Tuning.ColdWait = time.Hour })
-	e.create("t", 2)
-	slow, left := e.partition("t", 0), e.partition("t", 1)
-	for _, p := range []*Partition{slow, left} {
-		e.produce(p, batch(1, 10, 1))
-		e.archive(p, 1, 1)
-	}
-	gate := make(chan struct{})
-	e.arch.gate[slow.id] = gate
-	got := make(chan answer, 1)
-	e.start(context.Background(), FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, MaxWait: time.Hour,
-		Partitions: []FetchPartition{from(slow, 0, 1000), from(left, 0, 1000)}}, got)
-	time.Sleep(50 * time.Millisecond) // long enough for news, which would end the wait after the grace, to come
-	close(gate)
-	require.Equal(t, []int64{0}, offsetsIn(t, (<-got).data[0]))
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, func(o *Options) { o.ColdParts = 1; o.ColdGrace = time.Millisecond; o.Tuning.ColdWait = time.Hour })
+		e.create("t", 2)
+		slow, left := e.partition("t", 0), e.partition("t", 1)
+		for _, p := range []*Partition{slow, left} {
+			e.produce(p, batch(1, 10, 1))
+			e.archive(p, 1, 1)
+		}
+		gate := make(chan struct{})
+		e.arch.gate[slow.id] = gate
+		got := make(chan answer, 1)
+		e.start(context.Background(), FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, MaxWait: time.Hour,
+			Partitions: []FetchPartition{from(slow, 0, 1000), from(left, 0, 1000)}}, got)
+		time.Sleep(time.Minute) // news would end the wait after the grace
+		require.Empty(t, got)
+		close(gate)
+		require.Equal(t, []int64{0}, offsetsIn(t, (<-got).data[0]))
+	})
 }
 
 // Fetches that use each other's memory again, beside reads that outlive theirs, answer with what was asked for, and let go of

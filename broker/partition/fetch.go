@@ -111,10 +111,8 @@ type fetch struct {
 	coldWait
 }
 
-var fetches sync.Pool // of *fetch
-
 func newFetch(m *Manager, ctx context.Context, req FetchRequest, to Fetcher) *fetch {
-	f, ok := fetches.Get().(*fetch)
+	f, ok := m.fetches.Get().(*fetch)
 	if !ok {
 		f = new(fetch)
 		f.resumeFn, f.releaseFn, f.coldFn = f.resume, f.released, f.readCold
@@ -136,9 +134,10 @@ func (f *fetch) released() {
 	clear(f.results)
 	clear(f.views)
 	f.forgetCold()
+	m := f.m
 	f.m, f.ctx, f.req, f.to, f.over = nil, nil, FetchRequest{}, nil, false
 	if f.settled() && cap(f.results) <= keepFetched {
-		fetches.Put(f)
+		m.fetches.Put(f)
 	}
 }
 

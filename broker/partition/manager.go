@@ -38,10 +38,12 @@ type Options struct {
 	Interval     time.Duration // between two rounds of housekeeping, 0: 10 s
 	OpenTimeout  time.Duration // for what opening a log asks of metadata and archive, 0: 10 s
 	ColdWorkers  int           // cold reads of fetches and lookups at once, 0: 16
-	DiskWaits    int           // fetches at once that wait for the local disk to find their records, and as many that read the archive's cache, 0: 32
 	ColdParts    int           // cold partitions read for one fetch, 0: 16
 	ColdGrace    time.Duration // how long the others wait once something can be answered, 0: 25 ms
 	OpenParallel int           // logs opened at once at the start, 0: 4
+	// DiskWaits is how many fetches at once wait for the local disk to find their records, and how many more read the
+	// archive's cache; 0: 32.
+	DiskWaits int
 
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
@@ -89,6 +91,7 @@ type Manager struct {
 	removing sync.Map // folder name → removal
 
 	fetchRing
+	fetches sync.Pool // of *fetch
 
 	reopening atomic.Bool                                            // by reopen
 	notes     atomic.Pointer[func(p topic.Partition) (say []string)] // see SetArchiveNotes
@@ -101,8 +104,9 @@ type Manager struct {
 // New makes a Manager. It serves what the image names once Start was called.
 func New(o Options) *Manager {
 	o = o.withDefaults()
-	m := &Manager{o: o, cold: make(chan struct{}, o.ColdWorkers), coldJobs: make(chan coldJob), disk: make(chan struct{}, o.DiskWaits), diskCold: make(chan struct{}, o.DiskWaits),
-		topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{}}
+	m := &Manager{o: o, topics: map[topic.ID]*metadata.Topic{}, parts: map[topic.ID][]*Partition{},
+		cold: make(chan struct{}, o.ColdWorkers), coldJobs: make(chan coldJob),
+		disk: make(chan struct{}, o.DiskWaits), diskCold: make(chan struct{}, o.DiskWaits)}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.waits, m.drain = context.WithCancel(context.Background())
 	m.init()

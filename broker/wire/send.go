@@ -56,8 +56,8 @@ type Sender struct {
 	byte  [1]byte
 	part  unix.CachestatRange // arguments of cachestat
 	pages unix.Cachestat_t
-	// cachestat cannot be called.
-	uncounted bool
+
+	uncounted bool // cachestat cannot be called
 }
 
 // NewSender makes the sender of a connection, with its Timeout.

@@ -38,7 +38,6 @@ func (r *Reader) firstCached(l *ledger.Ledger, d *Data, offset, limit int64) boo
 				r.metrics.hits.Inc()
 				return true
 			}
-			r.unpin(v.g)
 			if err != nil {
 				return false
 			}

@@ -267,11 +267,7 @@ func (r *Reader) readGroup(ctx context.Context, a *archived, c int, at, limit in
 	if err != nil {
 		return false, err
 	}
-	found, err := r.take(&v, i, at, limit, true, d)
-	if !found {
-		r.unpin(v.g)
-	}
-	return found, err
+	return r.take(&v, i, at, limit, true, d)
 }
 
 // waitFor gives chunk c's group, pinned, as soon as that chunk, number i of the group, can be read.
@@ -294,8 +290,14 @@ func (r *Reader) waitFor(ctx context.Context, a *archived, c int) (v view, i int
 	}
 }
 
-// take adds what a view has from offset at in chunk i on. When it reports true, d has taken over the pin.
-func (r *Reader) take(v *view, i int, at, limit int64, atLeastOne bool, d *Data) (bool, error) {
+// take adds what a view has from offset at in chunk i on, and reports whether that is anything. The view's pin is d's from
+// then on, or given up.
+func (r *Reader) take(v *view, i int, at, limit int64, atLeastOne bool, d *Data) (found bool, err error) {
+	defer func() {
+		if !found {
+			r.unpin(v.g)
+		}
+	}()
 	v.head = d.head[:]
 	pos, h, ok, err := v.batchAt(i, at)
 	if err != nil || !ok {
@@ -350,11 +352,7 @@ func (r *Reader) readMore(l *ledger.Ledger, d *Data, limit int64) (bool, error) 
 	if !ok {
 		return false, nil
 	}
-	found, err := r.take(&v, c-v.g.span.first, d.Next, limit, false, d)
-	if !found {
-		r.unpin(v.g)
-	}
-	return found, err
+	return r.take(&v, c-v.g.span.first, d.Next, limit, false, d)
 }
 
 // find opens the segment that holds offset, or the next one.

@@ -66,6 +66,12 @@ var ErrWait = errors.New("not in the page cache")
 // Full reports whether an error says that the disk, or a quota on it, has no room.
 func Full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
+// Unsupported reports whether a call failed because there is no such call here: in this kernel, on this file system, or
+// past this sandbox's filter of system calls. Only where nothing else can be wrong with the call.
+func Unsupported(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPERM)
+}
+
 // Region is a byte range of an open file, to be sent to a client. Exactly one of File and Bytes is set.
 type Region struct {
 	File     File

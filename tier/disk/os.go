@@ -67,13 +67,12 @@ func (o *osFile) ReadNow(p []byte, off int64) (int, error) {
 	}
 	n, err := preadNow(int(o.f.Fd()), p, off)
 	runtime.KeepAlive(o.f)
-	is := func(target error) bool { return errors.Is(err, target) }
 	switch {
 	case n == len(p):
 		return n, nil
-	case is(unix.EAGAIN), is(unix.EINTR), n > 0: // the rest may be on the disk, or beyond the end
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR), n > 0: // the rest may be on the disk, or beyond the end
 		return max(n, 0), ErrWait
-	case is(unix.EOPNOTSUPP), is(unix.ENOSYS), is(unix.EINVAL), is(unix.EPERM): // the last: a filter of system calls
+	case Unsupported(err):
 		o.waits.Store(true)
 	}
 	return o.f.ReadAt(p, off) // it knows the end of the file, and says what is wrong

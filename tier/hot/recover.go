@@ -100,9 +100,10 @@ type recovery struct {
 }
 
 // recover finds out what a log holds. What the state file vouches for is taken as it is; everything above is
-// verified, cut at the first batch that is not whole, after StopKilled written again (see scan), and flushed, so that nothing is shown that a second power cut
-// could take away. Offsets below what was flushed are never cut (I-01): those bytes were whole before they counted. If
-// they are not there or not whole, something other than a crash took them, and the log stays as it is (ErrDamaged).
+// verified, cut at the first batch that is not whole, after StopKilled written again (see scan), and flushed, so that
+// nothing is shown that a second power cut could take away. Offsets below what was flushed are never cut (I-01): those
+// bytes were whole before they counted. If they are not there or not whole, something other than a crash took them, and
+// the log stays as it is (ErrDamaged).
 func (l *Log) recover(st *logState) error {
 	r := &recovery{l: l, st: st, reread: st != nil && st.Damaged}
 	bases, err := r.list()

@@ -33,27 +33,30 @@ func (d *Dir) replayJournal() (deleted bool, err error) {
 	if d.stop == StopClean { // all of it is in the logs
 		return flush.RemoveJournal(d.fs, d.root)
 	}
-	r, err := flush.ReadJournal(d.fs, d.root)
-	unread := err != nil
-	if err == nil {
-		d.replayed = r.Bytes
-		err = d.applyReplay(r)
-		unread = errors.Is(err, errUnread)
-		if cerr := r.Close(); err == nil {
-			err = cerr
-		}
-	}
-	if unread {
+	switch err := d.replay(); {
+	case errors.Is(err, errUnread):
 		return false, fmt.Errorf("%w. What was acknowledged last may be in it alone. Put the file back, or, to go on without it, "+
 			"move the files firn-journal.* away from %s", err, d.root)
-	}
-	if err != nil {
+	case err != nil:
 		return false, fmt.Errorf("replaying the flush journal: %w", err)
+	}
+	return flush.RemoveJournal(d.fs, d.root)
+}
+
+func (d *Dir) replay() (err error) {
+	r, err := flush.ReadJournal(d.fs, d.root)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnread, err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	d.replayed = r.Bytes
+	if err := d.applyReplay(r); err != nil {
+		return err
 	}
 	if r.Frames > 0 {
 		d.logger.Info("replayed the flush journal", "writes", r.Frames, "partitions", len(r.Logs), "bytes", r.Bytes)
 	}
-	return flush.RemoveJournal(d.fs, d.root)
+	return nil
 }
 
 func (d *Dir) applyReplay(r *flush.Replay) error {

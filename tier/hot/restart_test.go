@@ -352,12 +352,8 @@ func allIsWrittenAgain(t *testing.T, indexLost bool) {
 	// What the state file vouches for is on the disk, and is not written again.
 	written := bytesOf(f, disk.OpWrite)
 	o, _ := testOptions(t, f, "/log")
-	d2, err := OpenDir(o)
-	require.NoError(t, err)
-	require.Equal(t, StopKilled, d2.LastStop())
 	cfg := DefaultConfig()
-	l, err = d2.Open(part(0), &cfg)
-	require.NoError(t, err)
+	d2, l := afterKill(t, o, &cfg)
 	require.Equal(t, end, l.Stable())
 	require.Equal(t, len(want)-int(vouched), written(logSuffix))
 	d2.sweep()
@@ -375,6 +371,17 @@ func allIsWrittenAgain(t *testing.T, indexLost bool) {
 	require.NoError(t, d3.Close())
 }
 
+// afterKill opens a directory whose process was killed, and its first partition.
+func afterKill(t *testing.T, o Options, cfg *Config) (*Dir, *Log) {
+	t.Helper()
+	d, err := OpenDir(o)
+	require.NoError(t, err)
+	require.Equal(t, StopKilled, d.LastStop())
+	l, err := d.Open(part(0), cfg)
+	require.NoError(t, err)
+	return d, l
+}
+
 // What was only ever in the page cache by the topic's config is not written again.
 func TestPageCacheModeIsNotWrittenAgain(t *testing.T) {
 	mem := disk.NewCrashable(1)
@@ -384,13 +391,9 @@ func TestPageCacheModeIsNotWrittenAgain(t *testing.T) {
 	f := disk.NewFaulty(mem, nil)
 	written := bytesOf(f, disk.OpWrite)
 	o, _ := testOptions(t, f, "/log")
-	d2, err := OpenDir(o)
-	require.NoError(t, err)
-	require.Equal(t, StopKilled, d2.LastStop())
 	cfg := DefaultConfig()
 	cfg.FlushMessages = Forever
-	l, err = d2.Open(part(0), &cfg)
-	require.NoError(t, err)
+	d2, l := afterKill(t, o, &cfg)
 	require.Equal(t, want, all(t, l, l.End(), 1<<30))
 	require.NoError(t, d2.Close())
 	require.Zero(t, written(logSuffix))

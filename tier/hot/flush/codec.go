@@ -243,10 +243,11 @@ func parseHeader(b []byte) (header, error) {
 // b of each record's bytes. A record whose bytes are not what was written comes with damaged set. Where a record's own
 // header is not what was written nothing behind it can be found: errTorn. fn's error ends the walk.
 func parseRecords(h header, b []byte, fn func(r *Record, at int, damaged bool) error) error {
+	seed := h.seed()
 	get := func(at, n int) ([]byte, error) { return b[at : at+n], nil }
 	return walkRecords(h, get, func(r *Record, at, n int, sum uint32) error {
 		r.Bytes = b[at : at+n]
-		return fn(r, at, checksum(h.seed(), r.Bytes) != sum)
+		return fn(r, at, checksum(seed, r.Bytes) != sum)
 	})
 }
 

@@ -1,9 +1,6 @@
 package flush
 
-import (
-	"errors"
-	"syscall"
-)
+import "errors"
 
 // A journal is given up when the disk turns out not to be made for it: no synced write is to be had (old kernels, sandboxes
 // and seccomp filters know none), or one found no room though its file was filled, as on file systems that copy on write.
@@ -12,16 +9,6 @@ import (
 
 // errOff is what put returns of a journal that is given up: logs are to be synced themselves.
 var errOff = errors.New("the flush journal is given up")
-
-// refused reports whether the first synced write failed because there is no such thing here.
-func refused(err error) bool {
-	for _, errno := range []syscall.Errno{syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EPERM, syscall.EINVAL} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}
 
 // giveUp ends the journal; the caller holds mu.
 func (j *Journal) giveUp(err error) {

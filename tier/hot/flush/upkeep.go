@@ -166,7 +166,7 @@ func (j *Journal) fill(f *journalFile) error {
 		return syncError{err}
 	}
 	if from == 0 { // also the first to find out whether the disk takes such a write
-		if err := f.f.WritevSync([][]byte{head(j.life)}, 0); disk.Full(err) || refused(err) {
+		if err := f.f.WritevSync([][]byte{head(j.life)}, 0); disk.Full(err) || disk.Unsupported(err) {
 			j.mu.Lock()
 			j.giveUp(err)
 			j.mu.Unlock()
