@@ -87,7 +87,7 @@ func (k *call) Complete(_ *wire.Request, resp *wire.Response, err error) {
 	case pump && more:
 		c.srv.mailer.add(c)
 	case pump:
-		c.pump(forNothing)
+		c.pump(wire.ForNothing)
 	}
 }
 
@@ -125,26 +125,18 @@ func (c *conn) startPump() bool {
 	return true
 }
 
-// patience is what a goroutine that sends may wait for. For what it may not, it hands over to one that may.
-type patience int
-
-const (
-	forNothing patience = iota // somebody else's goroutine
-	forSocket                  // the reading one: the client's next requests need not wait for the disk
-	forDisk                    // one that does nothing else
-)
-
 // pump sends answers until the first call of the queue has none. The caller has set c.sending, which stays set until
-// pump, or the goroutine that it hands over to, is done.
-func (c *conn) pump(may patience) {
+// pump is done, or the goroutine that it hands over to for what it may not wait for: the reading one may wait for the
+// socket, but the client's next requests need not wait for the disk; somebody else's for nothing.
+func (c *conn) pump(may wire.Patience) {
 	for c.pop() && c.flush(0, may) {
 	}
 }
 
 // pumpOn is pump when the first c.from bytes of the batch are sent already.
 func (c *conn) pumpOn() {
-	if c.flush(c.from, forDisk) {
-		c.pump(forDisk)
+	if c.flush(c.from, wire.ForDisk) {
+		c.pump(wire.ForDisk)
 	}
 }
 
@@ -176,22 +168,13 @@ func (c *conn) pop() bool {
 
 // flush sends the batch, of which the first `from` bytes are sent, and finishes its calls. It reports whether the pump
 // goes on.
-func (c *conn) flush(from int64, may patience) bool {
+func (c *conn) flush(from int64, may wire.Patience) bool {
 	first := c.batch[0]
 	err := first.err
 	if resp := first.resp; resp != nil {
 		c.sender.Timeout = c.srv.limits.Load().WriteTimeout
-		over := false
-		switch {
-		case may == forNothing:
-			from, err = c.sender.Try(resp)
-			over = err == nil && from < resp.Size()
-		case may == forSocket && !c.sender.Resident(resp):
-			over = true
-		default:
-			err = c.sender.Send(resp, from)
-		}
-		if over {
+		from, err = c.sender.Send(resp, from, may)
+		if err == nil && from < resp.Size() {
 			c.from = from
 			go c.pumpFn()
 			return false

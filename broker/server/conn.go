@@ -153,7 +153,7 @@ func (c *conn) send() {
 	pump := c.startPump()
 	c.mu.Unlock()
 	if pump {
-		c.pump(forSocket)
+		c.pump(wire.ForSocket)
 	}
 }
 

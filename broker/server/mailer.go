@@ -1,6 +1,10 @@
 package server
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/firnlog/firn/broker/wire"
+)
 
 // mailer sends the answers of connections that have several requests under way. What makes one of them answered, a flush
 // say, makes the others so in the same moment: whoever gives the first of the answers leaves the sending to the mailer, which
@@ -40,7 +44,7 @@ func (m *mailer) run() {
 		m.due, m.spare = m.spare[:0], nil
 		m.mu.Unlock()
 		for _, c := range now {
-			c.pump(forNothing)
+			c.pump(wire.ForNothing)
 		}
 		clear(now)
 		m.mu.Lock()

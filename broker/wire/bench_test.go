@@ -172,7 +172,7 @@ func BenchmarkSendFetch(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if err := s.Send(resp, 0); err != nil {
+					if _, err := s.Send(resp, 0, ForSocket); err != nil {
 						b.Fatal(err)
 					}
 					resp.Free()

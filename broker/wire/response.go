@@ -40,16 +40,6 @@ var responsePool = sync.Pool{New: func() any { return new(Response) }}
 // Size is the number of bytes on the wire, frame length included.
 func (r *Response) Size() int64 { return r.size }
 
-// InMemory reports whether sending needs no file to be read.
-func (r *Response) InMemory() bool {
-	for i := range r.parts {
-		if r.parts[i].region.File != nil {
-			return false
-		}
-	}
-	return true
-}
-
 // Memory is the number of bytes that the answer keeps in memory until it is freed, small regions that are copied to be
 // sent included. Of nil it is 0.
 func (r *Response) Memory() int64 {
@@ -104,14 +94,8 @@ func (r *Response) Join(next *Response) bool {
 	return true
 }
 
-// AppendAll appends the whole answer, frame length included, reading the regions: for tests and for connections that
-// cannot do better.
+// AppendAll appends the whole answer, frame length included, reading the regions and waiting for the disk: for tests.
 func (r *Response) AppendAll(dst []byte) ([]byte, error) {
-	return r.appendAll(dst, func(g *disk.Region, p []byte) error { return readRegion(g, p, 0) })
-}
-
-// appendAll is AppendAll with a way to fill p with what a region of a file holds.
-func (r *Response) appendAll(dst []byte, read func(g *disk.Region, p []byte) error) ([]byte, error) {
 	at := 0
 	for i := range r.parts {
 		p := &r.parts[i]
@@ -123,7 +107,7 @@ func (r *Response) appendAll(dst []byte, read func(g *disk.Region, p []byte) err
 		}
 		n := len(dst)
 		dst = slices.Grow(dst, int(p.region.Length))[:n+int(p.region.Length)]
-		if err := read(&p.region, dst[n:]); err != nil {
+		if err := readRegion(&p.region, dst[n:], 0); err != nil {
 			return nil, err
 		}
 	}

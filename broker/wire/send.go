@@ -17,15 +17,28 @@ import (
 // a valid answer; the connection must be closed, since nothing that could follow would be right.
 var ErrShortRegion = errors.New("region is shorter than announced")
 
+// errFull says that a socket takes no more at once.
+var errFull = errors.New("the socket is full")
+
 const (
 	// smallRegion is the largest region that is copied beside the header bytes rather than sent with sendfile: below,
-	// the copy costs less than the additional system call.
+	// the copy costs less than the additional system calls.
 	smallRegion = 32 << 10
 	// batchBytes is how much is gathered for one write.
 	batchBytes = 128 << 10
 	// sendStep is the most that is given to the kernel under one write deadline, so that a slow reader with a large
 	// answer is measured by its progress.
 	sendStep = 1 << 20
+)
+
+// Patience is what sending may wait for.
+type Patience int
+
+// What it must not wait for is left to who may wait for more.
+const (
+	ForNothing Patience = iota
+	ForSocket           // the client
+	ForDisk             // the client and, a few at once, the disk
 )
 
 // Sender writes answers to one connection. Its methods must not be called concurrently.
@@ -40,18 +53,22 @@ type Sender struct {
 	raw   syscall.RawConn // nil: not a plain socket, so everything is copied
 	armed bool            // a write deadline is set
 
+	// Of the answer that is being sent.
+	may   Patience
+	size  int64  // of all of it
+	sent  int64  // of it
+	batch []byte // gathered and not written yet, in a pooled buffer
+
 	// The callbacks are made once, their arguments are fields: a closure for each call would be an allocation.
 	writeFn, tryFn, fileFn func(fd uintptr) bool
 	out                    []byte
-	more                   int // MSG_MORE when something follows
+	flags                  int // MSG_MORE when something follows
 	n                      int
 	err                    error
 	source                 int // what sendfile reads from
 	pos                    int64
 	left                   int64
 
-	rest  *Buffer   // a gathered answer of which Try could send only a part
-	asked bool      // Resident was asked about what is sent, and said that all is there
 	probe [1][]byte // arguments of preadv2
 	byte  [1]byte
 	part  unix.CachestatRange // arguments of cachestat
@@ -72,101 +89,102 @@ func NewSender(conn net.Conn, timeout time.Duration) *Sender {
 	return s
 }
 
-// Try sends what of a small answer the socket takes without waiting. It returns the number of bytes sent. Answers with
-// regions that are large, or would have to be read from the disk, and connections that cannot be tried, are left alone
-// (0). The rest is for Send.
-func (s *Sender) Try(r *Response) (int64, error) {
-	if s.raw == nil {
-		return 0, nil
+// Send sends an answer from byte `from` on, which is what earlier calls have sent of it. It returns how much is sent by now:
+// less than all of it, without an error, where the rest would have to wait for what it may not. ForNothing leaves answers
+// alone that are large and not in memory, and connections that cannot be tried.
+func (s *Sender) Send(r *Response, from int64, may Patience) (sent int64, err error) {
+	if may == ForNothing && (s.raw == nil || !r.small()) {
+		return from, nil
 	}
-	if len(r.parts) == 0 {
-		n, err := s.call(s.tryFn, r.buf.B, 0)
-		return int64(n), err
+	s.may, s.size, s.sent = may, r.size, from
+	err = s.send(r, from)
+	if errors.Is(err, disk.ErrWait) || errors.Is(err, errFull) {
+		err = nil
 	}
-	all := s.gatherNow(r)
-	if all == nil {
-		return 0, nil
-	}
-	n, err := s.call(s.tryFn, all.B, 0)
-	if err == nil && n > 0 && n < len(all.B) {
-		s.rest = all
-	} else {
-		all.Free()
-	}
-	return int64(n), err
-}
-
-// gatherNow copies a small answer, if that needs no waiting for the disk; else nil.
-func (s *Sender) gatherNow(r *Response) *Buffer {
-	if r.size > batchBytes {
-		return nil
-	}
-	for i := range r.parts {
-		if r.parts[i].region.Length > smallRegion {
-			return nil
-		}
-	}
-	out := NewBuffer(int(r.size))
-	b, err := r.appendAll(out.B[:0], s.readNow)
-	if err != nil {
-		out.Free()
-		return nil
-	}
-	out.B = b
-	return out
-}
-
-// call writes out by one of the callbacks.
-func (s *Sender) call(fn func(uintptr) bool, out []byte, more int) (int, error) {
-	s.out, s.more, s.n, s.err = out, more, 0, nil
-	err := s.raw.Write(fn)
-	s.out = nil
-	if err == nil {
-		err = s.err
-	}
-	return s.n, err
-}
-
-// Send sends an answer from byte `from` on, waiting for the client as long as need be. from is what Try has sent of it.
-func (s *Sender) Send(r *Response, from int64) error {
-	err := s.send(r, from)
-	s.asked = false
 	if s.armed && err == nil { // an old deadline must not fail the next answer
 		s.armed = false
 		err = s.conn.SetWriteDeadline(time.Time{})
 	}
-	return err
+	return s.sent, err
 }
 
 func (s *Sender) send(r *Response, from int64) error {
-	if rest := s.rest; rest != nil {
-		s.rest = nil
-		defer rest.Free()
-		return s.write(rest.B[from:], false)
-	}
 	if len(r.parts) == 0 {
-		return s.write(r.buf.B[from:], false)
+		return s.write(r.buf.B[from:])
 	}
 	scratch := NewBuffer(s.gathered(r))
 	defer scratch.Free()
-	batch := scratch.B[:0]
+	s.batch = scratch.B[:0]
+	err := s.parts(r, from)
+	if errors.Is(err, disk.ErrWait) { // for which what was gathered before need not wait
+		if ferr := s.flush(); ferr != nil {
+			err = ferr
+		}
+	}
+	s.batch = nil
+	return err
+}
+
+// parts sends an answer that has regions.
+func (s *Sender) parts(r *Response, from int64) error {
 	at := 0
 	for i := range r.parts {
 		p := &r.parts[i]
-		var err error
-		if batch, err = s.gather(batch, r.buf.B[at:p.after]); err != nil {
+		if err := s.gather(skip(r.buf.B[at:p.after], &from)); err != nil {
 			return err
 		}
 		at = p.after
-		if batch, err = s.region(batch, &p.region); err != nil {
+		g := p.region
+		n := min(regionLen(&g), from)
+		from -= n
+		if g.File == nil {
+			g.Bytes = g.Bytes[n:]
+		} else {
+			g.Position, g.Length = g.Position+n, g.Length-n
+		}
+		if err := s.region(&g); err != nil {
 			return err
 		}
 	}
-	batch, err := s.gather(batch, r.buf.B[at:])
-	if err != nil {
+	if err := s.gather(skip(r.buf.B[at:], &from)); err != nil {
 		return err
 	}
-	return s.write(batch, false)
+	return s.flush()
+}
+
+// skip takes what is sent of b off its beginning, and off sent.
+func skip(b []byte, sent *int64) []byte {
+	n := min(int64(len(b)), *sent)
+	*sent -= n
+	return b[n:]
+}
+
+// small reports whether an answer is in memory, or all of it is to be copied and leaves with one write.
+func (r *Response) small() bool {
+	if len(r.parts) == 0 {
+		return true
+	}
+	if r.size > batchBytes {
+		return false
+	}
+	for i := range r.parts {
+		if g := &r.parts[i].region; g.File != nil && g.Length > smallRegion {
+			return false
+		}
+	}
+	return true
+}
+
+// call writes out by one of the callbacks.
+func (s *Sender) call(fn func(uintptr) bool, out []byte, flags int) error {
+	s.out, s.flags, s.n, s.err = out, flags, 0, nil
+	err := s.raw.Write(fn)
+	s.out = nil
+	s.sent += int64(s.n)
+	if err == nil {
+		err = s.err
+	}
+	return err
 }
 
 // gathered is how much of an answer is copied before it is written, at most batchBytes: what a client that does not
@@ -190,53 +208,53 @@ func (s *Sender) gathered(r *Response) int {
 }
 
 // gather adds bytes to the batch, or sends the batch and the bytes when they don't fit.
-func (s *Sender) gather(batch, b []byte) ([]byte, error) {
-	if len(batch)+len(b) <= cap(batch) {
-		return append(batch, b...), nil
+func (s *Sender) gather(b []byte) error {
+	if len(s.batch)+len(b) > cap(s.batch) {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		if len(b) > smallRegion {
+			return s.write(b)
+		}
 	}
-	if err := s.write(batch, true); err != nil {
-		return nil, err
-	}
-	if len(b) <= smallRegion {
-		return append(batch[:0], b...), nil
-	}
-	return batch[:0], s.write(b, true)
+	s.batch = append(s.batch, b...)
+	return nil
+}
+
+// flush writes the batch.
+func (s *Sender) flush() error {
+	err := s.write(s.batch)
+	s.batch = s.batch[:0]
+	return err
 }
 
 // region sends a region, or adds it to the batch when it is small.
-func (s *Sender) region(batch []byte, g *disk.Region) ([]byte, error) {
+func (s *Sender) region(g *disk.Region) error {
 	if g.File == nil {
-		return s.gather(batch, g.Bytes)
+		return s.gather(g.Bytes)
 	}
-	if g.Length <= smallRegion {
-		if len(batch)+int(g.Length) > cap(batch) {
-			if err := s.write(batch, true); err != nil {
-				return nil, err
-			}
-			batch = batch[:0]
+	if f := g.File.OS(); g.Length > smallRegion && f != nil && s.raw != nil {
+		if err := s.flush(); err != nil {
+			return err
 		}
-		n := len(batch)
-		batch = batch[:n+int(g.Length)]
-		return batch, readRegion(g, batch[n:], 0)
-	}
-	if err := s.write(batch, true); err != nil {
-		return nil, err
-	}
-	batch = batch[:0]
-	if f := g.File.OS(); f != nil && s.raw != nil {
-		return batch, s.sendfile(int(f.Fd()), g)
+		return s.sendfile(int(f.Fd()), g)
 	}
 	for off := int64(0); off < g.Length; {
-		step := batch[:min(int64(cap(batch)), g.Length-off)]
-		if err := readRegion(g, step, off); err != nil {
-			return nil, err
+		rest := g.Length - off
+		if rest > int64(cap(s.batch)-len(s.batch)) {
+			if err := s.flush(); err != nil {
+				return err
+			}
 		}
-		if err := s.write(step, true); err != nil {
-			return nil, err
+		n := len(s.batch)
+		step := s.batch[n:min(int64(cap(s.batch)), int64(n)+rest)]
+		if err := s.read(g, step, off); err != nil {
+			return err
 		}
+		s.batch = s.batch[:n+len(step)]
 		off += int64(len(step))
 	}
-	return batch, nil
+	return nil
 }
 
 // readRegion fills p from byte off of the region.
@@ -259,11 +277,11 @@ func (s *Sender) arm() error {
 	return s.conn.SetWriteDeadline(time.Now().Add(s.Timeout))
 }
 
-// write sends b. more says that the answer goes on, so that the kernel need not send a short packet.
-func (s *Sender) write(b []byte, more bool) error {
+// write sends b.
+func (s *Sender) write(b []byte) error {
 	for len(b) > 0 {
 		step := b[:min(len(b), sendStep)]
-		if err := s.writeStep(step, more || len(step) < len(b)); err != nil {
+		if err := s.writeStep(step); err != nil {
 			return err
 		}
 		b = b[len(step):]
@@ -271,47 +289,52 @@ func (s *Sender) write(b []byte, more bool) error {
 	return nil
 }
 
-func (s *Sender) writeStep(step []byte, more bool) error {
+func (s *Sender) writeStep(step []byte) error {
 	if s.raw == nil {
 		if err := s.arm(); err != nil {
 			return err
 		}
-		_, err := s.conn.Write(step)
+		n, err := s.conn.Write(step)
+		s.sent += int64(n)
 		return err
 	}
 	flags := 0
-	if more {
-		flags = unix.MSG_MORE
+	if s.sent+int64(len(step)) < s.size {
+		flags = unix.MSG_MORE // the kernel need not send a short packet
 	}
 	// Mostly the socket takes it all: only if it does not a deadline is worth its price.
 	if !s.armed {
-		n, err := s.call(s.tryFn, step, flags)
-		if err != nil || n == len(step) {
+		err := s.call(s.tryFn, step, flags)
+		if err != nil || s.n == len(step) {
 			return err
 		}
-		step = step[n:]
+		if s.may == ForNothing {
+			return errFull
+		}
+		step = step[s.n:]
 	}
 	if err := s.arm(); err != nil {
 		return err
 	}
-	_, err := s.call(s.writeFn, step, flags)
-	return err
+	return s.call(s.writeFn, step, flags)
 }
+
+var sendmsg = unix.SendmsgN // tests replace it
 
 // writeReady is called by the runtime when the socket takes bytes; false = call again when it does.
 func (s *Sender) writeReady(fd uintptr) bool {
 	for s.n < len(s.out) {
-		n, err := unix.SendmsgN(int(fd), s.out[s.n:], nil, nil, s.more)
+		n, err := sendmsg(int(fd), s.out[s.n:], nil, nil, s.flags)
 		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
+		case err == nil:
+			s.n += n
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
 			return false
-		case err != nil:
+		default:
 			s.err = fmt.Errorf("write: %w", err)
 			return true
 		}
-		s.n += n
 	}
 	return true
 }
@@ -327,15 +350,19 @@ func (s *Sender) writeOnce(fd uintptr) bool {
 func (s *Sender) sendfile(file int, g *disk.Region) error {
 	pos, left := g.Position, g.Length
 	for left > 0 {
+		step := min(left, sendStep)
+		if !s.there(file, pos, step) {
+			if s.may != ForDisk {
+				return disk.ErrWait
+			}
+			s.fetch(file, pos, step)
+		}
 		if err := s.arm(); err != nil {
 			return err
 		}
-		step := min(left, sendStep)
-		if !s.asked {
-			s.fetch(file, pos, step)
-		}
 		s.source, s.pos, s.left, s.err = file, pos, step, nil
 		err := s.raw.Write(s.fileFn)
+		s.sent += step - s.left
 		if err == nil {
 			err = s.err
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -84,6 +85,15 @@ func pattern(n int, seed byte) string {
 	return string(b)
 }
 
+// sendAll sends the rest of an answer, whatever it has to wait for.
+func sendAll(s *Sender, r *Response, from int64) error {
+	n, err := s.Send(r, from, ForDisk)
+	if err == nil && n != r.Size() {
+		return fmt.Errorf("%d bytes are sent of %d", n, r.Size())
+	}
+	return err
+}
+
 // What arrives is what AppendAll says, for every mix of region sizes, kinds of file and kinds of connection.
 func TestSendRegions(t *testing.T) {
 	big, mid, small := pattern(3<<20, 1), pattern(100<<10, 2), pattern(900, 3)
@@ -125,7 +135,7 @@ func TestSendRegions(t *testing.T) {
 				}
 				sent := make(chan error, 1)
 				go func() {
-					sent <- NewSender(server, time.Minute).Send(resp, 0)
+					sent <- sendAll(NewSender(server, time.Minute), resp, 0)
 					server.Close()
 				}()
 				got, err := io.ReadAll(client)
@@ -143,6 +153,28 @@ func TestSendRegions(t *testing.T) {
 					t.Errorf("released %d times", released)
 				}
 			})
+		}
+	}
+}
+
+// Sending goes on from any byte of an answer.
+func TestSendFrom(t *testing.T) {
+	mid, small := newOSFile(t, pattern(100<<10, 2)), newOSFile(t, pattern(900, 3))
+	resp := fetchOf(t, disk.Region{File: small, Position: 3, Length: 700}, disk.Region{File: mid, Position: 7, Length: 90 << 10},
+		disk.Region{Bytes: []byte("some bytes")}, disk.Region{File: memFile(pattern(500, 4)), Length: 500})
+	want, err := resp.AppendAll(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, client := pipe(t)
+	s := NewSender(server, time.Minute)
+	got := make([]byte, len(want))
+	for from := 0; from < len(want); from += 1 + from/64 {
+		if err := sendAll(s, resp, int64(from)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(client, got[from:]); err != nil || !bytes.Equal(got[from:], want[from:]) {
+			t.Fatalf("from %d on: %v, or other bytes", from, err)
 		}
 	}
 }
@@ -176,7 +208,7 @@ func TestSendShortRegion(t *testing.T) {
 				n, _ := io.Copy(io.Discard, client)
 				read <- n
 			}()
-			err = NewSender(server, time.Minute).Send(resp, 0)
+			err = sendAll(NewSender(server, time.Minute), resp, 0)
 			server.Close()
 			if !errors.Is(err, ErrShortRegion) {
 				t.Errorf("error %v", err)
@@ -188,8 +220,9 @@ func TestSendShortRegion(t *testing.T) {
 	}
 }
 
-// Try sends what fits and says how much; Send goes on from there. An old deadline does not fail the next answer.
-func TestTryThenSend(t *testing.T) {
+// Who must not wait sends what fits and says how much; who may goes on from there. An old deadline does not fail the next
+// answer.
+func TestSendGoesOn(t *testing.T) {
 	server, client := pipe(t)
 	s := NewSender(server, time.Minute)
 	body := []byte(pattern(32<<20, 9)) // more than the kernel buffers
@@ -198,12 +231,12 @@ func TestTryThenSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Free()
-	n, err := s.Try(resp)
+	n, err := s.Send(resp, 0, ForNothing)
 	if err != nil || n <= 0 || n >= resp.Size() {
-		t.Fatalf("Try sent %d of %d, %v", n, resp.Size(), err)
+		t.Fatalf("%d of %d are sent, %v", n, resp.Size(), err)
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- s.Send(resp, n) }()
+	go func() { sent <- sendAll(s, resp, n) }()
 	got := make([]byte, resp.Size())
 	if _, err := io.ReadFull(client, got); err != nil {
 		t.Fatal(err)
@@ -227,7 +260,7 @@ func TestSendTimesOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := NewSender(conn, time.Millisecond).Send(resp, 0); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := sendAll(NewSender(conn, time.Millisecond), resp, 0); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: %v", name, err)
 		}
 		resp.Free()
