@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 
 	"github.com/firnlog/firn/tier/hot/flush"
 	"github.com/firnlog/firn/tier/hot/producer"
@@ -42,6 +41,9 @@ func (d *Dir) Close() error {
 		_, err = flush.RemoveJournal(d.fs, d.root)
 	}
 	if err == nil {
+		err = d.checkpoint()
+	}
+	if err == nil {
 		err = d.saveState()
 	}
 	if err == nil {
@@ -64,29 +66,12 @@ func (d *Dir) markClean() error {
 
 // closeLogs brings the logs to rest, some at once, for each may have to wait for the disk.
 func (d *Dir) closeLogs(logs []*Log) error {
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		errs error
-	)
-	todo := make(chan *Log)
-	for range 16 {
-		wg.Go(func() {
-			for l := range todo {
-				if err := l.rest(); err != nil {
-					mu.Lock()
-					errs = errors.Join(errs, fmt.Errorf("closing %s: %w", l.name, err))
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	for _, l := range logs {
-		todo <- l
-	}
-	close(todo)
-	wg.Wait()
-	return errs
+	return lanes(diskLanes, logs, func(l *Log) error {
+		if err := l.rest(); err != nil {
+			return fmt.Errorf("closing %s: %w", l.name, err)
+		}
+		return nil
+	})
 }
 
 // rest makes everything of the log durable, so that it can be opened without a look at it. Nothing can be appended

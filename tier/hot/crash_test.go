@@ -124,6 +124,48 @@ var stories = []struct {
 		w.power(false)
 		indexesHold(w.open(0))
 	}},
+	{"index entries of what is vouched for do not get lost", func(w *world) {
+		l := w.open(0)
+		w.putMany(l, 3)
+		for l.active().now().size < 2500 { // its index files are made by the checkpoint
+			w.put(l, 1)
+		}
+		must(l.Sync())
+		must(w.d.SaveState())
+		read := w.reading()
+		w.power(false)
+		l = w.open(0)
+		check(read(logSuffix) < 1000, "%d bytes were read again", read(logSuffix))
+		for _, s := range l.segments() {
+			must(s.verifyIndexes())
+		}
+		indexesHold(l)
+	}},
+	{"I-05 a recovery removes nothing for a snapshot that may get lost", func(w *world) {
+		l := w.open(0)
+		_, err := tryAppend(l, producerBatch(7, 0, 2, w.clock.ms), 0)
+		must(err)
+		must(l.AdvanceStart(2))
+		must(l.Roll()) // the snapshot is not synced
+		w.kill()
+		var at []*disk.Crashable
+		w.spy.FS = &hookFS{FS: w.spy.FS, before: func() {
+			for range 5 {
+				at = append(at, w.mem.CrashTorn())
+			}
+		}}
+		check(len(w.open(0).Segments()) == 1, "nothing was removed")
+		w.d.flusher.Close()
+		for i, mem := range append(at, w.mem.Crash()) {
+			w.mem = mem
+			w.boot++
+			w.start()
+			a, err := tryAppend(w.open(0), producerBatch(7, 0, 2, w.clock.ms), 0)
+			must(err)
+			check(a.Duplicate, "moment %d: stored twice: %+v", i/5, a)
+			w.d.flusher.Close()
+		}
+	}},
 	{"I-38 removed is removed", func(w *world) {
 		w.put(w.open(0), 1)
 		must(w.d.Remove(w.part(0)))
@@ -528,6 +570,17 @@ func (w *world) begins(index int32, start, end int64, look func(l *Log)) {
 	look(l)
 	w.d.flusher.Close()
 	w.mem = from
+}
+
+// reading counts the bytes that the next start reads, of the files whose names contain something.
+func (w *world) reading() func(part string) int {
+	var read func(string) int
+	w.wrap = func(fsys disk.FS) disk.FS {
+		f := disk.NewFaulty(fsys, nil)
+		read = bytesOf(f, disk.OpRead)
+		return f
+	}
+	return func(part string) int { return read(part) }
 }
 
 // unjournaled appends what the log's own file alone has.

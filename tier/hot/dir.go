@@ -30,8 +30,12 @@ import (
 const (
 	lockFile  = ".lock"
 	cleanFile = ".kafka_cleanshutdown" // there only between a clean stop and the next start
-	dirtyFile = ".firn-dirty"          // holds the kernel's boot id of the last start
+	dirtyFile = ".firn-dirty"          // holds the kernel's boot id of the last start, and doubtMark after a failure
 )
+
+// doubtMark says that a write or flush failed since the kernel started: what the page cache shows may not be on the disk,
+// and the kernel takes it for clean, for as long as it lives.
+const doubtMark = "doubt"
 
 // Suffixes of folders that are not, or not any more, a partition's.
 const (
@@ -59,7 +63,8 @@ type Options struct {
 	ProducerExpiry time.Duration         // producer.id.expiration.ms; 0: 24 h
 	OnOffline      func(error)           // called once, without locks, when the directory went offline
 
-	journalInline bool // the journal's upkeep happens within flushes: tests that must repeat
+	journalInline   bool  // the journal's upkeep happens within flushes: tests that must repeat
+	checkpointBytes int64 // see Log.checkpoint; 0: 4 MiB
 }
 
 // Stop says how a log directory was left by the process that had it before.
@@ -87,7 +92,9 @@ type Dir struct {
 	expiry   atomic.Int64 // ms
 	lock     disk.File
 	stop     Stop
+	boot     string
 	rebooted bool // the kernel is not the one of the last start, so what was not synced may be lost
+	doubt    bool // see doubtMark; of earlier starts
 	flusher  *flush.Flusher
 	journal  *flush.Journal // nil: none
 	replayed int64          // bytes that the start found in the journal
@@ -100,9 +107,10 @@ type Dir struct {
 	unsaved  atomic.Int64 // … by so many bytes
 	keeper   housekeeper
 
-	stateRuns runs
-	rootRuns  runs
-	starts    starts
+	stateRuns      runs
+	checkpointRuns runs
+	rootRuns       runs
+	starts         starts
 
 	mu        sync.Mutex
 	cond      sync.Cond                   // of mu: opening changed
@@ -154,6 +162,7 @@ func newDir(o Options) *Dir {
 	o.MaxOpenFiles = cmp.Or(o.MaxOpenFiles, 4096)
 	o.IdleClose = cmp.Or(o.IdleClose, time.Minute)
 	o.SaveEvery = cmp.Or(o.SaveEvery, time.Minute)
+	o.checkpointBytes = cmp.Or(o.checkpointBytes, 4<<20)
 	o.Housekeep = cmp.Or(o.Housekeep, time.Second)
 	o.ProducerExpiry = cmp.Or(o.ProducerExpiry, 24*time.Hour)
 	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
@@ -196,14 +205,14 @@ func (d *Dir) takeLock() error {
 
 // start reads what is there and marks the directory as in use.
 func (d *Dir) start() error {
-	boot := d.o.BootID
-	if boot == "" {
+	d.boot = d.o.BootID
+	if d.boot == "" {
 		var err error
-		if boot, err = disk.BootID(); err != nil {
+		if d.boot, err = disk.BootID(); err != nil {
 			return err
 		}
 	}
-	if err := d.howLeft(boot); err != nil {
+	if err := d.howLeft(); err != nil {
 		return err
 	}
 	if err := d.loadStarts(); err != nil {
@@ -235,7 +244,7 @@ func (d *Dir) start() error {
 	}
 	// From here on a start that finds the clean marker would be wrong: it goes before anything is changed.
 	// The marker's content need not survive a power cut: after one, no other content is the new boot's id either.
-	if err := writeFile(d.fs, filepath.Join(d.root, dirtyFile), []byte(boot+"\n")); err != nil {
+	if err := d.markDirty(d.doubt); err != nil {
 		return err
 	}
 	// So does a journal that was replayed: a second replay would undo what happens now.
@@ -258,12 +267,23 @@ func (d *Dir) start() error {
 	return nil
 }
 
-func (d *Dir) howLeft(boot string) error {
+// markDirty leaves a mark that the directory is in use. It need not survive a power cut: then the kernel is another one.
+func (d *Dir) markDirty(doubt bool) error {
+	b := d.boot
+	if doubt {
+		b += " " + doubtMark
+	}
+	return writeFile(d.fs, filepath.Join(d.root, dirtyFile), []byte(b+"\n"))
+}
+
+func (d *Dir) howLeft() error {
 	b, err := disk.ReadFile(d.fs, filepath.Join(d.root, dirtyFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	d.rebooted = strings.TrimSpace(string(b)) != boot
+	boot, doubt := strings.CutSuffix(strings.TrimSpace(string(b)), " "+doubtMark)
+	d.rebooted = boot != d.boot
+	d.doubt = doubt && !d.rebooted
 	_, clean := d.fs.Stat(filepath.Join(d.root, cleanFile))
 	switch {
 	case clean == nil:
@@ -387,6 +407,13 @@ func (d *Dir) fail(err error) {
 	}
 }
 
+// syncFailed takes the directory offline because of a flush that failed, and says so. It may not be tried again: the kernel
+// may have dropped what it could not write, and would answer that all is well (I-31).
+func (d *Dir) syncFailed(err error) error {
+	d.fail(err)
+	return fmt.Errorf("%w: %w", ErrOffline, err)
+}
+
 // condemn marks the directory as offline and reports whether err is the first reason for it, which is then to be
 // announced. It takes no lock.
 func (d *Dir) condemn(err error) (first bool) {
@@ -402,6 +429,9 @@ func (d *Dir) announceOffline() {
 	err := d.Offline()
 	d.logger.Error("the log directory is offline: a write to it failed, and what it holds is not known any more",
 		"path", d.root, "error", err)
+	if err := d.markDirty(true); err != nil {
+		d.logger.Error("that it failed could not be noted: restart the machine, not only firn", "path", d.root, "error", err)
+	}
 	d.mu.Lock()
 	logs := d.openLogs()
 	d.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 type housekeeper struct {
 	quit chan struct{}
 	done chan struct{}
-	full chan struct{} // buffered: a token means "the recovery points moved by saveBytes"
+	full chan struct{} // buffered: a token means "the recovery points moved by saveBytes, or saveMost"
 
 	saved   int64 // ms: the last save of the recovery points
 	took    int64 // ms: that save
@@ -33,10 +33,19 @@ type deleted struct {
 }
 
 const (
-	// saveBytes is how far recovery points may move in all before they are saved: a recovery reads little more than that.
+	// saveBytes is how far recovery points may move in all before they are saved, as long as that takes next to no time.
 	saveBytes = 256 << 20
 	// saveShare is how many times as long as a save took goes by before the next: with thousands of logs one takes a while.
 	saveShare = 20
+	// saveMost is how far recovery points may move in all before they are saved however long that takes. So the logs that a
+	// recovery reads above the recovery points have that many bytes in all, and those that came while a save was under way.
+	//
+	// Two things do not count, because they move no recovery point: what the journal has and the logs' own files do not, which
+	// is bounded by the journal's size; and what was never flushed. That is at most one segment of each log in page-cache mode,
+	// whose recovery point moves when a segment is full, and by flush.ms and flush.messages, as in Kafka.
+	//
+	// After a power cut there is, of each log that grew in the last minutes, up to checkpointBytes more (see checkpoint).
+	saveMost = 4 * saveBytes
 )
 
 // expireEvery is how often idle producers are looked for, in ms (Kafka: producer.id.expiration.check.interval.ms).
@@ -114,8 +123,9 @@ func (d *Dir) housekeep() {
 // saveDue saves the recovery points when it is time.
 func (d *Dir) saveDue(now int64) {
 	k := &d.keeper
-	since, full := elapsed(now, k.saved), d.unsaved.Load() >= saveBytes
-	if d.Offline() != nil || since < d.o.SaveEvery.Milliseconds() && !(full && since >= saveShare*k.took) {
+	since, moved := elapsed(now, k.saved), d.unsaved.Load()
+	due := since >= d.o.SaveEvery.Milliseconds() || moved >= saveMost || moved >= saveBytes && since >= saveShare*k.took
+	if d.Offline() != nil || !due {
 		return
 	}
 	k.saved = now
@@ -237,10 +247,12 @@ func (d *Dir) synced(from, to point) {
 	d.pointMoved(max(0, n))
 }
 
-// pointMoved notes that a recovery point moved by so many bytes. When all did by saveBytes they are saved.
+// pointMoved notes that a recovery point moved by so many bytes. When all did by saveBytes they are saved, by saveMost at
+// the latest.
 func (d *Dir) pointMoved(n int64) {
 	d.moved.Store(true)
-	if now := d.unsaved.Add(n); now >= saveBytes && now-n < saveBytes {
+	now := d.unsaved.Add(n)
+	if passed(now, n, saveBytes) || passed(now, n, saveMost) {
 		select {
 		case d.keeper.full <- struct{}{}:
 		default:
@@ -248,14 +260,21 @@ func (d *Dir) pointMoved(n int64) {
 	}
 }
 
+// passed reports whether it was the last n that took now to the limit.
+func passed(now, n, limit int64) bool { return now >= limit && now-n < limit }
+
 // savePoints saves the recovery points if any moved.
 func (d *Dir) savePoints() {
-	d.unsaved.Store(0)
+	if d.checkpoint() != nil { // offline
+		return
+	}
+	unsaved := d.unsaved.Swap(0)
 	if !d.moved.Swap(false) {
 		return
 	}
 	if err := d.saveState(); err != nil {
 		d.moved.Store(true)
+		d.unsaved.Add(unsaved)
 		d.logger.Warn("saving the recovery points failed, a crash would have to read more", "error", d.writeFailed(err))
 	}
 }

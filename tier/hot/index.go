@@ -14,8 +14,8 @@ import (
 //	.timeindex  greatest timestamp so far int64, last offset of the batch that has it int32
 //
 // Every field of an index grows from entry to entry, which is what makes both searchable by each of theirs, and
-// what shows when a page of the file was lost in a power cut: index files are not synced, for they can be built
-// again from the segment.
+// what shows when a page of the file was lost in a power cut: index files are synced now and then only (checkpoint), for
+// what they lack can be built again from the segment.
 const (
 	indexEntry     = 8
 	timeIndexEntry = 12
@@ -36,6 +36,7 @@ type index struct {
 	onDisk   int    // entries in the file
 	tail     []byte // entries after those
 	verified bool   // the file is known to hold onDisk good entries
+	named    bool   // the folder's entry for the file is known to be durable
 }
 
 // indexField is where a number stands in an entry.
@@ -177,12 +178,35 @@ func (x *index) cut(n int) error {
 		return err
 	}
 	if err := h.Datasync(); err != nil {
-		return err
+		return x.file.log.dir.syncFailed(err)
 	}
 	x.mu.Lock()
 	x.onDisk, x.tail, x.verified = n, nil, true
 	x.mu.Unlock()
 	return nil
+}
+
+// sync makes all entries durable, and reports whether the file's name is. What cannot be written stays in memory. A file that
+// is opened for this alone is closed again.
+func (x *index) sync() (named bool, err error) {
+	_, open := x.file.lastUse()
+	if err := x.flush(); err != nil {
+		return false, err
+	}
+	h, err := x.file.acquire(true)
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
+	if err := h.Datasync(); err != nil {
+		return false, x.file.log.dir.syncFailed(err)
+	}
+	if !open {
+		x.file.shut()
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.named, nil
 }
 
 // bytes is the size that the file has once everything is flushed.

@@ -62,6 +62,8 @@ type Log struct {
 	loaded    bool     // producers holds the state
 	point     point    // as of the last write
 	durable   point    // what the files have, as of the last Sync
+	indexed   *point   // up to where the indexes are durable, too; replaced, never changed. See checkpoint
+	snapped   point    // where producers were snapshotted last
 	acked     place    // where flushed is
 	dirtyFrom int64    // ms: the oldest unflushed write, 0 if there is none
 	replacing *segment // being replaced, with those after it: the state file does not vouch for them

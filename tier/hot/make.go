@@ -52,7 +52,7 @@ func (l *Log) beginEmpty(start, logStart int64, epochs epoch.Cache, producers []
 	s.created = l.dir.nowMs()
 	s.tail.modified = s.created
 	l.epochs.Store(&epochs)
-	l.begin([]*segment{s}, logStart)
+	l.begin([]*segment{s}, startOf(s), logStart)
 	l.producers.Reset(producers, start)
 	l.loaded = true
 }

@@ -159,8 +159,8 @@ func (d *Dir) setAside(name, why string) error {
 	return nil
 }
 
-// begin makes segs, all durable, what the log consists of.
-func (l *Log) begin(segs []*segment, logStart int64) {
+// begin makes segs, all durable, what the log consists of. Their indexes are durable up to indexed.
+func (l *Log) begin(segs []*segment, indexed point, logStart int64) {
 	s := segs[len(segs)-1]
 	t := s.now()
 	l.segs.Store(&segs)
@@ -181,6 +181,7 @@ func (l *Log) begin(segs []*segment, logStart int64) {
 	l.point = point{base: s.base, tail: t, index: s.idx.len(), timeIndex: s.tidx.len(),
 		sinceIndex: s.sinceIndex, firstTime: s.firstTime, timeAdded: s.timeAdded}
 	l.durable = l.point
+	l.indexed, l.snapped = &indexed, indexed
 	l.acked = place{s.base, t.size}
 	l.resetPlan()
 }

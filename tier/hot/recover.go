@@ -41,11 +41,14 @@ func (l *Log) loadClean(st *logState) (bool, error) {
 		}
 	}
 	s := segs[len(segs)-1]
-	if l.dir.rebooted { // a clean stop syncs the log, not its indexes
-		if err := s.verifyIndexes(); err != nil {
-			l.dir.logger.Info("a segment's indexes did not reach the disk before the machine stopped, its log is recovered",
-				"partition", l.name, "segment", s.base, "error", err)
-			return false, nil
+	indexed := st.indexed()
+	if l.dir.rebooted { // a clean stop syncs the log, and of its indexes what a checkpoint does
+		for _, s := range segs[max(0, segmentAt(segs, indexed.base)):] {
+			if err := s.verifyIndexes(); err != nil {
+				l.dir.logger.Info("a segment's indexes did not reach the disk before the machine stopped, its log is recovered",
+					"partition", l.name, "segment", s.base, "error", err)
+				return false, nil
+			}
 		}
 	}
 	s.setVerified()
@@ -54,7 +57,7 @@ func (l *Log) loadClean(st *logState) (bool, error) {
 		return false, err
 	}
 	l.epochs.Store(&epochs)
-	l.begin(segs, max(st.Start, l.dir.startOf(l)))
+	l.begin(segs, indexed, max(st.Start, l.dir.startOf(l)))
 	return true, nil
 }
 
@@ -97,6 +100,7 @@ type recovery struct {
 	touched bool  // something was found or changed that is not known to be durable
 	more    bool  // bytes were, in a segment whose name is: some of it was flushed
 	cut     int64 // bytes that were cut off
+	indexed point // up to where the indexes are known to be durable
 }
 
 // recover finds out what a log holds. What the state file vouches for is taken as it is; everything above is
@@ -105,7 +109,7 @@ type recovery struct {
 // bytes were whole before they counted. If they are not there or not whole, something other than a crash took them, and
 // the log stays as it is (ErrDamaged).
 func (l *Log) recover(st *logState) error {
-	r := &recovery{l: l, st: st, reread: st != nil && st.Damaged}
+	r := &recovery{l: l, st: st, reread: st != nil && st.Damaged, indexed: beginning(everything)}
 	bases, err := r.list()
 	if err != nil {
 		return err
@@ -124,7 +128,10 @@ func (l *Log) recover(st *logState) error {
 		return err
 	}
 	l.epochs.Store(&r.epochs)
-	l.begin(r.segs, max(l.dir.startOf(l), 0))
+	if i := segmentAt(r.segs, r.indexed.base); i < 0 || r.segs[i].base != r.indexed.base {
+		r.indexed = startOf(r.segs[0])
+	}
+	l.begin(r.segs, r.indexed, max(l.dir.startOf(l), 0))
 	l.wantLocal.Store(max(l.localStart.Load(), l.dir.localStartOf(l)))
 	if r.cut > 0 {
 		l.dir.logger.Info("cut a torn tail", "partition", l.name, "end", l.End(), "bytes", r.cut)
@@ -174,22 +181,35 @@ func (r *recovery) list() ([]int64, error) {
 
 // trimmed returns how many of the first segments had been trimmed, and are back after a power cut. One below the
 // start for which no producer state was kept had not been: the start may lie at the end of what was then the last
-// segment. Its batches are still needed to know their producers (I-05), until the next trim.
+// segment. Its batches are still needed to know their producers (I-05), until the next trim. A snapshot where a segment
+// begins says what they would, also if it is empty; one that a roll wrote may not be durable yet, and is made so.
 func (r *recovery) trimmed(bases []int64) (int, error) {
 	start := r.l.dir.localStartOf(r.l)
 	for n := len(bases) - 1; n > 0; n-- {
 		if bases[n] > start {
 			continue
 		}
-		entries, err := r.l.readSnapshot(filepath.Join(r.l.folder(), fileName(bases[n], snapshotSuffix)))
+		name := filepath.Join(r.l.folder(), fileName(bases[n], snapshotSuffix))
+		entries, err := r.l.readSnapshot(name)
 		if err != nil {
 			return 0, err
 		}
 		if entries != nil {
-			return n, nil
+			return n, r.keep(name)
 		}
 	}
 	return 0, nil
+}
+
+// keep makes a producer snapshot durable before what it stands for is removed.
+func (r *recovery) keep(name string) error {
+	if err := r.l.syncSnapshot(name); err != nil {
+		return r.l.dir.syncFailed(err)
+	}
+	if err := r.l.dir.fs.SyncDir(r.l.folder()); err != nil {
+		return r.l.dir.syncFailed(err)
+	}
+	return nil
 }
 
 // remove deletes a segment's files.
@@ -290,24 +310,30 @@ func (r *recovery) vouched(base int64) int64 {
 // verify goes through everything that is not vouched for, and ends the log at the first batch that is not whole.
 func (r *recovery) verify(bases []int64, trusted int) error {
 	if trusted > 0 {
-		s := r.segs[trusted-1]
-		g := r.st.Segments[len(r.st.Segments)-1]
-		if s.base == g.Base {
-			whole, err := r.resume(s)
-			if err != nil {
-				return err
-			}
-			if !whole {
-				return r.removeFrom(bases, trusted)
-			}
+		n, whole, err := r.resume()
+		if err != nil {
+			return err
 		}
+		if !whole {
+			return r.removeFrom(bases, n)
+		}
+		trusted = n
 	}
 	for i := trusted; i < len(bases); i++ {
-		if n := len(r.segs); n > 0 && r.segs[n-1].now().next != bases[i] {
-			// A segment in between never reached the disk, so nothing from here on was ever flushed.
-			return r.removeFrom(bases, i)
+		if n := len(r.segs); n > 0 {
+			before := r.segs[n-1]
+			if before.now().next != bases[i] {
+				// A segment in between never reached the disk, so nothing from here on was ever flushed.
+				return r.removeFrom(bases, i)
+			}
+			if err := before.finish(); err != nil { // it was read, or it is finished already
+				return err
+			}
 		}
 		s := newSegment(r.l, bases[i])
+		if at := startOf(s); r.indexed.above(&at) {
+			r.indexed = at
+		}
 		s.created = r.l.dir.nowMs()
 		r.segs = append(r.segs, s)
 		r.touched = true
@@ -347,57 +373,6 @@ func (r *recovery) removeFrom(bases []int64, i int) error {
 	return nil
 }
 
-// resume goes on in a segment that is vouched for in part.
-func (r *recovery) resume(s *segment) (whole bool, err error) {
-	if err := s.verifyIndexes(); err != nil {
-		return r.again(s)
-	}
-	if !r.grown { // nothing was written since
-		if size := s.now().size; size < r.vouched(s.base) {
-			return false, r.damaged(s.base, size)
-		}
-		s.setVerified()
-		return true, r.cutIndexes(s)
-	}
-	if s.now().size > 0 {
-		r.more = true
-	} else {
-		r.touched = true
-	}
-	return r.scan(s)
-}
-
-// again verifies a segment from its beginning, because its indexes were damaged.
-func (r *recovery) again(s *segment) (bool, error) {
-	r.touched = true
-	t := noTime(s.base)
-	t.modified = s.tail.modified
-	s.set(t)
-	s.synced, s.sinceIndex = 0, 0
-	s.firstTime, s.timeAdded = record.NoTimestamp, record.NoTimestamp
-	s.idx.onDisk, s.tidx.onDisk = 0, 0
-	return r.scan(s)
-}
-
-// cutIndexes drops the entries that are beyond what is vouched for.
-func (r *recovery) cutIndexes(s *segment) error {
-	for _, x := range []*index{&s.idx, &s.tidx} {
-		info, err := r.l.dir.fs.Stat(x.file.path())
-		if errors.Is(err, fs.ErrNotExist) && x.onDisk == 0 {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if info.Size() != int64(x.onDisk*x.width) {
-			if err := x.cut(x.onDisk); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // scan verifies the batches of s from the end of its tail on, enters them, and cuts the file after the last that is
 // whole. It reports whether that was all.
 func (r *recovery) scan(s *segment) (whole bool, err error) {
@@ -415,9 +390,9 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	}
 	// On the same kernel, an fdatasync may have failed before: the page cache shows what it could not write, takes it for
 	// clean, and the next fdatasync says that all is well (I-31). Written again, it is what is synced and shown (I-37).
-	// In page-cache mode nobody was told that a flush had been done, and it may be gigabytes.
+	// In page-cache mode nobody was told that a flush had been done, and it may be gigabytes: only if one is known to have failed.
 	rewrite := int64(math.MaxInt64)
-	if r.l.dir.stop == StopKilled && r.l.config().flushMode() {
+	if d := r.l.dir; d.stop == StopKilled && (d.doubt || r.l.config().flushMode()) {
 		rewrite = r.durable(s.base)
 		s.file.dirty.Store(true)
 	}
@@ -552,7 +527,7 @@ func (r *recovery) finish() error {
 		return nil
 	}
 	for _, s := range r.segs {
-		if r.st != nil && s.base < r.st.Segments[len(r.st.Segments)-1].Base && !s.file.dirty.Load() {
+		if r.st != nil && s.base < r.st.last().Base && !s.file.dirty.Load() {
 			continue
 		}
 		if err := r.sync(s); err != nil {
@@ -562,9 +537,14 @@ func (r *recovery) finish() error {
 	if !r.touched {
 		return nil
 	}
-	return d.fs.SyncDir(l.folder())
+	if err := d.fs.SyncDir(l.folder()); err != nil {
+		return d.syncFailed(err)
+	}
+	return nil
 }
 
+// sync makes a segment's file durable. A failure is not for the caller to try again: a second attempt, with another
+// descriptor, would find that all is well (I-31).
 func (r *recovery) sync(s *segment) error {
 	h, err := s.file.acquire(false)
 	if err != nil {
@@ -572,7 +552,7 @@ func (r *recovery) sync(s *segment) error {
 	}
 	defer h.release()
 	if err := h.Datasync(); err != nil {
-		return err
+		return r.l.dir.syncFailed(err)
 	}
 	s.file.dirty.Store(false)
 	return nil

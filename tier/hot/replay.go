@@ -60,12 +60,12 @@ func (d *Dir) replay() (err error) {
 }
 
 func (d *Dir) applyReplay(r *flush.Replay) error {
-	for _, s := range r.Logs {
+	return lanes(d.lanes(), r.Logs, func(s *flush.Survivor) error {
 		if err := d.apply(r, s); err != nil {
 			return fmt.Errorf("%s: %w", s.Part, err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // apply writes what the journal holds of one log into its file. What does not go on from there is kept apart.
@@ -83,7 +83,9 @@ func (d *Dir) apply(r *flush.Replay, s *flush.Survivor) error {
 	}
 	last := s.Extents[len(s.Extents)-1]
 	end := last.Position + int64(last.Length)
+	d.mu.Lock()
 	d.vouched[name] = place{last.Segment, end}
+	d.mu.Unlock()
 	at, err := d.write(r, s, filepath.Join(d.root, name, fileName(last.Segment, logSuffix)))
 	if err != nil {
 		return err

@@ -229,6 +229,9 @@ func (r *Rewrite) seal() error {
 	if err := s.finish(); err != nil {
 		return err
 	}
+	if _, err := s.syncIndexes(); err != nil { // else a power cut costs a walk through all of it
+		return err
+	}
 	h, err := s.file.acquire(false)
 	if err != nil {
 		return err
@@ -314,6 +317,11 @@ func (l *Log) publishRewrite(r *Rewrite) {
 	if l.durable.base < r.end { // what it describes is gone; all of it was flushed
 		l.durable = startOf(next[i+1])
 	}
+	at := *l.indexed
+	if at.base >= r.new.base && at.base < r.end { // the new segment's are durable (seal)
+		at = startOf(next[i+1])
+	}
+	l.indexed = &at // a checkpoint that is under way comes too late
 	l.hints.clear()
 }
 
@@ -503,6 +511,9 @@ func (d *Dir) FS() disk.FS { return d.fs }
 // SaveState makes what is known of the logs durable, so that a recovery need not read what it describes.
 func (d *Dir) SaveState() error {
 	if err := d.Offline(); err != nil {
+		return err
+	}
+	if err := d.checkpoint(); err != nil {
 		return err
 	}
 	return d.saveState()

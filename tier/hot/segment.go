@@ -105,6 +105,26 @@ func (s *segment) flushIndexes() error {
 	return errors.Join(s.idx.flush(), s.tidx.flush())
 }
 
+// syncIndexes makes the indexes durable, and reports whether the folder has their names for good. Without the folder being
+// synced afterwards, if not, they may still be lost.
+func (s *segment) syncIndexes() (named bool, err error) {
+	idx, err := s.idx.sync()
+	if err != nil {
+		return false, err
+	}
+	tidx, err := s.tidx.sync()
+	return idx && tidx, err
+}
+
+// setNamed notes that the folder has the names of the indexes for good.
+func (s *segment) setNamed() {
+	for _, x := range []*index{&s.idx, &s.tidx} {
+		x.mu.Lock()
+		x.named = true
+		x.mu.Unlock()
+	}
+}
+
 // finish completes the indexes of a segment that does not grow (any more, or until the next start): the last
 // entry of the time index is the greatest timestamp of all, and both files exist.
 func (s *segment) finish() error {

@@ -17,13 +17,15 @@ import (
 
 // stateFile, in the log directory, says up to where each log is known to be whole and durable. After a clean stop
 // (see cleanFile) that is all of it, so opening ten thousand logs reads one file. After a crash it is where
-// recovery begins: what is below is not read again. Without it everything is.
+// recovery begins: what is below is not read again, unless a power cut took index entries of it that had been written
+// and not synced. Then recovery begins at the point up to which they had been (logState.Indexed, see checkpoint). Without
+// the file everything is read.
 //
-// It is text: a line {"version":1,"logs":N}, N lines of a logState each, and a line with the CRC-32C of everything
-// before, in 8 hexadecimal digits.
+// It is text: a line {"version":2,"logs":N}, N lines of a logState each, and a line with the CRC-32C of everything
+// before, in 8 hexadecimal digits. Version 1 had no logState.Indexed, and is read as well.
 const (
 	stateFile    = "firn-state"
-	stateVersion = 1
+	stateVersion = 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -45,6 +47,21 @@ type logState struct {
 	TimeAdded  int64         `json:"added"`            // …
 	Start      int64         `json:"start,omitzero"`   // log start; of use after a clean stop only
 	Damaged    bool          `json:"damaged,omitzero"` // not opened for ErrDamaged: read it all next time
+	Indexed    *pointState   `json:"indexed,omitzero"` // up to where the indexes are durable, too; nil: where the last segment begins
+}
+
+// pointState is a point in the state file.
+type pointState struct {
+	Base          int64 `json:"base"`
+	Next          int64 `json:"next"`
+	Size          int64 `json:"size"`
+	MaxTime       int64 `json:"max"`
+	MaxTimeOffset int64 `json:"maxo"`
+	Index         int   `json:"idx"`
+	TimeIndex     int   `json:"tidx"`
+	SinceIndex    int64 `json:"since"`
+	FirstTime     int64 `json:"first"`
+	TimeAdded     int64 `json:"added"`
 }
 
 // segState is a segment in the state file, up to where it is durable.
@@ -64,9 +81,31 @@ func (st *logState) partition() topic.Partition {
 }
 
 // startOf is the point at which a segment begins.
-func startOf(s *segment) point {
-	t := noTime(s.base)
-	return point{base: s.base, tail: t, firstTime: t.maxTime, timeAdded: t.maxTime}
+func startOf(s *segment) point { return beginning(s.base) }
+
+func beginning(base int64) point {
+	t := noTime(base)
+	return point{base: base, tail: t, firstTime: t.maxTime, timeAdded: t.maxTime}
+}
+
+// above reports whether p lies behind q in the log.
+func (p *point) above(q *point) bool {
+	return p.base > q.base || p.base == q.base && p.tail.size > q.tail.size
+}
+
+func (p *point) state() *pointState {
+	return &pointState{Base: p.base, Next: p.tail.next, Size: p.tail.size, MaxTime: p.tail.maxTime, MaxTimeOffset: p.tail.maxTimeOffset,
+		Index: p.index, TimeIndex: p.timeIndex, SinceIndex: p.sinceIndex, FirstTime: p.firstTime, TimeAdded: p.timeAdded}
+}
+
+// indexed is the point up to which the state says that the indexes are durable.
+func (st *logState) indexed() point {
+	p := st.Indexed
+	if p == nil {
+		return beginning(st.last().Base)
+	}
+	return point{base: p.Base, tail: segmentTail{size: p.Size, next: p.Next, maxTime: p.MaxTime, maxTimeOffset: p.MaxTimeOffset},
+		index: p.Index, timeIndex: p.TimeIndex, sinceIndex: p.SinceIndex, firstTime: p.FirstTime, timeAdded: p.TimeAdded}
 }
 
 // state describes the log up to where it is durable.
@@ -82,6 +121,16 @@ func (l *Log) state() *logState {
 	}
 	st := &logState{Topic: l.part.Topic, Index: l.part.Index, ID: l.part.ID, Epochs: l.epochs.Load().Entries(),
 		SinceIndex: at.sinceIndex, FirstTime: at.firstTime, TimeAdded: at.timeAdded, Start: l.logStart.Load()}
+	indexed := *l.indexed
+	if first := l.segments()[0]; indexed.base < first.base {
+		indexed = startOf(first)
+	}
+	if indexed.above(&at) {
+		indexed = at // where one of the segments begins, for nothing else is below
+	}
+	if indexed.base != at.base || indexed.tail.size > 0 {
+		st.Indexed = indexed.state()
+	}
 	for _, s := range l.segments() {
 		if s.base > at.base {
 			break
@@ -108,10 +157,22 @@ func (st *logState) check() error {
 			return fmt.Errorf("%s-%d: segment %d is impossible: %+v", st.Topic, st.Index, i, g)
 		}
 	}
-	return nil
+	p := st.Indexed
+	if p == nil {
+		return nil
+	}
+	for _, g := range st.Segments {
+		if g.Base == p.Base && p.Size >= 0 && p.Size <= g.Size && p.Next >= p.Base && p.Next <= g.Next &&
+			p.Index >= 0 && p.TimeIndex >= 0 && p.Index <= math.MaxInt32 && p.TimeIndex <= math.MaxInt32 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s-%d: it cannot be indexed up to %+v", st.Topic, st.Index, *p)
 }
 
-func (st *logState) end() int64 { return st.Segments[len(st.Segments)-1].Next }
+func (st *logState) last() *segState { return &st.Segments[len(st.Segments)-1] }
+
+func (st *logState) end() int64 { return st.last().Next }
 
 // lacks is how many bytes of a log that was opened the state does not vouch for: a recovery read them. No state vouches
 // for nothing.
@@ -159,8 +220,8 @@ func decodeState(b []byte) ([]*logState, error) {
 	if err := dec.Decode(&h); err != nil {
 		return nil, err
 	}
-	if h.Version != stateVersion {
-		return nil, fmt.Errorf("version %d, this firn knows %d", h.Version, stateVersion)
+	if h.Version < 1 || h.Version > stateVersion {
+		return nil, fmt.Errorf("version %d, this firn knows 1 to %d", h.Version, stateVersion)
 	}
 	if h.Logs < 0 || h.Logs > len(body) {
 		return nil, fmt.Errorf("%d logs announced", h.Logs)
@@ -193,10 +254,11 @@ func (d *Dir) saveState() error {
 			if !l.Stored() {
 				continue
 			}
+			states = append(states, l.state())
+			// Only now, so that what the state counts is written. Should it fail, a crash costs what lies above Indexed.
 			if err := l.active().flushIndexes(); err != nil {
 				d.logger.Warn("writing an index failed, it stays in memory", "partition", l.name, "error", err)
 			}
-			states = append(states, l.state())
 		}
 		b, err := encodeState(states)
 		if err != nil {

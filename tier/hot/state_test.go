@@ -2,6 +2,7 @@ package hot
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -12,42 +13,75 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// The golden file of version 1 stays readable for ever.
+// golden are what the golden files hold, by version. Each stays readable for ever.
+func golden() map[int][]*logState {
+	states := func() []*logState {
+		return []*logState{
+			{Topic: "orders", Index: 3, ID: testID, Epochs: []epoch.Entry{{Epoch: 0, Start: 0}, {Epoch: 2, Start: 150}},
+				Segments: []segState{
+					{Base: 100, Next: 200, Size: 5000, MaxTime: 1700, MaxTimeOffset: 180, Modified: 1701, Index: 1, TimeIndex: 2},
+					{Base: 200, Next: 200, MaxTime: -1, MaxTimeOffset: 200, Modified: 1702}},
+				SinceIndex: 12, FirstTime: -1, TimeAdded: -1, Start: 110},
+			{Topic: "a.b", ID: testID, Epochs: []epoch.Entry{}, Segments: []segState{{MaxTime: -1}}, FirstTime: 5, TimeAdded: 6},
+		}
+	}
+	v2 := states()
+	v2[0].Indexed = &pointState{Base: 100, Next: 150, Size: 3000, MaxTime: 1500, MaxTimeOffset: 149, Index: 1, TimeIndex: 1,
+		SinceIndex: 7, FirstTime: 1400, TimeAdded: 1450}
+	return map[int][]*logState{1: states(), 2: v2}
+}
+
 func TestStateGolden(t *testing.T) {
-	want := []*logState{
-		{Topic: "orders", Index: 3, ID: testID, Epochs: []epoch.Entry{{Epoch: 0, Start: 0}, {Epoch: 2, Start: 150}},
-			Segments: []segState{
-				{Base: 100, Next: 200, Size: 5000, MaxTime: 1700, MaxTimeOffset: 180, Modified: 1701, Index: 1, TimeIndex: 2},
-				{Base: 200, Next: 200, MaxTime: -1, MaxTimeOffset: 200, Modified: 1702}},
-			SinceIndex: 12, FirstTime: -1, TimeAdded: -1, Start: 110},
-		{Topic: "a.b", ID: testID, Epochs: []epoch.Entry{}, Segments: []segState{{MaxTime: -1}}, FirstTime: 5, TimeAdded: 6},
+	for version, want := range golden() {
+		name := fmt.Sprint("testdata/state.v", version)
+		if version == stateVersion {
+			b, err := encodeState(want)
+			require.NoError(t, err)
+			if *update {
+				require.NoError(t, os.WriteFile(name, b, 0o644))
+			}
+			file, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.Equal(t, string(file), string(b))
+		}
+		file, err := os.ReadFile(name)
+		require.NoError(t, err)
+		got, err := decodeState(file)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		for i := range file { // no damage goes unnoticed, and none panics
+			bad := append([]byte(nil), file...)
+			bad[i] ^= 1
+			_, err := decodeState(bad)
+			require.Error(t, err, "byte %d", i)
+			_, err = decodeState(file[:i])
+			require.Error(t, err, "cut at %d", i)
+		}
 	}
-	b, err := encodeState(want)
-	require.NoError(t, err)
-	const name = "testdata/state.v1"
-	if *update {
-		require.NoError(t, os.WriteFile(name, b, 0o644))
-	}
-	golden, err := os.ReadFile(name)
-	require.NoError(t, err)
-	require.Equal(t, string(golden), string(b))
-	got, err := decodeState(golden)
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-	for i := range golden { // no damage goes unnoticed, and none panics
-		bad := append([]byte(nil), golden...)
-		bad[i] ^= 1
-		_, err := decodeState(bad)
-		require.Error(t, err, "byte %d", i)
-		_, err = decodeState(golden[:i])
-		require.Error(t, err, "cut at %d", i)
+}
+
+// What no log can be indexed up to is refused.
+func TestStateIndexedBeyond(t *testing.T) {
+	for name, change := range map[string]func(p *pointState){
+		"no segment":     func(p *pointState) { p.Base = 120 },
+		"behind its end": func(p *pointState) { p.Size = 5001 },
+		"beyond it":      func(p *pointState) { p.Next = 201 },
+		"before it":      func(p *pointState) { p.Next = 99 },
+		"no entries":     func(p *pointState) { p.TimeIndex = -1 },
+	} {
+		st := golden()[2][0]
+		require.NoError(t, st.check())
+		change(st.Indexed)
+		require.Error(t, st.check(), name)
 	}
 }
 
 func FuzzDecodeState(f *testing.F) {
-	golden, err := os.ReadFile("testdata/state.v1")
-	require.NoError(f, err)
-	f.Add(golden)
+	for version := range golden() {
+		file, err := os.ReadFile(fmt.Sprint("testdata/state.v", version))
+		require.NoError(f, err)
+		f.Add(file)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		logs, err := decodeState(b)
 		if err != nil {

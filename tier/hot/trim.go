@@ -202,6 +202,7 @@ func (l *Log) truncate(offset int64) error {
 	// First the state file must not vouch for what will be replaced.
 	l.mu.Lock()
 	l.durable = startOf(s)
+	l.unindex(startOf(s))
 	keep := append([]*segment(nil), segs[:i+1]...)
 	l.segs.Store(&keep)
 	l.mu.Unlock()
@@ -333,6 +334,7 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 	l.mu.Lock()
 	old := l.segments()
 	l.durable = startOf(old[0])
+	l.unindex(startOf(old[0]))
 	l.mu.Unlock()
 	if err := d.saveState(); err != nil {
 		return err

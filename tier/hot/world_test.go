@@ -129,7 +129,8 @@ func (w *world) start() {
 		w.spy.FS = w.wrap(w.mem)
 	}
 	o := Options{FS: w.spy, Path: "/data/log", Logger: w.log, Now: w.clock.now,
-		BootID: fmt.Sprint("boot-", w.boot), Housekeep: -1, JournalBytes: -1, journalInline: true}
+		BootID: fmt.Sprint("boot-", w.boot), Housekeep: -1, JournalBytes: -1, journalInline: true,
+		checkpointBytes: 1000}
 	if w.journal {
 		o.JournalBytes = 64 << 10
 	}

@@ -1,0 +1,147 @@
+package hot
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// A recovery goes on where the state file says that a log is durable, with the index entries of what lies below, which it
+// takes from their files. Those are written as they come and not synced, for an append is not to pay for three flushes. A
+// kernel that lives on has them all; a power cut takes what was written in the last half minute or so. So now and then, when
+// the recovery points are saved, the indexes of the logs that grew much since are made durable, and the point at which they
+// are is saved along (logState.Indexed). That is where a recovery begins if what was written later is lost: of each log it
+// reads at most checkpointBytes more than what is above the recovery points.
+
+// checkpoint brings forward, for all logs of which there is much, from where a start after a crash has to read. No lock is
+// held by the caller. An error means that the directory is offline.
+func (d *Dir) checkpoint() error {
+	return d.checkpointRuns.do(func() error {
+		var due []*Log
+		for _, l := range d.allLogs() {
+			if l.Stored() && l.checkpointDue() {
+				due = append(due, l)
+			}
+		}
+		slices.SortFunc(due, func(a, b *Log) int { return strings.Compare(a.name, b.name) })
+		return lanes(d.lanes(), due, (*Log).checkpoint)
+	})
+}
+
+func (l *Log) checkpointDue() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.indexDue() || l.snapshotDue()
+}
+
+// indexDue reports, under mu, whether much is durable whose index entries are not.
+func (l *Log) indexDue() bool {
+	return l.distance(l.indexed, &l.durable) >= l.dir.o.checkpointBytes
+}
+
+// snapshotDue reports, under mu, whether much was written since the last snapshot of the producers.
+func (l *Log) snapshotDue() bool {
+	return l.distance(&l.snapped, &l.point) >= l.dir.o.checkpointBytes
+}
+
+// distance is how many bytes lie between two points. The caller holds mu.
+func (l *Log) distance(from, to *point) (n int64) {
+	segs := l.segments()
+	for _, s := range segs[max(0, segmentAt(segs, from.base)):] {
+		if s.base > to.base {
+			break
+		}
+		size := s.now().size
+		if s.base == to.base {
+			size = to.tail.size
+		}
+		if s.base == from.base {
+			size -= from.tail.size
+		}
+		n += size
+	}
+	return n
+}
+
+// checkpoint makes the indexes durable up to where the batches are, if that is much more than they were, and has the
+// producers snapshotted if much was written. It is called by one goroutine at a time.
+func (l *Log) checkpoint() error {
+	l.mu.Lock()
+	began, at, segs, loaded := l.indexed, l.durable, l.segments(), l.loaded
+	index, snapshot := l.indexDue(), l.snapshotDue()
+	end := l.point
+	l.mu.Unlock()
+	if index {
+		err := l.syncIndexes(segs, began, &at)
+		switch {
+		case errors.Is(err, ErrOffline):
+			return err
+		case errors.Is(err, errGone): // trimmed or replaced meanwhile
+		case err != nil:
+			l.dir.logger.Warn("making an index durable failed, a power cut would have to read more", "partition", l.name, "error", err)
+		default:
+			l.mu.Lock()
+			if l.indexed == began { // nothing was cut off meanwhile
+				l.indexed = &at
+				l.dir.moved.Store(true)
+			}
+			l.mu.Unlock()
+		}
+	}
+	if !snapshot {
+		return nil
+	}
+	if err := l.snapshotProducers(); err != nil {
+		l.dir.logger.Warn("a snapshot of the producers failed, the next start would have to read more", "partition", l.name, "error", err)
+		return l.dir.Offline()
+	}
+	if loaded { // else there was nothing to write, and there may be at the next time
+		l.mu.Lock()
+		l.snapped = end
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// syncIndexes makes the indexes of the segments from one point to another durable.
+func (l *Log) syncIndexes(segs []*segment, from, to *point) error {
+	var unnamed []*segment
+	for _, s := range segs {
+		if s.base < from.base || s.base > to.base {
+			continue
+		}
+		named, err := s.syncIndexes()
+		if err != nil {
+			return err
+		}
+		if !named {
+			unnamed = append(unnamed, s)
+		}
+	}
+	if len(unnamed) == 0 {
+		return nil
+	}
+	if err := l.dir.fs.SyncDir(l.folder()); err != nil {
+		if l.removed(err) {
+			return errGone
+		}
+		return l.dir.syncFailed(err)
+	}
+	for _, s := range unnamed {
+		s.setNamed()
+	}
+	return nil
+}
+
+// unindex notes, under mu, that what the indexes have from a point on is made anew, or gone. A checkpoint that is under way
+// comes too late, wherever the point is.
+func (l *Log) unindex(from point) {
+	at := *l.indexed
+	if at.above(&from) {
+		at = from
+	}
+	l.indexed = &at
+	if l.snapped.above(&at) {
+		l.snapped = at
+	}
+}
