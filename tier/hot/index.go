@@ -3,7 +3,6 @@ package hot
 import (
 	"encoding/binary"
 	"fmt"
-	"sort"
 	"sync"
 )
 
@@ -69,61 +68,6 @@ func (x *index) len() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.onDisk + len(x.tail)/x.width
-}
-
-// floor returns the last entry whose field is at most v; false when there is none. Entries that it finds may be
-// wrong if the index was not verified after a crash; see segment.verifyIndex.
-func (x *index) floor(field indexField, v int64, as patience) (e [maxIndexEntry]byte, ok bool, err error) {
-	x.mu.Lock()
-	n := len(x.tail) / x.width
-	i := sort.Search(n, func(i int) bool { return field.of(x.tail[i*x.width:]) > v })
-	if i > 0 {
-		copy(e[:], x.tail[(i-1)*x.width:i*x.width])
-		x.mu.Unlock()
-		return e, true, nil
-	}
-	disk := x.onDisk
-	x.mu.Unlock()
-	if disk == 0 {
-		return e, false, nil
-	}
-	return x.floorOnDisk(disk, field, v, as)
-}
-
-// indexBlock entries are read at once when the search has come down to so many.
-const indexBlock = 256
-
-func (x *index) floorOnDisk(n int, field indexField, v int64, as patience) (e [maxIndexEntry]byte, ok bool, err error) {
-	h, err := x.file.acquireAs(as)
-	if err != nil {
-		return e, false, err
-	}
-	defer h.release()
-	block := getBuf(indexBlock * maxIndexEntry)
-	defer putBuf(block)
-	lo, hi := 0, n // entries below lo are at most v, those from hi on are above
-	for hi-lo > indexBlock {
-		mid := int(uint(lo+hi) / 2)
-		b := block.b[:x.width]
-		if err := readFullAs(h.File, b, int64(mid*x.width), as); err != nil {
-			return e, false, err
-		}
-		if field.of(b) <= v {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	b := block.b[:(hi-lo)*x.width]
-	if err := readFullAs(h.File, b, int64(lo*x.width), as); err != nil {
-		return e, false, err
-	}
-	i := sort.Search(hi-lo, func(i int) bool { return field.of(b[i*x.width:]) > v })
-	if i == 0 {
-		return e, false, nil
-	}
-	copy(e[:], b[(i-1)*x.width:i*x.width])
-	return e, true, nil
 }
 
 // add appends an entry, in memory; full reports that it is time to flush.

@@ -77,7 +77,7 @@ func (l *Log) Written(next int64) bool {
 	s := l.active()
 	l.mu.Unlock()
 	if s.base == at.base {
-		l.hints.put(s, at.tail.next, at.tail.size) // where the reads of the near future end
+		l.hints.put(s, at.tail.next, at.tail.size, 0) // where the reads of the near future end
 	}
 	return l.raiseStable() || moved
 }

@@ -77,7 +77,7 @@ func (s *segment) floorTime(ts, start int64) (int64, error) {
 	if s.checkIndexes() != nil {
 		return 0, nil //nolint:nilerr // a walk from the beginning finds it as well
 	}
-	e, ok, err := s.tidx.floor(byTime, ts-1, mayWait) // up to and with that entry, all are below ts
+	e, ok, err := s.tidx.floor(byTime, ts-1, 0, mayWait) // up to and with that entry, all are below ts
 	offset := max(start, s.base)
 	if ok && err == nil {
 		offset = max(offset, s.base+byTimeOffset.of(e[:]))
@@ -170,7 +170,7 @@ func (s *segment) maxTimeWithin(start, limit int64) (maxTime, offset int64, err 
 		}
 	} else if err := s.checkIndexes(); err == nil {
 		// The index says what the greatest is up to one of its entries.
-		e, ok, err := s.tidx.floor(byTimeOffset, limit-1-s.base, mayWait)
+		e, ok, err := s.tidx.floor(byTimeOffset, limit-1-s.base, 0, mayWait)
 		if err == nil && ok {
 			maxTime, offset = byTime.of(e[:]), s.base+byTimeOffset.of(e[:])
 			if from, _, err = s.find(offset); err != nil {

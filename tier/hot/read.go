@@ -150,7 +150,7 @@ func (d *Data) add(s *segment, limit, room int64, atLeastOne bool, as patience) 
 	d.Regions = append(d.Regions, disk.Region{File: h.File, Position: from, Length: end - from})
 	d.Bytes += int(end - from)
 	d.Next = min(next, limit) // a cleaned batch may be missing there
-	s.log.hints.put(s, next, end)
+	s.log.hints.put(s, next, end, 0)
 	return whole, nil
 }
 

@@ -188,6 +188,9 @@ func (s *segment) boundary(from, limit, end, next int64, as patience) (pos, base
 	if limit >= end {
 		return end, next, nil
 	}
+	if pos, base, ok := s.log.hints.boundary(s, from, limit); ok {
+		return pos, base, nil
+	}
 	floor, err := s.floor(byPosition, limit, as)
 	if err != nil {
 		return 0, 0, err
@@ -196,6 +199,7 @@ func (s *segment) boundary(from, limit, end, next int64, as patience) (pos, base
 	err = s.scan(max(from, floor), end, as, func(sc *scanner) bool {
 		if sc.pos > limit {
 			pos, base = sc.at, sc.h.BaseOffset
+			s.log.hints.put(s, base, pos, sc.pos)
 			return false
 		}
 		return true
@@ -253,7 +257,11 @@ func (s *segment) floor(field indexField, v int64, as patience) (int64, error) {
 			"partition", s.log.name, "segment", s.base, "error", err)
 		return 0, nil
 	}
-	e, ok, err := s.idx.floor(field, v, as)
+	top := s.now().size // of what the field can be
+	if field == byOffset {
+		top = s.now().next - s.base
+	}
+	e, ok, err := s.idx.floor(field, v, top, as)
 	switch {
 	case err == nil && ok:
 		return byPosition.of(e[:]), nil

@@ -264,7 +264,7 @@ func indexesHold(l *Log) {
 			"segment %d is noted as %+v and is %+v", s.base, got, t)
 		for _, field := range []indexField{byOffset, byPosition} {
 			for v := int64(0); v <= max(t.size, t.next-s.base); v += 97 {
-				e, ok, err := s.idx.floor(field, v, mayWait)
+				e, ok, err := s.idx.floor(field, v, v*2, mayWait)
 				must(err)
 				if !ok {
 					continue
