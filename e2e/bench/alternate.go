@@ -32,9 +32,6 @@ type probe interface {
 // then.
 func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, device probe, r *judge.Result) error {
 	n := b.Alternations
-	if c.Alternations > 0 {
-		n = min(n, c.Alternations)
-	}
 	kept := make([]alternation, 0, n)
 	for i := range n {
 		a, err := b.alternation(ctx, c, sides, device, i, n)

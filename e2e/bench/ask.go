@@ -34,6 +34,19 @@ func produceOne(addr, topic string, partition int32, batch []byte) error {
 	return kerr.ErrorForCode(res.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode)
 }
 
+// produceEach has a batch acknowledged by every partition of some topics, one after the other. The topics come with how many
+// partitions they have.
+func produceEach(addr string, topics map[string]int, batch []byte) error {
+	for name, n := range topics {
+		for i := range n {
+			if err := produceOne(addr, name, int32(i), batch); err != nil {
+				return fmt.Errorf("produce to %s-%d: %w", name, i, err)
+			}
+		}
+	}
+	return nil
+}
+
 // fetchOne reads from the start of a partition, on a connection of its own.
 func fetchOne(addr, topic string, partition int32) error {
 	c, err := measure.Dial(addr)

@@ -27,8 +27,6 @@ type Case struct {
 	Memory func(b *Bench) int64
 	// Cold: no round goes uncounted before the first, because the sides are to be measured as they are then.
 	Cold bool
-	// Alternations, if not 0, is how many alternations there are at most, for cases whose rounds take long.
-	Alternations int
 
 	// Together, if there is one, gets what the sides measured in an alternation, by side, when all had their rounds, and adds
 	// figures to it that take more than one side. A side may be missing.

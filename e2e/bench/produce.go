@@ -177,7 +177,7 @@ func (b *Bench) sinkRound(ctx context.Context, m Mode, partitions int, length ti
 		return nil, err
 	}
 	room := 512<<20 + length.Milliseconds()*fastest
-	args := []string{"-dir", dir, "-partitions", strconv.Itoa(partitions), "-fresh", "-bytes", strconv.FormatInt(room, 10)}
+	args := []string{"-dir", dir, "-partitions", strconv.Itoa(partitions), "-bytes", strconv.FormatInt(room, 10)}
 	if m == Flush {
 		args = append(args, "-flush")
 	}

@@ -18,6 +18,7 @@ import (
 const (
 	hotShare        = 5 // what lies in the hot log, as a multiple of Bytes: 10 GiB
 	hotPartitions   = 16
+	hotRecords      = 64                     // of 1 KiB in a batch: no batch is so large that its records can be passed over
 	smallPartitions = 64                     // of the topic of small records
 	smallTogether   = 4                      // of them in a batch at most
 	hotLoad         = 500 * time.Millisecond // that large batches come before the process is killed
@@ -26,7 +27,7 @@ const (
 
 	// FirstFetch is how long after the start of the process the first fetch was answered.
 	FirstFetch judge.Figure = "first fetch s"
-	// AllServed is how long after the start of the process every partition had told where it ends.
+	// AllServed is how long after the start of the process every partition had told where it ends and taken a batch.
 	AllServed judge.Figure = "all partitions s"
 	// ReadMB is what the process had read by then, by read calls: of its log, its metadata and itself.
 	ReadMB judge.Figure = "read MB"
@@ -35,21 +36,22 @@ const (
 
 	// servedIn is how many seconds all that may take.
 	servedIn = 5
-	// readMost is what may be read, in MB: the flush journal, which is 256 MiB at most, and the 256 MiB by which recovery
-	// points may have moved since they were saved.
-	readMost = float64(256<<20+256<<20) / 1e6
+	// readMost is what may be read, in MB: the flush journal, which is 256 MiB at most, the 256 MiB by which recovery points
+	// may have moved since they were saved, and twice the 4 MiB of each busy partition that lie above its last checkpoint,
+	// once for its indexes and once for its producers.
+	readMost = float64(256<<20+256<<20+hotPartitions*2*(4<<20)) / 1e6
 )
 
 // recoveryCase: case i.
 func recoveryCase() Case {
 	c := Case{
 		Name: "i recovery after kill -9",
-		About: fmt.Sprintf("A flushed topic of %d partitions with five times the bytes that other cases read (10 GiB) gets large batches when its firn is killed. "+
+		About: fmt.Sprintf("A flushed topic of %d partitions with five times the bytes that other cases read (10 GiB) gets batches of %d records of 1 KiB when its firn is killed. "+
 			"A second one, of %d partitions, has got 10 MB/s of flushed records of 1 KiB then for as long as a round is, 1 to %d in a batch, which the flush journal takes. "+
-			"From starting the process until a record is acknowledged, until one is read, and until every partition of both topics has told where it ends, with what was read by then. "+
-			"That has a bound which does not grow with the log: the journal (256 MiB) and how far recovery points move before they are saved (256 MiB), 537 MB in all. "+
+			"From starting the process until a record is acknowledged, until one is read, and until every partition of both topics has told where it ends and has taken a batch, with what was read by then. "+
+			"That has a bound which does not grow with the log: the journal (256 MiB), how far recovery points move before they are saved (256 MiB), and 8 MiB a busy partition for what came since its last checkpoint, %.0f MB in all. "+
 			"After a power cut the kernel is another one, and firn may not trust its page cache: that is played by telling it of another boot, with all that was written still there.",
-			hotPartitions, smallPartitions, smallTogether),
+			hotPartitions, hotRecords, smallPartitions, smallTogether, readMost),
 		Memory: func(b *Bench) int64 { return hotShare * b.Bytes }, Cold: true,
 		Prepare: func(ctx context.Context, b *Bench) ([]Side, error) { return b.recoverySides(ctx) },
 	}
@@ -71,9 +73,9 @@ func (b *Bench) recoverySides(ctx context.Context) ([]Side, error) {
 	if err != nil {
 		return nil, err
 	}
-	batches, err := largeBatches("plain", variety)
-	if err != nil {
-		return nil, err
+	batches := make([]measure.Payload, variety)
+	for i := range batches {
+		batches[i] = measure.NewPayload(hotRecords, recordSize-recordExtra, measure.Noise(uint64(i)))
 	}
 	r := &recovering{
 		Server: firn,
@@ -171,7 +173,12 @@ func (r *recovering) restart() (Figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.until(began, func() error { return endsOf(r.Addr, r.topics()) })
+	all, err := r.until(began, func() error {
+		if err := endsOf(r.Addr, r.topics()); err != nil {
+			return err
+		}
+		return produceEach(r.Addr, r.topics(), batch)
+	})
 	if err != nil {
 		return nil, err
 	}

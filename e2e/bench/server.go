@@ -169,16 +169,6 @@ func (b *Bench) StartFirn(ctx context.Context, o FirnOptions) (*Server, error) {
 	return s, s.Restart(ctx)
 }
 
-// NewFirn is StartFirn that does not start it: Restart does, as often as the case likes.
-func (b *Bench) NewFirn(o FirnOptions) (*Server, error) {
-	s, err := b.newFirn(o)
-	if err != nil {
-		return nil, err
-	}
-	b.Cleanup(func() error { return errors.Join(s.Stop(), os.RemoveAll(s.Dir)) })
-	return s, nil
-}
-
 func (b *Bench) newFirn(o FirnOptions) (*Server, error) {
 	binary := b.Binary
 	if binary == "" {

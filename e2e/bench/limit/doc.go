@@ -2,7 +2,7 @@
 // only who is ahead but how much is left. Each runs as a process of its own, so that what it costs is accounted as a
 // broker's is; it prints a line when it listens and ends with SIGTERM.
 //
-//		limit sink   -addr A -dir D -partitions N [-flush] [-fresh] [-bytes B]
+//		limit sink   -addr A -dir D -partitions N [-flush] [-bytes B]
 //		limit source -addr A -dir D
 //		limit reader -addr A -endpoint E -bucket B -credentials F -cache D
 //
@@ -17,11 +17,9 @@
 //
 // What they leave out, which is to their advantage: names are not looked up (the sink's partitions are numbers, whatever
 // the topic), nothing is kept for a restart, there is no index, no idempotence, no limit, no log, no metric, and no fetch
-// waits for more to come. With -fresh, as the bench runs it, the sink writes each partition's preallocated files from start
-// to end and takes new ones, and makes those durable that were written to, a few at a time. Without, it writes round and
-// round in the same files, in flush mode in a single one for all partitions: from the second time around pages and blocks
-// are there already, which nothing can have that keeps what it is given. The reader lists the bucket and reads all segments'
-// indexes when it starts, where a broker has its ledger.
+// waits for more to come. The sink writes each partition's preallocated files from start to end and takes new ones, so that it
+// fills pages and blocks as who keeps what it is given has to, and makes those durable that were written to, a few at a time.
+// The reader lists the bucket and reads all segments' indexes when it starts, where a broker has its ledger.
 //
 // e2e imports nothing of the inside, so the segment's format is read here a second time, as far as it is needed.
 package main

@@ -156,8 +156,7 @@ func TestSinkBadFrames(t *testing.T) {
 // TestSinkLoads runs the bench's loads against every kind of sink: all is answered, also when files are full many times.
 func TestSinkLoads(t *testing.T) {
 	for name, o := range map[string]sinkOptions{
-		"page cache": {Partitions: 16}, "fresh files": {Partitions: 16, Fresh: true}, "flush": {Partitions: 16, Flush: true},
-		"flush fresh files": {Partitions: 16, Flush: true, Fresh: true},
+		"page cache": {Partitions: 16, Bytes: 32 << 20}, "flush": {Partitions: 16, Bytes: 32 << 20, Flush: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startSink(t, o)
@@ -179,47 +178,43 @@ func TestSinkLoads(t *testing.T) {
 
 // TestSinkFlushes: in flush mode no answer comes before a flush of its file that began after the write has ended.
 func TestSinkFlushes(t *testing.T) {
-	for name, o := range map[string]sinkOptions{"one file": {Partitions: 4, Flush: true}, "fresh files": {Partitions: 4, Flush: true, Fresh: true}} {
-		t.Run(name, func(t *testing.T) {
-			var mu sync.Mutex
-			var durable []byte // the file as the last flush that ended found it
-			syncs := 0
-			o.Bytes = 4 << 20
-			o.Sync = func(f *os.File) error {
-				b := make([]byte, 4<<20)
-				_, err := f.ReadAt(b, 0)
-				time.Sleep(time.Millisecond) // long enough for an answer that does not wait
-				mu.Lock()
-				defer mu.Unlock()
-				durable = b
-				syncs++
-				if errors.Is(err, io.EOF) { // files of a partition are smaller
-					err = nil
-				}
-				return err
-			}
-			s := startSink(t, o)
-			c := dial(t, s.Addr())
-			for i := range 50 {
-				batch := measure.NewPayload(1, 500, measure.Noise(uint64(i))).Bytes
-				require.NoError(t, c.Send(produceRequest(11, []int32{int32(i % 4)}, batch)))
-				res := kmsg.NewPtrProduceResponse()
-				res.Version = 11
-				require.NoError(t, c.Receive(res))
-				mu.Lock()
-				require.Equal(t, 2, bytes.Count(durable, batch[21:]), "request %d", i)
-				mu.Unlock()
-			}
-			require.GreaterOrEqual(t, syncs, 50)
-			require.NoError(t, s.Close())
-		})
+	o := sinkOptions{Partitions: 4, Flush: true, Bytes: 4 << 20}
+	var mu sync.Mutex
+	var durable []byte // the file as the last flush that ended found it
+	syncs := 0
+	o.Sync = func(f *os.File) error {
+		b := make([]byte, 4<<20)
+		_, err := f.ReadAt(b, 0)
+		time.Sleep(time.Millisecond) // long enough for an answer that does not wait
+		mu.Lock()
+		defer mu.Unlock()
+		durable = b
+		syncs++
+		if errors.Is(err, io.EOF) { // files of a partition are smaller
+			err = nil
+		}
+		return err
 	}
+	s := startSink(t, o)
+	c := dial(t, s.Addr())
+	for i := range 50 {
+		batch := measure.NewPayload(1, 500, measure.Noise(uint64(i))).Bytes
+		require.NoError(t, c.Send(produceRequest(11, []int32{int32(i % 4)}, batch)))
+		res := kmsg.NewPtrProduceResponse()
+		res.Version = 11
+		require.NoError(t, c.Receive(res))
+		mu.Lock()
+		require.Equal(t, 2, bytes.Count(durable, batch[21:]), "request %d", i)
+		mu.Unlock()
+	}
+	require.GreaterOrEqual(t, syncs, 50)
+	require.NoError(t, s.Close())
 }
 
 // TestSinkFlushesWhatItReplaces: a file that is full is durable before it is let go of.
 func TestSinkFlushesWhatItReplaces(t *testing.T) {
 	var full atomic.Int32
-	s := startSink(t, sinkOptions{Partitions: 1, Flush: true, Fresh: true, Bytes: 64 << 10, Sync: func(f *os.File) error {
+	s := startSink(t, sinkOptions{Partitions: 1, Flush: true, Bytes: 64 << 10, Sync: func(f *os.File) error {
 		if b := make([]byte, 8); must(f.ReadAt(b, 60<<10)) == 8 && !bytes.Equal(b, make([]byte, 8)) {
 			full.Add(1)
 		}

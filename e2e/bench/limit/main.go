@@ -42,7 +42,6 @@ func start(which string, args []string) (io.Closer, error) {
 		f.IntVar(&o.Partitions, "partitions", 1, "partitions")
 		f.Int64Var(&o.Bytes, "bytes", 0, "size of all files together (0: 1 GiB)")
 		f.BoolVar(&o.Flush, "flush", false, "answer what is durable only")
-		f.BoolVar(&o.Fresh, "fresh", false, "begin a new file when one is full")
 		_ = f.Parse(args) // exits on an error
 		o.Addr = *addr
 		return newSink(o)
@@ -59,9 +58,6 @@ func start(which string, args []string) (io.Closer, error) {
 		f.StringVar(&o.Credentials, "credentials", "", "AWS credentials file")
 		f.StringVar(&o.Cache, "cache", "", "folder of the cache files")
 		f.Int64Var(&o.CacheBytes, "cache-bytes", 0, "kept in the cache (0: 4 GiB)")
-		f.Int64Var(&o.GetBytes, "get-bytes", 0, "fetched with one GET (0: 8 MiB)")
-		f.Int64Var(&o.Ahead, "ahead", 0, "read ahead of each partition (0: 64 MiB)")
-		f.IntVar(&o.Workers, "workers", 0, "GETs at once (0: 4)")
 		_ = f.Parse(args)
 		o.Addr = *addr
 		return newReader(o)

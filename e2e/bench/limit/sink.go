@@ -21,12 +21,7 @@ type sinkOptions struct {
 	Dir        string // of the files; it must be there
 	Partitions int    // partitions 0 to Partitions-1 are served, whatever their topic
 	Bytes      int64  // all files together; 0: 1 GiB
-	// Fresh replaces a file that is full by a new one, instead of writing from its beginning again.
-	Fresh bool
-	// Flush answers only what is durable. Unless files are to be fresh, all partitions then share one, zero-filled
-	// beforehand: one fdatasync at a time covers whatever came meanwhile, and none waits for the file system to change what
-	// it knows of the file.
-	Flush bool
+	Flush      bool   // answers only what is durable
 	// Sync makes a file's data durable; nil: fdatasync.
 	Sync func(*os.File) error
 }
@@ -37,7 +32,6 @@ type sink struct {
 	*server
 	o     sinkOptions
 	parts []sinkPart
-	files []*dataFile
 	flush *flusher // nil: the page cache is enough
 }
 
@@ -45,7 +39,7 @@ type sink struct {
 type sinkPart struct {
 	mu   sync.Mutex
 	next int64 // guarded by mu
-	file *dataFile
+	file dataFile
 }
 
 // newSink makes the files and serves.
@@ -60,23 +54,15 @@ func newSink(o sinkOptions) (*sink, error) {
 		o.Sync = func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 	}
 	s := &sink{o: o, parts: make([]sinkPart, o.Partitions)}
-	n := o.Partitions
-	shared := o.Flush && !o.Fresh
-	if shared {
-		n = 1
-	}
-	for i := range n {
-		f := &dataFile{name: filepath.Join(o.Dir, fmt.Sprintf("sink-%d", i)), size: o.Bytes / int64(n), zeroed: shared, fresh: o.Fresh}
+	for i := range s.parts {
+		f := &s.parts[i].file
+		f.name, f.size = filepath.Join(o.Dir, fmt.Sprintf("sink-%d", i)), o.Bytes/int64(o.Partitions)
 		if o.Flush {
 			f.sync = o.Sync
 		}
 		if err := f.open(); err != nil {
 			return nil, errors.Join(err, s.closeFiles())
 		}
-		s.files = append(s.files, f)
-	}
-	for i := range s.parts {
-		s.parts[i].file = s.files[i%n]
 	}
 	if o.Flush {
 		s.flush = newFlusher(s.syncFiles)
@@ -102,8 +88,10 @@ func (s *sink) Close() error {
 
 func (s *sink) closeFiles() error {
 	var errs []error
-	for _, f := range s.files {
-		errs = append(errs, f.f.Close(), os.Remove(f.name))
+	for i := range s.parts {
+		if f := &s.parts[i].file; f.f != nil {
+			errs = append(errs, f.f.Close(), os.Remove(f.name))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -252,29 +240,24 @@ func stamp(b []byte, base int64) {
 func (s *sink) syncFiles() error {
 	var g errgroup.Group
 	g.SetLimit(4)
-	for _, f := range s.files {
-		if !f.dirty.Load() {
-			continue
+	for i := range s.parts {
+		if f := &s.parts[i].file; f.dirty.Load() {
+			g.Go(f.flush)
 		}
-		if len(s.files) == 1 {
-			return f.flush()
-		}
-		g.Go(f.flush)
 	}
 	return g.Wait()
 }
 
-// dataFile is a file of fixed size that is written round and round, or again and again.
+// dataFile is a preallocated file that is replaced by another one when it is full.
 type dataFile struct {
-	name          string
-	size          int64
-	zeroed, fresh bool
-	sync          func(*os.File) error // nil: the page cache is enough
+	name string
+	size int64
+	sync func(*os.File) error // nil: the page cache is enough
 
 	dirty atomic.Bool // something was written since the last flush began
 
 	mu sync.Mutex
-	f  *os.File // guarded by mu when fresh, otherwise constant
+	f  *os.File // guarded by mu
 	at int64    // guarded by mu
 }
 
@@ -291,39 +274,21 @@ func (d *dataFile) open() error {
 	if err := unix.Fallocate(int(f.Fd()), 0, 0, d.size); err != nil {
 		return fmt.Errorf("preallocate %s: %w", d.name, err)
 	}
-	if !d.zeroed {
-		return nil
-	}
-	zero := make([]byte, 1<<20)
-	for at := int64(0); at < d.size; at += int64(len(zero)) {
-		if _, err := f.WriteAt(zero[:min(int64(len(zero)), d.size-at)], at); err != nil {
-			return fmt.Errorf("fill %s: %w", d.name, err)
-		}
-	}
-	return f.Sync()
+	return nil
 }
 
-// write takes the next place in the file and writes there. A replaced file stays open for those who still write.
+// write writes at the next place in the file.
 func (d *dataFile) write(b []byte) error {
 	n := int64(len(b))
 	d.mu.Lock()
-	if d.fresh {
-		defer d.mu.Unlock()
-	}
+	defer d.mu.Unlock()
 	if d.at+n > d.size {
-		d.at = 0
-		if d.fresh {
-			if err := d.replace(); err != nil {
-				return err
-			}
+		if err := d.replace(); err != nil {
+			return err
 		}
 	}
-	f, at := d.f, d.at
+	_, err := d.f.WriteAt(b, d.at)
 	d.at += n
-	if !d.fresh {
-		d.mu.Unlock()
-	}
-	_, err := f.WriteAt(b, at)
 	d.dirty.Store(true) // the answer, and with it a flush that covers this, come after
 	return err
 }
@@ -346,17 +311,12 @@ func (d *dataFile) replace() error {
 func (d *dataFile) flush() error {
 	d.dirty.Store(false)
 	d.mu.Lock()
-	f, err := d.f, error(nil)
-	if d.fresh { // it may be replaced meanwhile
-		var fd int
-		if fd, err = unix.Dup(int(f.Fd())); err == nil {
-			f = os.NewFile(uintptr(fd), d.name)
-			defer func() { _ = f.Close() }()
-		}
-	}
+	fd, err := unix.Dup(int(d.f.Fd())) // it may be replaced meanwhile
 	d.mu.Unlock()
 	if err != nil {
 		return err
 	}
+	f := os.NewFile(uintptr(fd), d.name)
+	defer func() { _ = f.Close() }()
 	return d.sync(f)
 }

@@ -73,8 +73,6 @@ type Bar struct {
 	Beside  string  `json:"beside,omitempty"`  // the side that it is compared with; empty: the bound is absolute, in the figure's unit
 	AtLeast float64 `json:"atLeast,omitempty"` // bound from below of Side ÷ Beside
 	AtMost  float64 `json:"atMost,omitempty"`  // bound from above of Side ÷ Beside
-	// BesideFigure is the figure of the side beside, where that is another one than Figure.
-	BesideFigure Figure `json:"besideFigure,omitempty"`
 	// Device: the bar stands only where the device allows it, that is, where it takes the same bytes, as they are on the wire,
 	// with one fdatasync a MiB at DeviceMargin times the rate that the bar asks. Only for bars of MBPerSecond.
 	Device bool `json:"device,omitempty"`

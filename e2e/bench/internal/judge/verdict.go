@@ -76,10 +76,6 @@ func (b Bar) outcome(s Spread) Outcome {
 
 // ratios pairs the rounds of each alternation. An alternation where one of the two is missing or zero is left out.
 func (b Bar) ratios(r *Result) (ratios, device []float64) {
-	beside := b.Figure
-	if b.BesideFigure != "" {
-		beside = b.BesideFigure
-	}
 	others := r.Rounds[b.Beside]
 	for i, round := range r.Rounds[b.Side] {
 		mine, ok := round[b.Figure]
@@ -90,12 +86,12 @@ func (b Bar) ratios(r *Result) (ratios, device []float64) {
 			ratios = append(ratios, mine)
 			continue
 		}
-		if i >= len(others) || others[i][beside] <= 0 {
+		if i >= len(others) || others[i][b.Figure] <= 0 {
 			continue
 		}
-		ratios = append(ratios, mine/others[i][beside])
+		ratios = append(ratios, mine/others[i][b.Figure])
 		if i < len(r.Device) {
-			device = append(device, r.Device[i]/(b.bound()*others[i][beside]*onWire(round)))
+			device = append(device, r.Device[i]/(b.bound()*others[i][b.Figure]*onWire(round)))
 		}
 	}
 	return ratios, device
@@ -127,11 +123,7 @@ func (b Bar) meets(x float64) bool {
 func (b Bar) String() string {
 	s := string(b.Figure) + " of " + b.Side
 	if b.Beside != "" {
-		s += " ÷ "
-		if b.BesideFigure != "" {
-			s += string(b.BesideFigure) + " of "
-		}
-		s += b.Beside
+		s += " ÷ " + b.Beside
 	}
 	if b.AtLeast != 0 {
 		s += " ≥ "
