@@ -88,7 +88,7 @@ func (f *fetch) shareOut() {
 // not, or would hold up the others because the disk is slow, and whether the local log is to be read again (see take).
 func (f *fetch) readCached() (absent int, again bool) {
 	began := time.Now()
-	if !f.takePlace() {
+	if !f.takePlace(f.m.diskCold, f.m.o.ColdGrace) {
 		return len(f.colds), false
 	}
 	defer func() { <-f.m.diskCold }()
@@ -108,23 +108,6 @@ func (f *fetch) readCached() (absent int, again bool) {
 		}
 	}
 	return absent, again
-}
-
-// takePlace waits for a place among those that read the cache, for ColdGrace at most.
-func (f *fetch) takePlace() bool {
-	select {
-	case f.m.diskCold <- struct{}{}:
-		return true
-	default:
-	}
-	select {
-	case f.m.diskCold <- struct{}{}:
-		return true
-	case <-f.after(f.m.o.ColdGrace):
-	case <-f.ctx.Done():
-	case <-f.m.ctx.Done():
-	}
-	return false
 }
 
 // readAbsent has workers read the partitions that are not in the cache, so many, and waits for them. It reports whether the
@@ -232,19 +215,36 @@ func (f *fetch) take(o coldOutcome) (beyond bool) {
 	return false
 }
 
-// rereadHot reads the local partitions again that had nothing at first, and those that went on beyond the seam.
+// rereadHot reads the local partitions again that had nothing at first, and those that went on beyond the seam. What has to
+// wait for the disk is left to the next fetch if the turn to does not come.
 func (f *fetch) rereadHot() {
 	bytes, _ := f.state()
 	colds := f.colds
+	var turn, late bool
 	for i := range f.results {
 		f.colds = colds // look lists those that are archived by now: they are for the next fetch
 		q := &f.req.Partitions[i]
 		if f.isCold(i) && f.from[i] == q.Offset || f.results[i].Bytes > 0 || f.results[i].Error != 0 || q.Partition == nil {
 			continue
 		}
-		if v := f.look(i); v.log != nil && f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0, true) == readDone {
-			bytes += f.results[i].Bytes
+		v := f.look(i)
+		if v.log == nil {
+			continue
 		}
+		if f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0, turn) == readWaits && !late {
+			wait := f.patience()
+			if bytes > 0 {
+				wait = f.m.o.ColdGrace
+			}
+			if turn = f.takePlace(f.m.disk, wait); turn {
+				f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0, true)
+			}
+			late = !turn
+		}
+		bytes += f.results[i].Bytes
+	}
+	if turn {
+		<-f.m.disk
 	}
 	f.colds = colds
 }

@@ -147,6 +147,39 @@ func TestFetchesThatWaitForTheDiskAreBounded(t *testing.T) {
 	require.Equal(t, 2, most)
 }
 
+// Fetches that go on from the archive to local records wait for the disk like others: so many and no more at once. Who gets
+// no turn is answered without.
+func TestFetchesThatWaitBeyondTheSeamAreBounded(t *testing.T) {
+	e, d, slow, _ := newSlowEnv(t, func(o *Options) { o.DiskWaits = 2 })
+	e.archive(slow, 40, 40)
+	e.arch.batches[slow.id] = e.arch.batches[slow.id][:30] // the others were compacted away
+	for range 20 {
+		e.produce(slow, batch(1, 100, 1))
+	}
+	beyond := one(slow, 35)
+	beyond.Partitions[0].MaxBytes = 500 // of which the last batch is looked for
+	want := offsetsIn(t, e.fetch(beyond).data[0])
+	require.EqualValues(t, 40, want[0])
+	d.stick()
+	got := make(chan answer, 5)
+	for range 5 {
+		e.start(context.Background(), beyond, got)
+	}
+	eventually(t, func() bool { now, _ := d.waiting(); return now == 2 })
+	for range 3 {
+		a := <-got
+		require.Empty(t, a.data[0])
+		require.Zero(t, a.results[0].Error)
+	}
+	d.release()
+	for range 2 {
+		require.Equal(t, want, offsetsIn(t, (<-got).data[0]))
+	}
+	_, most := d.waiting()
+	require.Equal(t, 2, most)
+	eventually(t, func() bool { return len(e.m.disk) == 0 })
+}
+
 // A fetch whose turn to wait for the disk does not come is answered in time, without.
 func TestFetchThatGetsNoTurnIsAnswered(t *testing.T) {
 	e, d, slow, _ := newSlowEnv(t, func(o *Options) { o.DiskWaits = 1; o.Tuning.ColdWait = time.Millisecond })

@@ -175,23 +175,36 @@ func (f *fetch) round() {
 // readLater is the round of a fetch that waits for the disk, of which there are only so many at once. One that comes to
 // its end before its turn, or waits for that longer than for the archive, answers what was found without.
 func (f *fetch) readLater() {
-	late := f.after(max(f.deadline.Sub(f.m.o.Now()), f.m.tuning.Load().ColdWait))
-	turn := false
+	if !f.takePlace(f.m.disk, f.patience()) {
+		f.answer()
+		return
+	}
+	f.read(true)
+	<-f.m.disk
+	f.conclude()
+}
+
+// patience is how long a fetch that has nothing to answer waits for the disk or the archive.
+func (f *fetch) patience() time.Duration {
+	return max(f.deadline.Sub(f.m.o.Now()), f.m.tuning.Load().ColdWait)
+}
+
+// takePlace waits for one of the places of those that wait for the disk, for d at most.
+func (f *fetch) takePlace(places chan struct{}, d time.Duration) (taken bool) {
 	select {
-	case f.m.disk <- struct{}{}:
-		turn = true
-		f.read(true)
-		<-f.m.disk
-	case <-late:
+	case places <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case places <- struct{}{}:
+		taken = true
+	case <-f.after(d):
 	case <-f.ctx.Done():
 	case <-f.m.waits.Done():
 	}
 	f.alarm.Stop()
-	if turn {
-		f.conclude()
-	} else {
-		f.answer()
-	}
+	return taken
 }
 
 // conclude answers what was read, or waits for more.
