@@ -1,12 +1,14 @@
 package hot
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -380,6 +382,149 @@ func afterKill(t *testing.T, o Options, cfg *Config) (*Dir, *Log) {
 	l, err := d.Open(part(0), cfg)
 	require.NoError(t, err)
 	return d, l
+}
+
+// I-31: an fdatasync that fails while a log is opened is not tried again: a second one would answer that all is well. The
+// next process writes what it finds in the page cache, before it vouches for it.
+func TestFailedFlushInARecovery(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		flush int64 // flush.messages
+	}{{"page cache", Forever}, {"flush", 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			mem := disk.NewCrashable(1)
+			f := disk.NewFaulty(mem, nil)
+			cfg := DefaultConfig()
+			cfg.FlushMessages = c.flush
+			o, _ := testOptions(t, f, "/log")
+			var told error
+			o.OnOffline = func(err error) { told = err }
+			d, err := OpenDir(o)
+			require.NoError(t, err)
+			l, err := d.Open(part(0), &cfg)
+			require.NoError(t, err)
+			d.flusher.Close()
+			want := mustAppend(t, l, batch(1, 100_000, startMs))
+
+			d, err = OpenDir(o)
+			require.NoError(t, err)
+			f.SetHook(failLogs(disk.OpDatasync, syscall.EIO))
+			_, err = d.Open(part(0), &cfg)
+			require.ErrorIs(t, err, syscall.EIO)
+			f.SetHook(nil) // only once
+			require.ErrorIs(t, told, ErrOffline)
+			for _, p := range []int32{0, 1} {
+				_, err = d.Open(part(p), &cfg)
+				require.ErrorIs(t, err, ErrOffline)
+			}
+			require.Error(t, d.Close())
+
+			for range 2 { // … however often: it is known for as long as the kernel lives
+				d, l = afterKill(t, o, &cfg)
+				require.Equal(t, want, all(t, l, l.End(), 1<<30))
+				d.flusher.Close()
+			}
+			require.NoError(t, d.SaveState())
+
+			o.FS, o.BootID = mem.Crash(), "boot-2"
+			d, err = OpenDir(o)
+			require.NoError(t, err)
+			require.False(t, d.doubt)
+			l, err = d.Open(part(0), &cfg)
+			require.NoError(t, err)
+			require.Equal(t, want, all(t, l, l.End(), 1<<30))
+			require.NoError(t, d.Close())
+		})
+	}
+}
+
+// … nor one of the folder, or of an index that is cut.
+func TestFailedFlushesOfNamesInARecovery(t *testing.T) {
+	for _, c := range []struct {
+		name, file string
+		op         disk.Op
+	}{{"folder", "t-0", disk.OpSyncDir}, {"index", indexSuffix, disk.OpDatasync}} {
+		t.Run(c.name, func(t *testing.T) {
+			f := disk.NewFaulty(disk.NewCrashable(1), nil)
+			d := openDir(t, f, "/log")
+			l := d.open(0, func(c *Config) { c.IndexIntervalBytes = 1 })
+			for range 10 {
+				appendTo(t, l, batch(1, 100, startMs))
+			}
+			require.NoError(t, l.active().flushIndexes())
+			d = d.next(f, "boot-1")
+			f.SetHook(func(call disk.Call) disk.Fault {
+				if call.Op == c.op && strings.HasSuffix(call.Name, c.file) {
+					return disk.Fault{Err: syscall.EIO}
+				}
+				return disk.Fault{}
+			})
+			_, err := d.Open(part(0), nil)
+			require.ErrorIs(t, err, syscall.EIO)
+			f.SetHook(nil)
+			_, err = d.Open(part(0), nil)
+			require.ErrorIs(t, err, ErrOffline)
+		})
+	}
+}
+
+// Many logs in the journal are brought up to date some at once; in order where a test must be able to repeat it.
+func TestReplayOfManyLogs(t *testing.T) {
+	for _, inline := range []bool{false, true} {
+		t.Run(fmt.Sprint("in line ", inline), func(t *testing.T) {
+			f := disk.NewFaulty(disk.NewCrashable(1), nil)
+			d := journalDir(t, f, nil)
+			want := map[int32][]byte{}
+			for range 3 {
+				for i := range int32(40) {
+					l := d.open(i, nil)
+					want[i] = append(want[i], mustAppend(t, l, batch(1, 100, startMs))...)
+					require.NoError(t, l.Flush())
+				}
+			}
+			d.flusher.Close()
+			var (
+				mu        sync.Mutex
+				now, most int
+			)
+			full := make(chan struct{}) // as many flushes wait as there may be, or there never will be
+			open := sync.OnceFunc(func() { close(full) })
+			if inline {
+				open()
+			}
+			defer time.AfterFunc(10*time.Second, open).Stop()
+			count := func(n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				now += n
+				most = max(most, now)
+				if now == diskLanes {
+					open()
+				}
+			}
+			f.SetHook(func(c disk.Call) disk.Fault {
+				if c.Op == disk.OpDatasync && strings.HasSuffix(c.Name, logSuffix) {
+					count(1)
+					<-full
+					count(-1)
+				}
+				return disk.Fault{}
+			})
+			d = journalDir(t, f, func(o *Options) { o.journalInline, o.BootID = inline, "boot-2" })
+			f.SetHook(nil)
+			if inline {
+				require.Equal(t, 1, most)
+			} else {
+				require.Equal(t, diskLanes, most)
+			}
+			require.Positive(t, d.replayed)
+			for i := range int32(40) {
+				l := d.open(i, nil)
+				require.Equal(t, want[i], all(t, l, l.End(), 1<<20))
+			}
+			require.NoError(t, d.Close())
+		})
+	}
 }
 
 // What was only ever in the page cache by the topic's config is not written again.
