@@ -45,9 +45,9 @@ type JournalOptions struct {
 	FileBytes int64       // of one file, a multiple of 4 KiB; 0: 64 MiB
 	Files     int         // how many there may be, at least 2; 0: 4
 	Direct    int64       // a log with so many bytes pending is synced itself; 0: 32 KiB
-	Parallel  int         // so many at once; 0: 4
+	Parallel  int         // logs that are synced at once; 0: 4
 	OnError   func(error) // called without locks when the journal's upkeep failed; may be nil
-	// Inline does the upkeep within Flush instead of in a goroutine, for tests that must repeat.
+	// Inline does the upkeep within take instead of in a goroutine, for tests that must repeat.
 	Inline bool
 }
 
@@ -61,10 +61,10 @@ const (
 
 // Stats count what a Journal did. They are read with Load.
 type Stats struct {
-	Rounds   atomic.Int64 // Flush calls in which the journal took something
+	Rounds   atomic.Int64 // in which the journal took something
 	Frames   atomic.Int64 // writes
 	Bytes    atomic.Int64 // written to journal files, padding included
-	Direct   atomic.Int64 // logs that a Flush synced themselves
+	Direct   atomic.Int64 // logs that were synced themselves
 	Recycled atomic.Int64 // files that were let go of
 	Settled  atomic.Int64 // logs that were synced so that a file could be
 	Files    atomic.Int64 // there are now
