@@ -168,7 +168,7 @@ func TestCheckpointDuringTruncate(t *testing.T) {
 	f := disk.NewFaulty(mem, nil)
 	options := func(o *Options) { o.checkpointBytes = 1 }
 	d := journalDir(t, f, options)
-	config := func(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 20_000, 500 }
+	config := func(c *Config) { c.IndexIntervalBytes = 500 }
 	l := d.open(0, config)
 	for range 50 {
 		appendTo(t, l, batch(1, 1000, startMs))
