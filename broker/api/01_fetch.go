@@ -53,8 +53,9 @@ func (c *fetchCall) released() {
 	c.free()
 }
 
+// free lets the call be used again, unless it would keep much memory.
 func (c *fetchCall) free() {
-	if cap(c.parts) > wire.KeepPartitions {
+	if max(cap(c.parts), cap(c.asked.Partitions), cap(c.asked.Forgotten), cap(c.session.Partitions)) > wire.KeepPartitions {
 		return
 	}
 	clear(c.parts)

@@ -41,8 +41,12 @@ func hotEnv(t testing.TB) (addr string) {
 }
 
 // serve makes a server of handlers.
-func serve(t testing.TB, e *env) (addr string) {
-	s, err := server.New(server.Options{Addr: "127.0.0.1:0", Handler: e.a, Versions: Versions(), Logger: slog.New(slog.DiscardHandler)})
+func serve(t testing.TB, e *env, change ...func(*server.Options)) (addr string) {
+	o := server.Options{Addr: "127.0.0.1:0", Handler: e.a, Versions: Versions(), Logger: slog.New(slog.DiscardHandler)}
+	for _, fn := range change {
+		fn(&o)
+	}
+	s, err := server.New(o)
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()

@@ -150,8 +150,9 @@ func TestFetchesThatWaitForTheDiskAreBounded(t *testing.T) {
 // Fetches that go on from the archive to local records wait for the disk like others: so many and no more at once. Who gets
 // no turn is answered without.
 func TestFetchesThatWaitBeyondTheSeamAreBounded(t *testing.T) {
-	e, d, slow, _ := newSlowEnv(t, func(o *Options) { o.DiskWaits = 2 })
+	e, d, slow, _ := newSlowEnv(t, func(o *Options) { o.DiskWaits = 2; o.Tuning.ColdWait = time.Millisecond })
 	e.archive(slow, 40, 40)
+	e.arch.cached[slow.id] = true
 	e.arch.batches[slow.id] = e.arch.batches[slow.id][:30] // the others were compacted away
 	for range 20 {
 		e.produce(slow, batch(1, 100, 1))

@@ -8,10 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// budget bounds the bytes of requests in memory over all connections. Frames take it as their bytes arrive, first come
-// first served. Partly read frames could block each other for ever, each holding a part and waiting for more, so
-// when nothing is free the first that waits may go on beyond the limit: the elder. There is one at a time, until its
-// request is answered, so memory is bounded by the limit plus one frame of the largest size.
+// budget bounds the bytes of requests in memory over all connections. Frames take it as their bytes arrive, and requests of
+// many parts when they are parsed, first come first served. Partly read frames could block each other for ever, each
+// holding a part and waiting for more, so when nothing is free the first that waits may go on beyond the limit: the elder.
+// There is one at a time, until its request is answered, so memory is bounded by the limit plus one request of the largest
+// size.
 type budget struct {
 	waits prometheus.Counter // of requests for others' memory; nil = not counted
 

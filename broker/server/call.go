@@ -18,6 +18,7 @@ type call struct {
 	req   wire.Request
 	reply wire.Reply
 	lease lease
+	forms int          // what of the lease is for other than the frame
 	bytes int          // of the frame, its length prefix included
 	users atomic.Int32 // the goroutine that serves it, and its answer
 
@@ -58,6 +59,25 @@ func (k *call) Watch(g wire.Goner) bool {
 	}
 	k.gone = g
 	return true
+}
+
+// leastForms is what a request may take beside its frame however small the largest frame is.
+const leastForms = 32 << 20
+
+// Reserve implements wire.Client: what a request becomes when it is parsed and answered comes out of the budget of all
+// connections, as its frame does, and may take as much as the largest frame.
+func (k *call) Reserve(n int) error {
+	c := k.conn
+	if most := max(c.srv.limits.Load().MaxRequestBytes, leastForms); n > most-k.forms {
+		return fmt.Errorf("%w: it takes %d bytes of memory beside its frame of %d, allowed are %d", errBadFrame, k.forms+n, k.bytes, most)
+	}
+	k.forms += n
+	if k.lease.try(int64(n)) {
+		return nil
+	}
+	c.send() // who waits for memory must not hold answers whose requests hold it
+	_, err := k.lease.grow(c.ctx, int64(n))
+	return err
 }
 
 // Complete implements wire.Sink.

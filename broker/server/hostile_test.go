@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/firnlog/firn/broker/wire"
 )
 
@@ -248,6 +250,41 @@ func TestMemoryBound(t *testing.T) {
 			t.Errorf("%d bytes remain", n)
 		}
 	})
+}
+
+// I-32: a request that would take more than one may, parsed and answered, is refused when that is known; the others go on.
+func TestTooManyParts(t *testing.T) {
+	h := HandlerFunc(func(ctx context.Context, req *wire.Request, reply *wire.Reply) {
+		if req.Key != wire.KeyProduce {
+			echo(ctx, req, reply)
+			return
+		}
+		p, err := req.Produce()
+		if err != nil {
+			reply.Close(err)
+			return
+		}
+		reply.Produce(&wire.ProduceResponse{Topics: []wire.ProduceTopicResponse{{Name: "t", Partitions: make([]wire.ProducePartitionResponse, len(p.Topics[0].Partitions))}}})
+	})
+	s := start(t, h, Limits{MaxRequestBytes: 1 << 20, MemoryBytes: 1 << 20})
+	produce := func(partitions int) []byte {
+		m := kmsg.NewPtrProduceRequest()
+		m.Version, m.Acks = 9, -1
+		m.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", Partitions: make([]kmsg.ProduceRequestTopicPartition, partitions)}}
+		return kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, m, 1)
+	}
+	most, good := dial(t, s), dial(t, s)
+	most.send(produce(60_000)) // 30 MB, beyond all that there is: alone it may
+	if _, _, err := most.receive(); err != nil {
+		t.Error(err)
+	}
+	many := dial(t, s)
+	many.send(produce(70_000))
+	many.expectClosed()
+	waitFor(t, "it to be counted", func() bool { return s.closedFor(t, errBadFrame) == 1 })
+	good.send(frame(2, "good"))
+	good.expect(2, "good")
+	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
 }
 
 // Frames that are half read and wait for memory do not block each other for ever.

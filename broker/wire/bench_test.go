@@ -133,7 +133,7 @@ func BenchmarkDecodeMetadata(b *testing.B) {
 	b.Run("check", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := checkRequest(3, 12, body); err != nil {
+			if _, _, err := checkRequest(3, 12, body); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -23,29 +23,30 @@ const (
 
 // checkRequest walks over a body as its schema says. It fails on claims that the bytes don't back, on null where the
 // protocol has no null, on negative lengths, and on a decoded form out of proportion. It allocates nothing. left is how
-// many bytes follow the last field; Kafka ignores them.
-func checkRequest(key, version int16, body []byte) (left int, err error) {
+// many bytes follow the last field; Kafka ignores them. cost is what the decoded form takes.
+func checkRequest(key, version int16, body []byte) (left, cost int, err error) {
 	if key < 0 || int(key) > kmsg.MaxKey || schemas()[key] == nil {
-		return 0, fmt.Errorf("%w %d", ErrUnknownKey, key)
+		return 0, 0, fmt.Errorf("%w %d", ErrUnknownKey, key)
 	}
 	s := schemas()[key]
 	if !s.valid.has(version) {
-		return 0, fmt.Errorf("%w: %s has no version %d", ErrMalformed, kmsg.NameForKey(key), version)
+		return 0, 0, fmt.Errorf("%w: %s has no version %d", ErrMalformed, kmsg.NameForKey(key), version)
 	}
+	most := min(costMax, costFloor+costFactor*len(body))
 	w := walker{
 		reader:  reader{b: body},
 		version: version,
 		flex:    version >= s.flex,
-		budget:  min(costMax, costFloor+costFactor*len(body)),
+		budget:  most,
 	}
 	w.structure(s.fields)
 	if w.tooLarge {
-		return 0, fmt.Errorf("%w: %s of %d bytes has too many elements", ErrMalformed, kmsg.NameForKey(key), len(body))
+		return 0, 0, fmt.Errorf("%w: %s of %d bytes has too many elements", ErrMalformed, kmsg.NameForKey(key), len(body))
 	}
 	if w.failed {
-		return 0, fmt.Errorf("%w: %s version %d ends early or claims a wrong length", ErrMalformed, kmsg.NameForKey(key), version)
+		return 0, 0, fmt.Errorf("%w: %s version %d ends early or claims a wrong length", ErrMalformed, kmsg.NameForKey(key), version)
 	}
-	return len(w.b), nil
+	return len(w.b), most - w.budget, nil
 }
 
 type walker struct {

@@ -11,8 +11,17 @@ import (
 // own description of the message, without allocating; only a body in which every claim is backed by bytes, and whose
 // decoded form is not out of proportion, reaches kmsg.
 func DecodeRequest(key, version int16, body []byte) (kmsg.Request, error) {
-	if _, err := checkRequest(key, version, body); err != nil {
+	return decode(key, version, body, new(account))
+}
+
+// decode is DecodeRequest that takes memory for the decoded form first.
+func decode(key, version int16, body []byte, a *account) (kmsg.Request, error) {
+	_, cost, err := checkRequest(key, version, body)
+	if err != nil {
 		return nil, err
+	}
+	if !a.spend(cost) {
+		return nil, fmt.Errorf("%s: %w", kmsg.NameForKey(key), a.why)
 	}
 	m := kmsg.RequestForKey(key)
 	if m == nil {

@@ -21,7 +21,7 @@ func TestSchemaAgreesWithKmsg(t *testing.T) {
 			fill(m, r)
 			m.SetVersion(version)
 			body := m.AppendTo(nil)
-			left, err := checkRequest(key, version, body)
+			left, _, err := checkRequest(key, version, body)
 			if err != nil || left != 0 {
 				t.Fatalf("%s version %d: %d bytes left, %v\n%+v\n%x", kmsg.NameForKey(key), version, left, err, m, body)
 			}

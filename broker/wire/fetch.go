@@ -111,11 +111,23 @@ type AbortedTransaction struct {
 
 var fetchPool = sync.Pool{New: func() any { return new(FetchRequest) }}
 
+// What a topic and a partition of a Fetch request take in memory until it is answered: parsed, asked of the session cache and
+// of the partitions, among those that wait for records, in the answer, and encoded.
+const (
+	fetchTopicCost         = 256
+	fetchPartitionCost     = 1 << 10
+	forgottenTopicCost     = 64
+	forgottenPartitionCost = 64
+)
+
 // Parse reads a request body of the given version, 4 to 18, reusing the memory that f has. Every claimed length is
 // checked against the bytes that are left before it is believed.
 func (f *FetchRequest) Parse(version int16, body []byte) error {
+	return f.parse(version, reader{b: body})
+}
+
+func (f *FetchRequest) parse(version int16, r reader) error {
 	flex := version >= 12
-	r := reader{b: body}
 	f.ClusterID, f.ReplicaID, f.ReplicaEpoch = "", -1, -1
 	if version <= 14 {
 		f.ReplicaID = r.int32()
@@ -143,15 +155,15 @@ func (f *FetchRequest) Parse(version int16, body []byte) error {
 }
 
 func (f *FetchRequest) parseTopics(r *reader, version int16, flex bool) {
-	f.Topics = Resize(f.Topics, r.array(flex, 3, false))
+	f.Topics = Resize(f.Topics, r.list(flex, 3, fetchTopicCost))
 	for i := range f.Topics {
 		t := &f.Topics[i]
 		if version >= 13 {
 			t.Name, t.ID = "", r.id()
 		} else {
-			t.Name, t.ID = keep(t.Name, r.str(flex)), topic.ID{}
+			t.Name, t.ID = r.name(flex, t.Name), topic.ID{}
 		}
-		t.Partitions = Resize(t.Partitions, r.array(flex, 16, false))
+		t.Partitions = Resize(t.Partitions, r.list(flex, 16, fetchPartitionCost))
 		for j := range t.Partitions {
 			t.Partitions[j].parse(r, version, flex)
 			if r.failed {
@@ -206,15 +218,15 @@ func (f *FetchRequest) parseForgotten(r *reader, version int16, flex bool) {
 		f.Forgotten = f.Forgotten[:0]
 		return
 	}
-	f.Forgotten = Resize(f.Forgotten, r.array(flex, 3, false))
+	f.Forgotten = Resize(f.Forgotten, r.list(flex, 3, forgottenTopicCost))
 	for i := range f.Forgotten {
 		t := &f.Forgotten[i]
 		if version >= 13 {
 			t.Name, t.ID = "", r.id()
 		} else {
-			t.Name, t.ID = keep(t.Name, r.str(flex)), topic.ID{}
+			t.Name, t.ID = r.name(flex, t.Name), topic.ID{}
 		}
-		t.Partitions = Resize(t.Partitions, r.array(flex, 4, false))
+		t.Partitions = Resize(t.Partitions, r.list(flex, 4, forgottenPartitionCost))
 		for j := range t.Partitions {
 			t.Partitions[j] = r.int32()
 		}

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -421,6 +423,107 @@ func TestProduceHostile(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// lender is a client whose requests may take so much memory.
+type lender struct{ most, taken int }
+
+var errLender = errors.New("no more memory")
+
+func (*lender) Watch(Goner) bool { return true }
+
+func (l *lender) Reserve(n int) error {
+	if l.taken += n; l.taken > l.most {
+		return errLender
+	}
+	return nil
+}
+
+// smallest is a Produce or a Fetch request of one topic with n partitions that take as few bytes as they can.
+func smallest(key int16, n int) *Request {
+	var body []byte
+	var version int16
+	var partition []byte
+	if key == KeyProduce {
+		version, body, partition = 9, []byte{0, 0, 1, 0, 0, 0, 1, 2, 2, 't'}, make([]byte, 6)
+	} else {
+		version, body, partition = 12, append(make([]byte, 25), 2, 2, 't'), make([]byte, 33)
+	}
+	body = binary.AppendUvarint(body, uint64(n+1))
+	body = append(body, bytes.Repeat(partition, n)...)
+	body = append(body, 0, 1, 1, 0) // as Fetch ends; Produce ignores what follows
+	return &Request{Key: key, Version: version, Body: body}
+}
+
+// I-32: what a request of the smallest parts becomes, parsed and answered, is counted before it is allocated. One that gets
+// no memory for it is refused and has taken none.
+func TestHostileFormsAreCounted(t *testing.T) {
+	allocated := func(fn func()) int {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		fn()
+		runtime.ReadMemStats(&after)
+		return int(after.TotalAlloc - before.TotalAlloc)
+	}
+	const n = 1<<20 - 1
+	for _, key := range []int16{KeyProduce, KeyFetch} {
+		for _, most := range []int{1 << 20, 4 << 30} {
+			l := &lender{most: most}
+			req := smallest(key, n)
+			req.From(l)
+			took := allocated(func() {
+				var err error
+				if key == KeyFetch {
+					_, err = req.Fetch()
+				} else {
+					_, err = req.Produce()
+				}
+				if err != nil && !errors.Is(err, errLender) || (err == nil) != (most > 1<<20) {
+					t.Error(err)
+				}
+			})
+			if l.taken < most {
+				took += allocated(func() { answerSmallest(t, req, n) })
+			}
+			if took > min(l.taken, most) {
+				t.Errorf("key %d: %d bytes allocated, %d counted", key, took, l.taken)
+			}
+		}
+	}
+	few := smallest(KeyProduce, 7)
+	few.From(&lender{})
+	if _, err := few.Produce(); err != nil {
+		t.Errorf("an ordinary request asks for memory: %v", err)
+	}
+	m := kmsg.NewPtrMetadataRequest()
+	m.Topics = make([]kmsg.MetadataRequestTopic, 1000)
+	decoded := &Request{Key: 3, Version: 12, Body: m.AppendTo(nil)}
+	decoded.From(&lender{})
+	m.Version = 12
+	decoded.Body = m.AppendTo(nil)
+	if _, err := decoded.Decode(); !errors.Is(err, errLender) {
+		t.Errorf("a large request of another kind is not counted: %v", err)
+	}
+}
+
+// answerSmallest answers with an error for each partition.
+func answerSmallest(t *testing.T, req *Request, n int) {
+	var resp *Response
+	var err error
+	if req.Key == KeyProduce {
+		p := ProduceResponse{Topics: []ProduceTopicResponse{{Name: "t", Partitions: make([]ProducePartitionResponse, n)}}}
+		for i := range p.Topics[0].Partitions {
+			p.Topics[0].Partitions[i] = NewProducePartitionError(int32(i), 87, "there must be a record batch for each partition")
+		}
+		resp, err = EncodeProduce(req.Version, 1, &p)
+	} else {
+		f := FetchResponse{Topics: []FetchTopicResponse{{Name: "t", Partitions: make([]FetchPartitionResponse, n)}}}
+		resp, err = EncodeFetch(req.Version, 1, &f)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	resp.Free()
 }
 
 // I-32: a claim that the rest of the body cannot hold allocates nothing.

@@ -83,11 +83,21 @@ type NodeEndpoint struct {
 
 var producePool = sync.Pool{New: func() any { return new(ProduceRequest) }}
 
+// What a topic and a partition of a Produce request take in memory until it is answered: parsed, in the answer, among those
+// that wait for the high watermark, as an error, and encoded.
+const (
+	produceTopicCost     = 192
+	producePartitionCost = 512
+)
+
 // Parse reads a request body of the given version, 0 to 13, reusing the memory that p has. Every claimed length is
 // checked against the bytes that are left before it is believed. What follows the last field is ignored, as Kafka does.
 func (p *ProduceRequest) Parse(version int16, body []byte) error {
+	return p.parse(version, reader{b: body})
+}
+
+func (p *ProduceRequest) parse(version int16, r reader) error {
 	flex := version >= 9
-	r := reader{b: body}
 	p.TransactionalID, p.HasTransactional = "", false
 	if version >= 3 {
 		id, ok := r.nullable(flex)
@@ -95,15 +105,15 @@ func (p *ProduceRequest) Parse(version int16, body []byte) error {
 	}
 	p.Acks = r.int16()
 	p.TimeoutMs = r.int32()
-	p.Topics = Resize(p.Topics, r.array(flex, 3, false))
+	p.Topics = Resize(p.Topics, r.list(flex, 3, produceTopicCost))
 	for i := range p.Topics {
 		t := &p.Topics[i]
 		if version >= 13 {
 			t.Name, t.ID = "", r.id()
 		} else {
-			t.Name, t.ID = keep(t.Name, r.str(flex)), topic.ID{}
+			t.Name, t.ID = r.name(flex, t.Name), topic.ID{}
 		}
-		t.Partitions = Resize(t.Partitions, r.array(flex, 5, false))
+		t.Partitions = Resize(t.Partitions, r.list(flex, 5, producePartitionCost))
 		for j := range t.Partitions {
 			q := &t.Partitions[j]
 			q.Index = r.int32()

@@ -12,10 +12,37 @@ type reader struct {
 	b        []byte
 	failed   bool
 	elements int // of arrays, seen so far
+	account
 }
 
-// maxElements bounds the elements of all arrays of one request together, so that a request of the largest size made
-// of the smallest elements cannot make its parsed form many times its size. No real request comes near.
+// account is what a request takes in memory beside its frame: parsed, and answered. It is taken from
+// the budget of all before it is allocated.
+type account struct {
+	client Client // nil: nobody counts
+	spent  int    // what was used
+	taken  int    // from the budget
+	why    error  // there is no more
+}
+
+// freeForm is what the parsed form and the answer of a request may take without being counted: most take less.
+const freeForm = 4 << 10
+
+// spend notes that a request takes n bytes. It reports false if there is no memory for it. It takes as much again as
+// before at least, so that a request of many small arrays asks a few times only.
+func (a *account) spend(n int) bool {
+	a.spent += n
+	if less := a.spent - freeForm - a.taken; less > 0 && a.client != nil {
+		more := max(less, a.taken)
+		if a.why = a.client.Reserve(more); a.why != nil {
+			return false
+		}
+		a.taken += more
+	}
+	return true
+}
+
+// maxElements bounds the elements of all arrays of one request together, whatever memory there is. No real request comes
+// near.
 const maxElements = 1 << 20
 
 func (r *reader) fail() {
@@ -24,6 +51,9 @@ func (r *reader) fail() {
 }
 
 func (r *reader) err(what string) error {
+	if r.why != nil {
+		return fmt.Errorf("%s: %w", what, r.why)
+	}
 	if r.failed {
 		return fmt.Errorf("%w: %s ends early or claims a wrong length", ErrMalformed, what)
 	}
@@ -147,6 +177,26 @@ func (r *reader) array(flexible bool, minBytes int, nullable bool) int {
 		return 0
 	}
 	return n
+}
+
+// list is array whose elements take cost bytes each, parsed and answered.
+func (r *reader) list(flexible bool, minBytes, cost int) int {
+	n := r.array(flexible, minBytes, false)
+	if !r.spend(n * cost) {
+		r.fail()
+		return 0
+	}
+	return n
+}
+
+// name reads the name of a topic; old is what it was in the request before.
+func (r *reader) name(flexible bool, old string) string {
+	b := r.str(flexible)
+	if !r.spend(2 * len(b)) { // it is answered, too
+		r.fail()
+		return ""
+	}
+	return keep(old, b)
 }
 
 // tagCount reads how many tagged fields follow.

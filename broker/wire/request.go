@@ -39,9 +39,10 @@ var ErrUnknownKey = errors.New("unknown API key")
 
 // Decode parses the body of any request but the hot ones with kmsg. It is bounded: a body whose claimed lengths are
 // not backed by bytes, or whose decoded form would be out of proportion to its size, is refused with ErrMalformed
-// before anything is allocated (see check.go). Strings are copied, byte slices alias the frame.
+// before anything is allocated (see check.go). Strings are copied, byte slices alias the frame. It is called within Serve,
+// as are Produce and Fetch: each may wait until other requests leave it memory.
 func (r *Request) Decode() (kmsg.Request, error) {
-	return DecodeRequest(r.Key, r.Version, r.Body)
+	return decode(r.Key, r.Version, r.Body, &account{client: r.client})
 }
 
 // Produce parses the body of a Produce request. The result belongs to the Request: it is recycled when the reply is
@@ -54,7 +55,7 @@ func (r *Request) Produce() (*ProduceRequest, error) {
 		return nil, fmt.Errorf("%w: API key %d is not Produce", ErrMalformed, r.Key)
 	}
 	p := producePool.Get().(*ProduceRequest)
-	if err := p.Parse(r.Version, r.Body); err != nil {
+	if err := p.parse(r.Version, r.reader()); err != nil {
 		p.recycle()
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (r *Request) Fetch() (*FetchRequest, error) {
 		return nil, fmt.Errorf("%w: API key %d is not Fetch", ErrMalformed, r.Key)
 	}
 	f := fetchPool.Get().(*FetchRequest)
-	if err := f.Parse(r.Version, r.Body); err != nil {
+	if err := f.parse(r.Version, r.reader()); err != nil {
 		f.recycle()
 		return nil, err
 	}
@@ -80,11 +81,18 @@ func (r *Request) Fetch() (*FetchRequest, error) {
 	return f, nil
 }
 
+func (r *Request) reader() reader {
+	return reader{b: r.Body, account: account{client: r.client}}
+}
+
 // Client tells of the connection that a request came from. Package server implements it.
 type Client interface {
 	// Watch has g.Gone called, once, when the connection ends before the request is answered. It reports false, and
 	// does not call, if that is so already.
 	Watch(g Goner) bool
+	// Reserve takes memory for what the request becomes beside its frame, parsed and answered, until it is answered. It
+	// may wait for it. The error says why there is none; the connection is to be closed then.
+	Reserve(n int) error
 }
 
 // Goner is told that nobody waits for an answer any more. Gone is called under a lock of the connection: it must not

@@ -66,7 +66,11 @@ func (r *Response) Free() {
 	rel := r.release
 	r.buf.Free()
 	clear(r.parts)
-	*r = Response{parts: r.parts[:0]}
+	parts := r.parts[:0]
+	if cap(parts) > KeepPartitions {
+		parts = nil
+	}
+	*r = Response{parts: parts}
 	responsePool.Put(r)
 	if rel != nil {
 		rel()

@@ -1,0 +1,166 @@
+package api
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firnlog/firn/broker/fetchsession"
+	"github.com/firnlog/firn/broker/server"
+	"github.com/firnlog/firn/broker/wire"
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// heap is what is in memory once the garbage is collected.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools keep goes with the second
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// manyPartitions is a request that names n partitions, of which the first is there. It is not answered before a record of it
+// is flushed, or comes.
+func manyPartitions(key int16, n int) []byte {
+	if key == 0 {
+		req := kmsg.NewPtrProduceRequest()
+		req.Acks, req.TimeoutMillis = -1, 600_000
+		topic := kmsg.ProduceRequestTopic{Topic: "t", Partitions: make([]kmsg.ProduceRequestTopicPartition, n)}
+		topic.Partitions[0].Records = record.NewBuilder(record.None).Append(1000, nil, make([]byte, 10), nil).Build(0)
+		req.Topics = []kmsg.ProduceRequestTopic{topic}
+		return frameOf(req, 9)
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = 600_000, 1<<20, 1<<20, -1
+	topic := kmsg.FetchRequestTopic{Topic: "t"}
+	for p := range int32(n) {
+		q := kmsg.NewFetchRequestTopicPartition()
+		q.Partition, q.PartitionMaxBytes, q.CurrentLeaderEpoch = p, 1<<20, -1
+		topic.Partitions = append(topic.Partitions, q)
+	}
+	req.Topics = []kmsg.FetchRequestTopic{topic}
+	return frameOf(req, 12)
+}
+
+// I-32: requests that name a great many partitions take their memory, parsed and answered, from the budget of all: many at
+// once wait for each other, and what is in memory is what is counted.
+func TestHostileWidth(t *testing.T) {
+	const clients, limit, partitions = 16, 16 << 20, 10_000
+	for name, c := range map[string]struct {
+		key  int16
+		cost int64 // that is counted for a partition
+	}{"produce": {0, 512}, "fetch": {1, 1 << 10}} {
+		t.Run(name, func(t *testing.T) {
+			d := disk.NewFaulty(disk.NewCrashable(1), nil)
+			e := newEnvOn(t, metatestBroker(t), d, quietLog)
+			e.create("t", 1, "flush.messages", "1")
+			reg := prometheus.NewRegistry()
+			addr := serve(t, e, func(o *server.Options) { o.Limits, o.Registerer = server.Limits{MemoryBytes: limit}, reg })
+			dialRaw(t, addr).send(produceFrame("t", 1, 1)) // the log is there
+			p, err := e.parts.ByName("t", 0)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return p.HighWatermark() == 1 }, 20*time.Second, time.Millisecond)
+
+			flushed := make(chan struct{})
+			flush := sync.OnceFunc(func() { close(flushed) })
+			t.Cleanup(flush)
+			d.SetHook(func(call disk.Call) disk.Fault {
+				if call.Op == disk.OpDatasync || call.Op == disk.OpWriteSync {
+					<-flushed
+				}
+				return disk.Fault{}
+			})
+			before := heap()
+			frame := manyPartitions(c.key, partitions)
+			var all sync.WaitGroup
+			var conns []net.Conn
+			for range clients {
+				conn, err := net.Dial("tcp", addr)
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = conn.Close() })
+				conns = append(conns, conn)
+				all.Go(func() {
+					if _, err := conn.Write(frame); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			used := func() int64 { return int64(gauge(t, reg, "firn_server_request_memory_bytes")) }
+			require.Eventually(t, func() bool { return used() >= limit-c.cost*partitions }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return gauge(t, reg, "firn_server_request_memory_waits_total") >= 4 }, 20*time.Second, time.Millisecond)
+			one := c.cost*partitions + int64(len(frame)) + 1<<20
+			require.LessOrEqual(t, used(), limit+one)
+			require.LessOrEqual(t, heap()-before, limit+one+int64(clients*len(frame))+4<<20)
+
+			flush()
+			for _, conn := range conns {
+				if c.key == 0 {
+					var head [4]byte
+					_, err := io.ReadFull(conn, head[:])
+					require.NoError(t, err)
+					_, err = io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(head[:])))
+					require.NoError(t, err)
+				}
+				require.NoError(t, conn.Close())
+			}
+			all.Wait()
+			require.Eventually(t, func() bool { return used() == 0 }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return heap()-before < 4<<20 }, 20*time.Second, 100*time.Millisecond)
+		})
+	}
+}
+
+// gauge reads a metric.
+func gauge(t testing.TB, reg *prometheus.Registry, name string) float64 {
+	all, err := reg.Gather()
+	require.NoError(t, err)
+	for _, f := range all {
+		if m := f.GetMetric(); f.GetName() == name {
+			return m[0].GetGauge().GetValue() + m[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
+}
+
+// I-32: a fetch that was refused leaves no more memory to the next one than one that was served.
+func TestRefusedFetchKeepsLittle(t *testing.T) {
+	a := new(API)
+	c := a.newFetchCall(nil)
+	c.asked.Partitions = make([]fetchsession.Partition, 0, wire.KeepPartitions+1)
+	c.free()
+	for range 10 {
+		if c := a.newFetchCall(nil); cap(c.asked.Partitions) > wire.KeepPartitions {
+			t.Fatalf("%d partitions are kept", cap(c.asked.Partitions))
+		}
+	}
+}
+
+// I-32: a small batch of a great many records that are all refused does not make a large answer.
+func TestHostileRecordErrors(t *testing.T) {
+	e := newEnv(t)
+	e.create("keys", 1, "cleanup.policy", "compact")
+	b := record.NewBuilder(record.Gzip)
+	for range 50_000 {
+		b.Append(1000, nil, nil, nil)
+	}
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks, req.TimeoutMillis = -1, 1000
+	req.Topics = []kmsg.ProduceRequestTopic{{Topic: "keys", Partitions: []kmsg.ProduceRequestTopicPartition{{Records: b.Build(0)}}}}
+	answered := make(chan outcome, 1)
+	e.send(req, 9, func(o outcome) { answered <- o })
+	o := <-answered
+	require.NoError(t, o.err)
+	require.Less(t, len(o.body), 100*maxBadRecords)
+	require.Greater(t, len(o.body), 10*maxBadRecords)
+}
