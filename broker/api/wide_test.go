@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 
@@ -20,27 +21,35 @@ func TestWideRequestAllocations(t *testing.T) {
 		"index.interval.bytes", "1073741824") // the indexes of 300 segments grow
 	e.a.Configs = settled{e.a.Configs, e.a.Configs.Values()}
 	c := dialRaw(t, serve(t, e))
-	produce := produceFrame(topic, partitions, 1)
-	noAllocationsIn(t, 100, "produce to 300 partitions", func() {
-		c.send(produce)
-		c.accepted(topic)
-	})
+	id := e.store.Image().TopicByName(topic).ID
+	for version, named := range map[int16]string{9: topic, 13: string(id[:])} { // version 13 names it by its id
+		produce := frameOf(produceOf(topic, id, partitions, 1), version)
+		noAllocationsIn(t, 100, "produce to 300 partitions", func() {
+			c.send(produce)
+			b := c.answer()
+			if at := bytes.Index(b, []byte(named)); at < 0 || binary.BigEndian.Uint16(b[at+len(named)+2+4:]) != 0 {
+				t.Fatalf("refused: %x", b[:100])
+			}
+		})
+	}
 
 	req := kmsg.NewPtrFetchRequest()
 	req.MinBytes, req.MaxBytes, req.SessionEpoch = 1, 10_000_000, -1
 	asked := kmsg.NewFetchRequestTopic()
-	asked.Topic = topic
+	asked.Topic, asked.TopicID = topic, id
 	for p := range int32(partitions) {
 		q := kmsg.NewFetchRequestTopicPartition()
 		q.Partition, q.PartitionMaxBytes, q.CurrentLeaderEpoch = p, 1200, -1 // a record of each
 		asked.Partitions = append(asked.Partitions, q)
 	}
 	req.Topics = []kmsg.FetchRequestTopic{asked}
-	fetch := frameOf(req, 12)
-	noAllocationsIn(t, 100, "fetch of 300 partitions", func() {
-		c.send(fetch)
-		if b := c.answer(); binary.BigEndian.Uint16(b[1+4:]) != 0 || len(b) < partitions*1000 {
-			t.Fatalf("refused, or too little: %d bytes", len(b))
-		}
-	})
+	for _, version := range []int16{12, 18} {
+		fetch := frameOf(req, version)
+		noAllocationsIn(t, 100, "fetch of 300 partitions", func() {
+			c.send(fetch)
+			if b := c.answer(); binary.BigEndian.Uint16(b[1+4:]) != 0 || len(b) < partitions*1000 {
+				t.Fatalf("refused, or too little: %d bytes", len(b))
+			}
+		})
+	}
 }
