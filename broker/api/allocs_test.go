@@ -175,7 +175,7 @@ func fetchOf(topic string, id [16]byte, session, epoch int32, offset int64, wait
 // segments grow by.
 func noAllocations(t *testing.T, name string, fn func()) {
 	t.Helper()
-	noAllocationsIn(t, 500, name, fn)
+	noAllocationsIn(t, 250, name, fn)
 }
 
 // noAllocationsIn is noAllocations with a number of runs.

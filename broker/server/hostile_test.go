@@ -171,11 +171,11 @@ func TestParkedIsNotIdle(t *testing.T) {
 		c.send(frame(1, "x"))
 		reply := <-p.ch
 		time.Sleep(10 * time.Minute)
-		go reply.Bytes([]byte("late"))
+		go answer(reply, []byte("late"))
 		c.expect(1, "late")
 		time.Sleep(30 * time.Second)
 		c.send(frame(2, "x"))
-		(<-p.ch).Bytes([]byte("next"))
+		answer(<-p.ch, []byte("next"))
 		c.expect(2, "next")
 	})
 }
@@ -236,7 +236,7 @@ func TestMemoryBound(t *testing.T) {
 		}
 		for answered := 0; answered < 5; answered++ {
 			r := replies[answered]
-			go r.reply.Bytes(nil)
+			go answer(r.reply, nil)
 			clients[r.id].expect(r.id, "")
 			synctest.Wait()
 			for len(ch) > 0 {

@@ -17,7 +17,7 @@ import (
 
 // checksum answers with the CRC of what it was asked.
 var checksum = HandlerFunc(func(_ context.Context, req *wire.Request, reply *wire.Reply) {
-	reply.Bytes(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(req.Body)))
+	answer(reply, binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(req.Body)))
 })
 
 // sized is a frame whose body is n bytes.
@@ -103,7 +103,7 @@ func TestAnswersLeaveTogether(t *testing.T) {
 			parked <- reply
 			return
 		}
-		reply.Bytes([]byte(topicOf(req)))
+		answer(reply, []byte(topicOf(req)))
 	})
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
@@ -126,7 +126,7 @@ func TestAnswersLeaveTogether(t *testing.T) {
 		c.expect(4, "x")
 		reply := <-parked
 		synctest.Wait()
-		go reply.Bytes([]byte("w"))
+		go answer(reply, []byte("w"))
 		c.expect(5, "w")
 		c.expect(6, "z")
 		many := make([][]byte, 3*maxHeld)
@@ -160,7 +160,7 @@ func TestWatch(t *testing.T) {
 	if !first.req.Watch(&answered) || !second.req.Watch(&gone) {
 		t.Error("a client that is there counts as gone")
 	}
-	first.reply.Bytes(nil)
+	answer(first.reply, nil)
 	c.expect(1, "")
 	c.Close()
 	waitFor(t, "the news", func() bool { return gone.n.Load() == 1 })
@@ -168,7 +168,7 @@ func TestWatch(t *testing.T) {
 		t.Error("a client that is gone counts as there")
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { second.reply.Bytes(nil) })
+	wg.Go(func() { answer(second.reply, nil) })
 	wg.Wait()
 	if a, g, l := answered.n.Load(), gone.n.Load(), late.n.Load(); a != 0 || g != 1 || l != 0 {
 		t.Errorf("told %d times after its answer, %d times, %d times", a, g, l)

@@ -268,7 +268,7 @@ func TestRequestRateEndsWithTheServer(t *testing.T) {
 func TestAnswersInMemory(t *testing.T) {
 	const size = 1 << 20
 	body := bytes.Repeat([]byte("y"), size-100) // with its header, a buffer of size
-	h := HandlerFunc(func(_ context.Context, _ *wire.Request, reply *wire.Reply) { reply.Bytes(body) })
+	h := HandlerFunc(func(_ context.Context, _ *wire.Request, reply *wire.Reply) { answer(reply, body) })
 	simulated(t, h, Limits{AnswerBytes: 3 * size, WriteTimeout: time.Hour}, func(t *testing.T, s *Server, l *pipeListener) {
 		var clients []client
 		for i := range int32(5) {
@@ -307,23 +307,23 @@ func TestAnswersOfOneConnection(t *testing.T) {
 		c.send(frame(0, "x"))
 		c.send(frame(1, "x"))
 		first := <-p.ch
-		(<-p.ch).Bytes(make([]byte, maxUntaken))
+		answer(<-p.ch, make([]byte, maxUntaken))
 		go c.send(frame(2, "x"), frame(3, "x"))
 		synctest.Wait()
 		for len(p.ch) > 0 { // the one that was waited for already
-			(<-p.ch).Bytes(nil)
+			answer(<-p.ch, nil)
 		}
 		synctest.Wait()
 		if n := metricValue(t, s.metrics.answerPauses); n != 1 {
 			t.Errorf("%v pauses counted", n)
 		}
-		go first.Bytes(nil)
+		go answer(first, nil)
 		for i := range int32(3) {
 			if id, _, err := c.receive(); err != nil || id != i {
 				t.Fatalf("answer %d, %v", id, err)
 			}
 		}
-		go (<-p.ch).Bytes(nil)
+		go answer(<-p.ch, nil)
 		c.expect(3, "")
 	})
 }

@@ -115,9 +115,21 @@ func topicOf(req *wire.Request) string {
 	return *m.(*kmsg.MetadataRequest).Topics[0].Topic
 }
 
+// rawAnswer is an answer to a frame made by frame whose body is any bytes.
+type rawAnswer struct {
+	*kmsg.MetadataResponse
+	body []byte
+}
+
+func (r rawAnswer) AppendTo(b []byte) []byte { return append(b, r.body...) }
+
+func answer(reply *wire.Reply, body []byte) {
+	reply.Message(rawAnswer{kmsg.NewPtrMetadataResponse(), body})
+}
+
 // echo answers at once with the text.
 var echo = HandlerFunc(func(_ context.Context, req *wire.Request, reply *wire.Reply) {
-	reply.Bytes([]byte(topicOf(req)))
+	answer(reply, []byte(topicOf(req)))
 })
 
 // parked keeps replies for the test to give.
@@ -138,9 +150,9 @@ func TestOrder(t *testing.T) {
 		replies = append(replies, <-p.ch)
 	}
 	for _, i := range []int{3, 1, 4, 2} {
-		replies[i].Bytes([]byte{byte('a' + i)})
+		answer(replies[i], []byte{byte('a' + i)})
 	}
-	replies[0].Bytes([]byte("a"))
+	answer(replies[0], []byte("a"))
 	for i := range int32(5) {
 		c.expect(i, string('a'+i))
 	}
@@ -151,16 +163,16 @@ func TestOrderUnderLoad(t *testing.T) {
 	large := strings.Repeat("z", 300<<10)
 	h := HandlerFunc(func(_ context.Context, req *wire.Request, reply *wire.Reply) {
 		text := topicOf(req)
-		answer := func() {
+		give := func() {
 			if len(text)%3 == 0 {
 				text += large
 			}
-			reply.Bytes([]byte(text))
+			answer(reply, []byte(text))
 		}
 		if len(text)%2 == 0 {
-			go answer()
+			go give()
 		} else {
-			answer()
+			give()
 		}
 	})
 	s := start(t, h, Limits{MaxInFlight: 8})
@@ -199,9 +211,9 @@ func TestNoneAndClose(t *testing.T) {
 	c := dial(t, s)
 	c.send(frame(1, "x"), frame(2, "x"), frame(3, "x"), frame(4, "x"))
 	first, second, third, fourth := <-p.ch, <-p.ch, <-p.ch, <-p.ch
-	fourth.Bytes([]byte("never"))
+	answer(fourth, []byte("never"))
 	third.Close(errors.New("acks=0 failed"))
-	second.Bytes([]byte("second"))
+	answer(second, []byte("second"))
 	first.None()
 	c.expect(2, "second")
 	c.expectClosed()
@@ -217,7 +229,7 @@ func TestMaxInFlight(t *testing.T) {
 	}
 	first, second := <-p.ch, <-p.ch
 	other.send(frame(9, "x")) // another connection is not held up
-	(<-p.ch).Bytes(nil)
+	answer(<-p.ch, nil)
 	other.expect(9, "")
 	select {
 	case <-p.ch:
@@ -225,10 +237,10 @@ func TestMaxInFlight(t *testing.T) {
 	default:
 	}
 	waitFor(t, "the pause to be counted", func() bool { return metricValue(t, s.metrics.inFlightPauses) == 1 })
-	first.Bytes(nil)
+	answer(first, nil)
 	third := <-p.ch
-	second.Bytes(nil)
-	third.Bytes(nil)
+	answer(second, nil)
+	answer(third, nil)
 	for i := range int32(3) {
 		c.expect(i, "")
 	}
@@ -241,11 +253,11 @@ func TestSlowReaderHoldsNobodyUp(t *testing.T) {
 	slow, other := dial(t, s), dial(t, s)
 	slow.send(frame(1, "x"))
 	body := bytes.Repeat([]byte("y"), 64<<20)
-	(<-p.ch).Bytes(body) // returns although nobody reads
+	answer(<-p.ch, body) // returns although nobody reads
 	slow.send(frame(2, "x"))
-	(<-p.ch).Bytes([]byte("after"))
+	answer(<-p.ch, []byte("after"))
 	other.send(frame(3, "x"))
-	(<-p.ch).Bytes([]byte("other"))
+	answer(<-p.ch, []byte("other"))
 	other.expect(3, "other")
 	slow.expect(1, string(body))
 	slow.expect(2, "after")
@@ -263,7 +275,7 @@ func TestSlowReaderIsClosed(t *testing.T) {
 	first, second := <-p.ch, <-p.ch
 	released := make(chan struct{}, 2) // a second release would be seen below
 	second.Fetch(&wire.FetchResponse{Release: func() { released <- struct{}{} }})
-	first.Bytes(make([]byte, 64<<20))
+	answer(first, make([]byte, 64<<20))
 	<-released
 	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
 	if n := metricValue(t, s.metrics.closed.WithLabelValues(errSlowRead.label)); n != 1 {
@@ -392,7 +404,7 @@ func TestShutdownDrains(t *testing.T) {
 	busy.send(frame(1, "x"), frame(2, "x"))
 	first, second := <-p.ch, <-p.ch
 	idle.send(frame(1, "x"))
-	(<-p.ch).Bytes(nil)
+	answer(<-p.ch, nil)
 	idle.expect(1, "")
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
@@ -401,13 +413,13 @@ func TestShutdownDrains(t *testing.T) {
 		t.Error("a connection was accepted while shutting down")
 	}
 	busy.send(frame(3, "never read"))
-	second.Bytes([]byte("2"))
+	answer(second, []byte("2"))
 	select {
 	case err := <-done:
 		t.Fatalf("Shutdown returned %v while an answer is owed", err)
 	default:
 	}
-	first.Bytes([]byte("1"))
+	answer(first, []byte("1"))
 	busy.expect(1, "1")
 	busy.expect(2, "2")
 	busy.expectClosed()
@@ -435,7 +447,7 @@ func TestShutdownCutsOff(t *testing.T) {
 	if s.memory.used() == 0 {
 		t.Error("the parked request holds no memory")
 	}
-	late.Bytes([]byte("late"))
+	answer(late, []byte("late"))
 	if n := s.memory.used(); n != 0 {
 		t.Errorf("%d bytes of requests remain", n)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Reply is where a handler puts the answer to one Request. Exactly one of its methods Message, Produce, Fetch,
-// Bytes, None and Close is called, once, from any goroutine, inside Serve or any time later; calls after the first
+// None and Close is called, once, from any goroutine, inside Serve or any time later; calls after the first
 // are ignored (and release what they were given). The answer is encoded before the method returns, so that
 // the caller may reuse what it passed in (a FetchResponse's files excepted, see there). The methods do not wait for
 // a slow client: what the socket does not take at once is sent by another goroutine.
@@ -68,15 +68,6 @@ func (r *Reply) Fetch(f *FetchResponse) {
 		return
 	}
 	resp, err := EncodeFetch(r.req.Version, r.req.CorrelationID, f)
-	r.sink.Complete(r.req, resp, err)
-}
-
-// Bytes answers with a body that is encoded already (without frame length and response header). It is copied.
-func (r *Reply) Bytes(body []byte) {
-	if !r.first() {
-		return
-	}
-	resp, err := EncodeBytes(r.req.Key, r.req.Version, r.req.CorrelationID, body)
 	r.sink.Complete(r.req, resp, err)
 }
 

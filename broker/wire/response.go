@@ -179,13 +179,6 @@ func EncodeMessage(key, version int16, correlation int32, m kmsg.Response) (*Res
 	return r.finish()
 }
 
-// EncodeBytes makes an answer of a body that is encoded already; it is copied.
-func EncodeBytes(key, version int16, correlation int32, body []byte) (*Response, error) {
-	r := newResponse(key, version, correlation, len(body))
-	r.setBuf(append(r.buf.B, body...))
-	return r.finish()
-}
-
 // errorFields maps a response type to the index of its ErrorCode field.
 var errorFields sync.Map // reflect.Type → int, -1 = none
 
