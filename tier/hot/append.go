@@ -393,7 +393,7 @@ func (l *Log) writeRun(run []*op) error {
 			err = fmt.Errorf("%s: wrote %d of %d bytes", h.Name(), n, bytes)
 		}
 		s.reserved = 0
-		if terr := h.Truncate(t.size); terr != nil {
+		if terr := s.cutTorn(h, t.size); terr != nil {
 			l.dir.fail(fmt.Errorf("taking back a failed write: %w", terr))
 		}
 		return err
@@ -413,6 +413,21 @@ func (l *Log) writeRun(run []*op) error {
 	l.publish(s, t)
 	l.dir.metrics.appended(bytes, len(v.bufs))
 	l.scheduleFlush(t.modified)
+	return nil
+}
+
+// cutTorn takes back what a failed write left behind a position, and has the next flush make that durable, whatever was
+// flushed before: bytes between two segments would look like lost ones.
+func (s *segment) cutTorn(h *handle, size int64) error {
+	if err := h.Truncate(size); err != nil {
+		return err
+	}
+	l := s.log
+	l.syncMu.Lock() // the flush that is under way may have come too early
+	defer l.syncMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.synced = 0
 	return nil
 }
 

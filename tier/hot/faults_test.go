@@ -60,6 +60,29 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// What a full disk took of a batch at the end of a segment, and what it was cut to, may be there in any mixture after a power
+// cut: no more than a torn tail, though others followed (I-01).
+func TestFullDiskAndPowerCut(t *testing.T) {
+	for seed := range uint64(60) {
+		w := newWorld(seed, "")
+		f := w.faulty()
+		w.kill()
+		l := w.open(0)
+		want := w.put(l, 1)
+		f.SetHook(disk.FullAfter(29))
+		_, err := tryAppend(l, batch(1, 100, w.clock.ms), 0)
+		require.ErrorIs(t, err, ErrFull)
+		f.SetHook(nil)
+		require.NoError(t, l.Roll())
+		want = append(want, w.put(l, 2)...)
+		require.NoError(t, w.d.SaveState())
+		w.wrap = nil
+		w.power(true)
+		require.NoError(t, attempt(func() { holds(w.open(0), want) }), "seed %d", seed)
+		w.d.flusher.Close()
+	}
+}
+
 func mustAppend(t testing.TB, l *Log, b []byte) []byte {
 	appendTo(t, l, b)
 	return b
