@@ -37,5 +37,5 @@ func (p *Partition) Producers() ([]producer.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return log.ProducersAt(log.End())
+	return log.Producers()
 }

@@ -144,7 +144,7 @@ func (l *Log) enqueue(cfg *Config, p *op, o *AppendOptions) (producer.Verdict, e
 	l.planRoll(cfg, p)
 	p.base = l.next
 	if err := l.assign(cfg, p, o); err != nil {
-		l.undo(p)
+		p.takeBack(&l.producers)
 		l.next, l.plan = p.base, before
 		return producer.Verdict{}, err
 	}
@@ -271,6 +271,7 @@ func (l *Log) assign(cfg *Config, p *op, o *AppendOptions) error {
 		record.Stamp(b, l.next, o.Epoch)
 		h.BaseOffset, h.LeaderEpoch = l.next, o.Epoch
 		if h.HasProducer() {
+			l.past.note(&l.producers, h)
 			e, _ := l.producers.Get(h.ProducerID)
 			p.undo = append(p.undo, e)
 		}
@@ -289,18 +290,17 @@ func (l *Log) assign(cfg *Config, p *op, o *AppendOptions) error {
 	return nil
 }
 
-// undo takes back what assign did to the producer state.
-func (l *Log) undo(p *op) {
+// takeBack undoes what assign did to the producer state.
+func (p *op) takeBack(st *producer.State) {
 	for i := len(p.undo) - 1; i >= 0; i-- {
-		l.producers.Put(p.undo[i])
+		st.Put(p.undo[i])
 	}
-	p.undo = p.undo[:0]
 }
 
 // writeQueue writes all that is queued; the caller is the writer and holds mu, which is given up meanwhile.
 func (l *Log) writeQueue() {
 	todo := l.queue
-	l.queue, l.spare = l.spare, nil
+	l.queue, l.spare, l.written = l.spare, nil, todo
 	l.mu.Unlock()
 	n, err := l.write(todo)
 	l.mu.Lock()
@@ -310,6 +310,7 @@ func (l *Log) writeQueue() {
 	if err != nil {
 		l.rollback(todo[n:], err)
 	}
+	l.written = nil
 	clear(todo)
 	if cap(todo) <= 256 {
 		l.spare = todo[:0]
@@ -319,10 +320,10 @@ func (l *Log) writeQueue() {
 // rollback fails, under mu, the appends that were not written and all that came to rest on them (I-02).
 func (l *Log) rollback(failed []*op, err error) {
 	for i := len(l.queue) - 1; i >= 0; i-- {
-		l.undo(l.queue[i])
+		l.queue[i].takeBack(&l.producers)
 	}
 	for i := len(failed) - 1; i >= 0; i-- {
-		l.undo(failed[i])
+		failed[i].takeBack(&l.producers)
 	}
 	for _, group := range [][]*op{failed, l.queue} {
 		for _, p := range group {

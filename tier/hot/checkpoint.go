@@ -41,7 +41,7 @@ func (l *Log) indexDue() bool {
 
 // snapshotDue reports, under mu, whether much was written since the last snapshot of the producers.
 func (l *Log) snapshotDue() bool {
-	return l.distance(&l.snapped, &l.point) >= l.dir.o.checkpointBytes
+	return l.unsnapped() >= l.dir.o.checkpointBytes
 }
 
 // distance is how many bytes lie between two points. The caller holds mu.
@@ -56,7 +56,7 @@ func (l *Log) distance(from, to *point) (n int64) {
 			size = to.tail.size
 		}
 		if s.base == from.base {
-			size -= from.tail.size
+			size = max(0, size-from.tail.size) // a cleaner may have made it smaller
 		}
 		n += size
 	}
@@ -67,9 +67,8 @@ func (l *Log) distance(from, to *point) (n int64) {
 // producers snapshotted if much was written. It is called by one goroutine at a time.
 func (l *Log) checkpoint() error {
 	l.mu.Lock()
-	began, at, segs, loaded := l.indexed, l.durable, l.segments(), l.loaded
+	began, at, segs := l.indexed, l.durable, l.segments()
 	index, snapshot := l.indexDue(), l.snapshotDue()
-	end := l.point
 	l.mu.Unlock()
 	if index {
 		err := l.syncIndexes(segs, began, &at)
@@ -94,11 +93,6 @@ func (l *Log) checkpoint() error {
 	if err := l.snapshotProducers(); err != nil {
 		l.dir.logger.Warn("a snapshot of the producers failed, the next start would have to read more", "partition", l.name, "error", err)
 		return l.dir.Offline()
-	}
-	if loaded { // else there was nothing to write, and there may be at the next time
-		l.mu.Lock()
-		l.snapped = end
-		l.mu.Unlock()
 	}
 	return nil
 }
@@ -141,7 +135,4 @@ func (l *Log) unindex(from point) {
 		at = from
 	}
 	l.indexed = &at
-	if l.snapped.above(&at) {
-		l.snapped = at
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/firnlog/firn/tier/hot/flush"
-	"github.com/firnlog/firn/tier/hot/producer"
 )
 
 // cleanMark is what Kafka writes into the file.
@@ -103,23 +102,5 @@ func (l *Log) rest() error {
 		l.durable = point{base: s.base, tail: s.now(), index: s.idx.len(), timeIndex: s.tidx.len(),
 			sinceIndex: s.sinceIndex, firstTime: s.firstTime, timeAdded: s.timeAdded}
 		return l.saveProducers()
-	})
-}
-
-// saveProducers writes the producer snapshot of the log's end, if the next start would otherwise have to read batches
-// to know it. It is not synced: the batches say the same, as far as trims did not make another snapshot durable. The caller is the writer and holds mu: the log is closed.
-func (l *Log) saveProducers() error {
-	if !l.loaded || l.producers.Len() == 0 || l.active().now().size == 0 {
-		return nil // what the snapshot at the active segment's base says, if there is one, still holds
-	}
-	name := filepath.Join(l.folder(), fileName(l.next, snapshotSuffix))
-	if err := writeFile(l.dir.fs, name, producer.AppendSnapshot(nil, l.producers.Entries())); err != nil {
-		return err
-	}
-	// Those of earlier stops are of no use any more; those of segments are, to trims.
-	return l.dropSnapshots(func(base int64) bool {
-		segs := l.segments()
-		i := segmentAt(segs, base)
-		return base < l.next && (i < 0 || segs[i].base != base)
 	})
 }

@@ -130,6 +130,7 @@ var stories = []struct {
 		for l.active().now().size < 2500 { // its index files are made by the checkpoint
 			w.put(l, 1)
 		}
+		must(l.snapshotProducers()) // which would make the names durable, too
 		must(l.Sync())
 		must(w.d.SaveState())
 		read := w.reading()

@@ -44,6 +44,7 @@ type Log struct {
 	// collected is the point up to which the journal's frame that is being written goes. Owned by the journal's writer.
 	collected point
 
+	walks   sync.Mutex // serialises walks to producer states, of which one goes on where the last ended; taken before trimMu
 	indexMu sync.Mutex // serialises rebuilding of indexes
 	trimMu  sync.Mutex // serialises what changes anything but the end
 	syncMu  sync.Mutex // serialises Sync
@@ -55,15 +56,16 @@ type Log struct {
 	frozen    bool      // nothing may be enqueued
 	closed    error     // why nothing is possible any more
 	queue     []*op     // appends with offsets that are not written yet
+	written   []*op     // … that the writer is at: those from End on are not written yet, either
 	spare     []*op     // an empty slice to exchange with queue
 	next      int64     // offset of the next append: end plus what is queued
 	plan      plan      // what the active segment will look like once the queue is written
 	producers producer.State
-	loaded    bool     // producers holds the state
+	loaded    bool // producers holds the state, and past what led to it
+	past      history
 	point     point    // as of the last write
 	durable   point    // what the files have, as of the last Sync
 	indexed   *point   // up to where the indexes are durable, too; replaced, never changed. See checkpoint
-	snapped   point    // where producers were snapshotted last
 	acked     place    // where flushed is
 	dirtyFrom int64    // ms: the oldest unflushed write, 0 if there is none
 	replacing *segment // being replaced, with those after it: the state file does not vouch for them

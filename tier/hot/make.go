@@ -53,8 +53,9 @@ func (l *Log) beginEmpty(start, logStart int64, epochs epoch.Cache, producers []
 	s.tail.modified = s.created
 	l.epochs.Store(&epochs)
 	l.begin([]*segment{s}, startOf(s), logStart)
-	l.producers.Reset(producers, start)
-	l.loaded = true
+	st := new(producer.State)
+	st.Reset(producers, start)
+	l.setProducers(walkFrom(st))
 }
 
 // Make makes the folder if there is none yet, durably. The first append does it otherwise; who is about to append to many

@@ -181,7 +181,7 @@ func (l *Log) begin(segs []*segment, indexed point, logStart int64) {
 	l.point = point{base: s.base, tail: t, index: s.idx.len(), timeIndex: s.tidx.len(),
 		sinceIndex: s.sinceIndex, firstTime: s.firstTime, timeAdded: s.timeAdded}
 	l.durable = l.point
-	l.indexed, l.snapped = &indexed, indexed
+	l.indexed = &indexed
 	l.acked = place{s.base, t.size}
 	l.resetPlan()
 }

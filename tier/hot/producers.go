@@ -1,47 +1,127 @@
 package hot
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"math"
 	"slices"
 
 	"github.com/firnlog/firn/tier/disk"
-	"github.com/firnlog/firn/tier/hot/checkpoint"
 	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
 )
 
-const snapshotSuffix = checkpoint.SnapshotSuffix
+// What was known of the producers at an offset below the end is needed for each archived segment and at trims, and at the
+// end by the first append after a start. Batches are walked through only where neither memory nor a snapshot file
+// (snapshots.go) tells:
+//
+//	     none            kept         same          end
+//	──────┼───────────────┼────────────┼─────────────┼───── offset
+//	nobody│ walk, from the nearest of  │ as it is now│ as it is now, without
+//	known │ none, kept, snapshot files │             │ what is not written yet
+//
+// Who was forgotten since, because of producer.id.expiration.ms, may be missing in the answer, and is where memory gives
+// it. That is right: this log does not know the producer any more, and nor should who begins a log with the answer. A
+// retry that comes so late is a new batch here as there, for only time makes a log forget (I-05).
 
-// Producers returns what is known of the idempotent producers as of End, by ascending id.
-func (l *Log) Producers() ([]producer.Entry, error) { return l.ProducersAt(l.End()) }
+// history is what a log remembers of its producers, beside the present state.
+type history struct {
+	none int64           // up to here nobody is known, none below the log's start; it counts while somebody is known at the end
+	same int64           // from here on no batch has a producer id; too high after a failed write, which costs reading
+	kept *producer.State // what the last walk found, nil if there was none; who walks on takes it
+	// What lies above the newest snapshot file, or above where a walk began that found none: so many bytes below a point, and
+	// all that follows.
+	walked int64
+	snap   point
+}
+
+// note is told of a batch with a producer id before st is. What follows if it is taken back: none is only above the end
+// when nobody is known there, and then it does not count.
+func (h *history) note(st *producer.State, b *record.Header) {
+	if st.Len() == 0 {
+		h.none = b.BaseOffset
+	}
+	h.same = b.NextOffset()
+}
+
+// walkSteps is how many times checkpointBytes are walked through while a trim has to wait.
+const walkSteps = 8
+
+// Producers returns what is known of the idempotent producers as of End, by ascending id. It reads nothing but once after a
+// start.
+func (l *Log) Producers() ([]producer.Entry, error) {
+	for {
+		if err := l.loadProducers(); err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		entries, ok := l.known(l.end.Load())
+		l.mu.Unlock()
+		if ok { // else a Truncate came between
+			return entries, nil
+		}
+	}
+}
 
 // ProducersAt returns what was known of the producers when the log ended at offset, which must be a batch boundary
-// between LocalStart and End. At End it costs nothing; below, the batches since the newest snapshot at or below are
-// walked through.
+// between LocalStart and End, by ascending id; but for who was forgotten since. At End, where no batch with a producer id
+// follows, and where nobody is known any more it reads nothing. Elsewhere the batches since the last call's offset or the
+// newest snapshot below are walked through, whichever is nearer.
 func (l *Log) ProducersAt(offset int64) ([]producer.Entry, error) {
 	if err := l.loadProducers(); err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	if offset == l.end.Load() && l.next == offset { // nothing queued: the state is that at the end
-		defer l.mu.Unlock()
-		return l.producers.Entries(), nil
-	}
-	l.mu.Unlock()
 	if offset > l.End() || offset < l.LocalStart() {
 		return nil, l.outOfRange(offset, l.End())
 	}
-	l.trimMu.Lock()
-	defer l.trimMu.Unlock()
-	st, err := l.replayProducers(offset)
-	if err != nil {
-		return nil, err
+	l.mu.Lock()
+	entries, ok := l.known(offset)
+	l.mu.Unlock()
+	if ok {
+		return entries, nil
 	}
-	return st.Entries(), nil
+	l.walks.Lock()
+	defer l.walks.Unlock()
+	var err error
+	for !ok && err == nil {
+		err = l.settled(func() error {
+			entries, ok, err = l.walkOn(offset)
+			return err
+		})
+	}
+	return entries, err
+}
+
+// known returns, under mu, what memory tells of the producers at an offset up to End.
+func (l *Log) known(offset int64) (entries []producer.Entry, ok bool) {
+	switch {
+	case !l.loaded:
+		return nil, false
+	case l.producers.Len() == 0, offset <= l.past.none:
+		return nil, true
+	case offset >= l.past.same:
+		return l.producers.Entries(), true
+	case offset == l.end.Load():
+		return l.atEnd(), true
+	}
+	return nil, false
+}
+
+// atEnd returns, under mu, what is known of the producers at End, whatever is being written.
+func (l *Log) atEnd() []producer.Entry {
+	end := l.end.Load()
+	if l.past.same <= end {
+		return l.producers.Entries()
+	}
+	st := l.producers.Clone()
+	for _, p := range slices.Backward(l.queue) {
+		p.takeBack(st)
+	}
+	for _, p := range slices.Backward(l.written) {
+		if p.base >= end {
+			p.takeBack(st)
+		}
+	}
+	return st.Entries()
 }
 
 // loadProducers reads the producer state of a log that has not needed it since it was opened.
@@ -66,148 +146,180 @@ func (l *Log) loadProducersLocked() error {
 	if loaded {
 		return nil
 	}
-	st, err := l.replayProducers(l.end.Load())
+	w, err := l.walk(l.end.Load(), math.MaxInt64)
 	if err != nil {
 		return fmt.Errorf("%s: producer state: %w", l.name, err)
 	}
 	l.mu.Lock()
-	l.producers, l.loaded = *st, true
+	l.setProducers(w)
 	l.mu.Unlock()
 	return nil
 }
 
-// replayProducers builds the producer state at offset from the newest snapshot that is good and the batches after it.
-func (l *Log) replayProducers(offset int64) (*producer.State, error) {
-	at, entries, err := l.newestSnapshot(offset)
+// setProducers makes what a walk to the end found what is known of the producers. The caller holds mu, and nothing is being
+// written.
+func (l *Log) setProducers(w *walker) {
+	l.producers, l.past, l.loaded = *w.st, w.past, true
+	l.past.walked, l.past.snap = w.bytes, l.point
+}
+
+// walkOn is one step of a walk to offset, and of none if memory tells. It reports whether that was the last.
+func (l *Log) walkOn(offset int64) (entries []producer.Entry, done bool, err error) {
+	l.trimMu.Lock()
+	defer l.trimMu.Unlock()
+	if offset > l.End() || offset < l.LocalStart() { // it was trimmed since
+		return nil, false, l.outOfRange(offset, l.End())
+	}
+	w, err := l.walk(offset, walkSteps*l.dir.o.checkpointBytes)
+	if err != nil {
+		return nil, false, err
+	}
+	// Else it would remember everybody who ever wrote. Not before the walk: who was idle may be about to go on.
+	w.st.Expire(l.dir.nowMs(), l.dir.expiry.Load())
+	if done = w.st.End() == offset; done {
+		entries = w.st.Entries()
+	}
+	l.mu.Lock()
+	if l.loaded {
+		l.past.kept = w.st
+	}
+	l.mu.Unlock()
+	return entries, done, nil
+}
+
+// walker goes through batches to find the producer state that they lead to.
+type walker struct {
+	st    *producer.State
+	past  history
+	bytes int64
+	most  int64
+	now   int64
+}
+
+// walkFrom begins a walk where st is what is known.
+func walkFrom(st *producer.State) *walker {
+	w := &walker{st: st, past: history{none: -1, same: st.End()}}
+	if st.Len() == 0 {
+		w.past.none = st.End()
+	}
+	return w
+}
+
+// walk goes from the nearest state below offset that is known to offset, or stops before, where a batch ends, after about
+// so many bytes. The caller holds trimMu, so that nothing that is walked through goes away.
+func (l *Log) walk(offset, most int64) (*walker, error) {
+	st, err := l.nearest(offset)
 	if err != nil {
 		return nil, err
 	}
-	st := &producer.State{}
-	st.Reset(entries, at)
-	now := l.dir.nowMs()
+	w := walkFrom(st)
+	w.most, w.now = most, l.dir.nowMs()
 	segs := l.segments()
-	for i := max(0, segmentAt(segs, at)); i < len(segs) && segs[i].base < offset; i++ {
-		s := segs[i]
-		from, _, err := s.find(at)
-		if err != nil {
+	for i := max(0, segmentAt(segs, st.End())); i < len(segs) && segs[i].base < offset; i++ {
+		if err := w.segment(segs[i], offset); err != nil {
 			return nil, err
 		}
-		to, _, err := s.find(offset)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.walk(from, to, func(h *record.Header, _ int64) { st.Apply(*h, h.BaseOffset, now) }); err != nil {
-			return nil, err
+		if w.bytes >= most {
+			return w, nil
 		}
 	}
 	st.AdvanceEnd(offset)
+	return w, nil
+}
+
+func (w *walker) segment(s *segment, offset int64) error {
+	from, _, err := s.find(w.st.End())
+	if err != nil {
+		return err
+	}
+	to, _, err := s.find(offset)
+	if err != nil || from >= to {
+		return err
+	}
+	h, err := s.file.acquire(false)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	b := getBuf(largeBuf)
+	defer putBuf(b)
+	sc := b.scan(h.File, from, to, mayWait)
+	for w.bytes < w.most && sc.next() {
+		w.bytes += int64(sc.h.Size())
+		if sc.h.HasProducer() {
+			w.past.note(w.st, &sc.h)
+		}
+		w.st.Apply(sc.h, sc.h.BaseOffset, w.now)
+	}
+	return sc.err
+}
+
+// nearest returns the state nearest below offset, or there, that is known without a walk: at the log's beginning, if nothing
+// else, that there was nobody. The caller holds trimMu and may change it: what was kept is not any more.
+func (l *Log) nearest(offset int64) (*producer.State, error) {
+	first := l.segments()[0].base
+	var st *producer.State
+	l.mu.Lock()
+	if l.loaded {
+		if k := l.past.kept; k != nil && k.End() >= first && k.End() <= offset {
+			st = k
+		}
+		l.past.kept = nil
+		if n := l.past.none; n >= first && n <= offset && (st == nil || n > st.End()) {
+			st = new(producer.State)
+			st.AdvanceEnd(n)
+		}
+	}
+	l.mu.Unlock()
+	from := first
+	if st != nil {
+		from = st.End() + 1
+	}
+	at, entries, err := l.newestSnapshot(from, offset)
+	if err != nil {
+		return nil, err
+	}
+	if st == nil || entries != nil {
+		st = new(producer.State)
+		st.Reset(entries, at)
+	}
 	return st, nil
 }
 
-// newestSnapshot returns the newest readable snapshot at or below offset whose following batches are all here, or
-// the log's beginning and nothing.
-func (l *Log) newestSnapshot(offset int64) (int64, []producer.Entry, error) {
-	first := l.segments()[0].base
-	bases, err := l.snapshots()
-	if err != nil {
-		return 0, nil, err
-	}
-	slices.Sort(bases)
-	for _, base := range slices.Backward(bases) {
-		if base > offset || base < first {
-			continue
-		}
-		entries, err := l.readSnapshot(filepath.Join(l.folder(), fileName(base, snapshotSuffix)))
-		if err != nil {
-			return 0, nil, err
-		}
-		if entries != nil {
-			return base, entries, nil
-		}
-	}
-	return first, nil, nil
-}
-
-// snapshots lists the offsets of the producer snapshots in the folder.
-func (l *Log) snapshots() ([]int64, error) {
-	entries, err := l.dir.fs.ReadDir(l.folder())
-	if err != nil {
-		return nil, err
-	}
-	var bases []int64
-	for _, e := range entries {
-		if base, ok := parseFileName(e.Name(), snapshotSuffix); ok {
-			bases = append(bases, base)
-		}
-	}
-	return bases, nil
-}
-
-// keepProducers makes the producer state at base durable, but for the folder's entry: once the batches below are
-// trimmed, nothing else knows it (I-05).
+// keepProducers makes the producer state at base durable, where a segment begins: once the batches below are trimmed, nothing
+// else knows it (I-05). That there is none is worth a snapshot, too: it tells recovery that what is below was trimmed
+// (recovery.trimmed).
 func (l *Log) keepProducers(base int64) error {
-	name := filepath.Join(l.folder(), fileName(base, snapshotSuffix))
+	name := l.snapshotName(base)
 	entries, err := l.readSnapshot(name)
-	if err == nil && entries != nil {
-		return l.syncSnapshot(name)
-	}
 	if err != nil {
 		return err
 	}
-	// No snapshot was written when the segment began, because there were no producers, or it was lost. Without
-	// producers an empty one is: it tells recovery that what is below was trimmed (recovery.trimmed).
-	st, err := l.replayProducers(base)
-	if err != nil {
-		return err
+	if entries == nil { // there were no producers when the segment began, or it was lost
+		if entries, err = l.stateAt(base); err != nil {
+			return err
+		}
 	}
-	return disk.WriteFileSync(l.dir.fs, name, producer.AppendSnapshot(nil, st.Entries()))
+	// It is written again if it is there: it may not be durable, and nor may its name.
+	return disk.WriteFileSync(l.dir.fs, name, producer.AppendSnapshot(nil, entries))
 }
 
-// readSnapshot returns what a producer snapshot holds; nil if there is none that is good.
-func (l *Log) readSnapshot(name string) ([]producer.Entry, error) {
-	b, err := disk.ReadFile(l.dir.fs, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// stateAt is ProducersAt for who holds trimMu.
+func (l *Log) stateAt(offset int64) ([]producer.Entry, error) {
+	if err := l.loadProducersLocked(); err != nil { // near the end there is a snapshot more often than here
+		return nil, err
 	}
+	l.mu.Lock()
+	entries, ok := l.known(offset)
+	l.mu.Unlock()
+	if ok {
+		return entries, nil
+	}
+	w, err := l.walk(offset, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := producer.DecodeSnapshot(b)
-	if err != nil {
-		// It was written at a roll and not synced: after a power cut the one before is as good.
-		l.dir.logger.Debug("passing over a producer snapshot", "file", name, "because", err)
-		return nil, nil
-	}
-	if entries == nil {
-		entries = []producer.Entry{}
-	}
-	return entries, nil
-}
-
-func (l *Log) syncSnapshot(name string) error {
-	f, err := l.dir.fs.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Datasync()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-// dropSnapshots removes the snapshots for which drop says so.
-func (l *Log) dropSnapshots(drop func(base int64) bool) error {
-	bases, err := l.snapshots()
-	if err != nil {
-		return err
-	}
-	for _, base := range bases {
-		if drop(base) {
-			err = errors.Join(err, l.dir.fs.Remove(filepath.Join(l.folder(), fileName(base, snapshotSuffix))))
-		}
-	}
-	return err
+	return w.st.Entries(), nil
 }
 
 // expireProducers forgets producers that are idle for too long.
@@ -216,12 +328,8 @@ func (l *Log) expireProducers(now int64) {
 	defer l.mu.Unlock()
 	if l.loaded && len(l.queue) == 0 && !l.writing { // a failed write would bring the forgotten back
 		l.producers.Expire(now, l.dir.expiry.Load())
+		if l.producers.Len() == 0 {
+			l.past.kept = nil
+		}
 	}
 }
-
-// snapshotProducers makes what is known of the producers at the log's end durable in a snapshot file there, also when that
-// is nothing, so that the first append after a crash need not walk through the batches below. It is for who saves recovery
-// points, once at least snapshotBytes were appended since the last time. It waits for no append, and for nobody who changes
-// the log: then, and while the state is not known yet, it does nothing and gives nil. The caller holds none of the log's
-// locks but, perhaps, trimMu. An error (a full disk, say) costs nothing but reading after a crash.
-func (l *Log) snapshotProducers() error { return nil }

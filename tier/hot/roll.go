@@ -2,7 +2,6 @@ package hot
 
 import (
 	"os"
-	"path/filepath"
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/producer"
@@ -53,7 +52,7 @@ func (l *Log) roll(base int64, snapshot []byte, now int64) error {
 		return err
 	}
 	if len(snapshot) > 0 {
-		if err := writeFile(d.fs, filepath.Join(l.folder(), fileName(base, snapshotSuffix)), snapshot); err != nil {
+		if err := writeFile(d.fs, l.snapshotName(base), snapshot); err != nil {
 			return err
 		}
 	}

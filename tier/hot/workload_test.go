@@ -184,7 +184,7 @@ func (w *workload) step() {
 		m.logStart = max(m.logStart, to)
 		w.note("start of %d to %d", m.index, to)
 	case n < 84:
-		must(w.d.saveState())
+		must(w.d.SaveState())
 	case n < 86:
 		l := w.open(m.index)
 		must(l.AssignEpoch(l.latestEpoch()+1, -1))

@@ -1,0 +1,520 @@
+package hot
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/producer"
+	"github.com/firnlog/firn/tier/record"
+)
+
+// written is all that a log was given and has not lost, also what was trimmed since.
+type written struct {
+	t       require.TestingT
+	headers []record.Header
+}
+
+func (m *written) end() int64 {
+	if len(m.headers) == 0 {
+		return 0
+	}
+	return m.headers[len(m.headers)-1].NextOffset()
+}
+
+// at is the producer state at an offset by the whole of the history.
+func (m *written) at(offset int64) *producer.State {
+	st := &producer.State{}
+	for i := range m.headers {
+		if h := &m.headers[i]; h.NextOffset() <= offset {
+			st.Apply(*h, h.BaseOffset, startMs)
+		}
+	}
+	return st
+}
+
+// batch builds a batch of a producer that goes on from its last one; id 0 is none.
+func (m *written) batch(id int64, epoch int16, seq int32, n, size int) []byte {
+	b := record.NewBuilder(record.None)
+	if id != 0 {
+		b.Producer(id, epoch, seq)
+	}
+	for range n {
+		b.Append(startMs, nil, make([]byte, size), nil)
+	}
+	return b.Build(0)
+}
+
+// next builds the next batch of a producer.
+func (m *written) next(id int64, n, size int) []byte {
+	epoch, seq := int16(0), int32(0)
+	for i := range slices.Backward(m.headers) {
+		if h := &m.headers[i]; h.ProducerID == id {
+			epoch, seq = h.ProducerEpoch, record.NextSequence(h.LastSequence(), 1)
+			break
+		}
+	}
+	return m.batch(id, epoch, seq, n, size)
+}
+
+// took notes batches that were appended.
+func (m *written) took(b []byte) {
+	for it := record.Batches(b); ; {
+		if !it.Next() {
+			require.NoError(m.t, it.Err())
+			return
+		}
+		m.headers = append(m.headers, it.Header())
+	}
+}
+
+func (m *written) put(l *Log, b []byte) {
+	_, err := tryAppend(l, b, max(0, l.latestEpoch()))
+	require.NoError(m.t, err)
+	m.took(b)
+}
+
+// holds says that the log knows at an offset what a walk through all of its history leads to.
+func (m *written) holds(l *Log, offset int64) {
+	got, err := l.ProducersAt(offset)
+	require.NoError(m.t, err)
+	require.Equal(m.t, m.at(offset).Entries(), append([]producer.Entry{}, got...), "at offset %d of %d", offset, l.End())
+}
+
+// again says that the last batch of a producer is not stored a second time (I-05).
+func (m *written) again(l *Log, id int64) {
+	for _, h := range slices.Backward(m.headers) {
+		if h.ProducerID != id {
+			continue
+		}
+		a, err := tryAppend(l, m.batch(id, h.ProducerEpoch, h.BaseSequence, int(h.Count), 10), max(0, l.latestEpoch()))
+		require.NoError(m.t, err)
+		require.True(m.t, a.Duplicate, "producer %d: %+v", id, a)
+		require.Equal(m.t, h.BaseOffset, a.BaseOffset)
+		return
+	}
+}
+
+// snapshotsDir is a directory on f that snapshots producers every so many bytes.
+func snapshotsDir(t *testing.T, f disk.FS, boot string, every int64) *testDir {
+	o, c := testOptions(t, f, "/log")
+	o.BootID, o.checkpointBytes = boot, every
+	d, err := OpenDir(o)
+	require.NoError(t, err)
+	return &testDir{d, t, c}
+}
+
+// checkpointed does for a log's producers what the saving of recovery points does.
+func checkpointed(t *testing.T, l *Log) {
+	l.mu.Lock()
+	n := l.unsnapped()
+	l.mu.Unlock()
+	if n >= l.dir.o.checkpointBytes {
+		require.NoError(t, l.snapshotProducers())
+	}
+}
+
+// snapshotFiles lists the snapshots in a log's folder.
+func snapshotFiles(t *testing.T, l *Log) []int64 {
+	bases, err := l.snapshots()
+	require.NoError(t, err)
+	return bases
+}
+
+// Uploads ask for one object after another while producers write on. Where nobody is idempotent nothing is read for that;
+// else each byte once.
+func TestWhatUploadsRead(t *testing.T) {
+	const batches, object, behind = 2000, 100, 150
+	for _, c := range []struct {
+		name string
+		id   func(i int) int64
+		read float64 // of the log's bytes, at most
+	}{
+		{"nobody is idempotent", func(int) int64 { return 0 }, 0},
+		{"all are", func(i int) int64 { return int64(1 + i%3) }, 1.2},
+		{"every other batch", func(i int) int64 { return int64(i % 2) }, 1.2},
+		{"one begins late", func(i int) int64 { return int64(i / 1500) }, 0.35},
+		{"one stops early", func(i int) int64 { return int64(max(0, 1-i/500)) }, 0.35},
+	} {
+		for _, segment := range []int32{100_000, 100_000_000} { // with snapshots of rolls, and without
+			t.Run(fmt.Sprint(c.name, " ", segment), func(t *testing.T) {
+				f := disk.NewFaulty(disk.NewCrashable(1), nil)
+				d := snapshotsDir(t, f, "boot-1", 20_000)
+				l := d.open(0, func(c *Config) { c.SegmentBytes = segment })
+				m := &written{t: t}
+				read := bytesOf(f, disk.OpRead)
+				for i := range batches {
+					m.put(l, m.next(c.id(i), 1, 1000))
+					if i%object == 0 && i > behind {
+						m.holds(l, int64(i-behind))
+					}
+				}
+				t.Logf("%d bytes read of %d", read(logSuffix), l.Bytes())
+				require.LessOrEqual(t, float64(read(logSuffix)), c.read*float64(l.Bytes()))
+				if c.read == 0 {
+					require.Zero(t, read(""), "not of other files, either")
+				}
+				require.NoError(t, d.Close())
+			})
+		}
+	}
+}
+
+// The state at the end is known while batches above are being written, and is not that of what may yet fail (I-02).
+func TestProducersWhileWriting(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprint(fails), func(t *testing.T) {
+			f := disk.NewFaulty(disk.NewCrashable(1), nil)
+			d := openDir(t, f, "/log")
+			l := d.open(0, nil)
+			m := &written{t: t}
+			m.put(l, m.next(1, 2, 100))
+			m.put(l, m.next(2, 1, 100))
+			reads := f.Count(disk.OpRead)
+			done := make(chan error, 2)
+			f.SetHook(func(c disk.Call) disk.Fault {
+				if c.Op != disk.OpWrite || !strings.HasSuffix(c.Name, logSuffix) {
+					return disk.Fault{}
+				}
+				f.SetHook(nil)
+				// Others come while it is written, from a producer that is known and one that is not.
+				for i, id := range []int64{1, 77} {
+					go func() {
+						_, err := tryAppend(l, m.batch(id, 1, 0, 1, 100), 0)
+						done <- err
+					}()
+					require.Eventually(t, func() bool {
+						l.mu.Lock()
+						defer l.mu.Unlock()
+						return len(l.queue) == i+1
+					}, time.Minute, time.Millisecond)
+				}
+				m.holds(l, l.End())
+				m.holds(l, 2)
+				got, err := l.Producers()
+				require.NoError(t, err)
+				require.Equal(t, m.at(l.End()).Entries(), got)
+				if fails {
+					return disk.Fault{Err: syscall.ENOSPC}
+				}
+				return disk.Fault{}
+			})
+			_, err := tryAppend(l, m.next(2, 3, 100), 0)
+			require.Equal(t, fails, err != nil)
+			for range 2 {
+				require.Equal(t, fails, <-done != nil)
+			}
+			require.LessOrEqual(t, f.Count(disk.OpRead)-reads, 2, "the one below the end is walked to")
+			if fails {
+				m.holds(l, l.End())
+				m.put(l, m.next(0, 1, 100))
+				m.put(l, m.next(3, 1, 100))
+				m.holds(l, l.End())
+				m.holds(l, 4)
+			}
+			require.NoError(t, d.Close())
+		})
+	}
+}
+
+// The first append after a start walks through what was written since the last checkpoint at most, however the log was left,
+// and knows its producers (I-05).
+func TestWhatTheFirstAppendReads(t *testing.T) {
+	const every = 50_000
+	for _, idempotent := range []bool{false, true} {
+		for _, segment := range []int32{90_000, 100_000_000} {
+			for _, stop := range []Stop{StopClean, StopKilled, StopCrashed} {
+				t.Run(fmt.Sprint(idempotent, segment, stop), func(t *testing.T) {
+					mem := disk.NewCrashable(1)
+					d := snapshotsDir(t, mem, "boot-1", every)
+					small := func(c *Config) { c.SegmentBytes = segment }
+					l := d.open(0, small)
+					m := &written{t: t}
+					write := func(n int) {
+						for i := range n {
+							id := int64(0)
+							if idempotent {
+								id = int64(1 + i%3)
+							}
+							m.put(l, m.next(id, 1, 1000))
+							require.NoError(t, l.Flush())
+							if stop != StopClean {
+								checkpointed(t, l)
+							}
+						}
+					}
+					write(700)
+					limit := 0
+					if stop != StopClean {
+						limit = every + 2*smallBuf
+					}
+					for range 3 {
+						boot := "boot-1"
+						switch stop {
+						case StopClean:
+							require.NoError(t, d.Close())
+						case StopKilled:
+							d.flusher.Close()
+						default:
+							d.flusher.Close()
+							mem, boot = mem.Crash(), fmt.Sprint("boot-", len(m.headers))
+						}
+						f := disk.NewFaulty(mem, nil)
+						d = snapshotsDir(t, f, boot, every)
+						require.Equal(t, stop, d.LastStop())
+						l = d.open(0, small)
+						require.Equal(t, m.end(), l.End())
+						read := bytesOf(f, disk.OpRead)
+						write(1)
+						t.Logf("%d bytes read of %d", read(logSuffix), l.Bytes())
+						require.LessOrEqual(t, read(logSuffix), limit)
+						f.SetHook(nil)
+						m.again(l, 1)
+						m.holds(l, l.End())
+						others := slices.DeleteFunc(snapshotFiles(t, l), func(base int64) bool {
+							return l.segments()[segmentAt(l.segments(), base)].base == base
+						})
+						// A power cut may bring one back, until the next is written.
+						require.LessOrEqual(t, len(others), 3, "snapshots pile up: %v", others)
+						// The first upload after the start is of what was written long before.
+						read = bytesOf(f, disk.OpRead)
+						m.holds(l, 350)
+						most := 0
+						if idempotent && stop != StopCrashed { // which takes a roll's snapshot, for it was not synced
+							most = int(min(segment, 400_000)) + largeBuf
+						} else if idempotent {
+							most = 400_000 + largeBuf
+						}
+						require.LessOrEqual(t, read(logSuffix), most)
+						f.SetHook(nil)
+						write(100)
+					}
+					require.NoError(t, d.Close())
+				})
+			}
+		}
+	}
+}
+
+// A trim reads nothing of what it deletes, where nobody is idempotent or a roll left a snapshot; also as the first thing after
+// a start.
+func TestWhatTrimsRead(t *testing.T) {
+	for _, id := range []int64{0, 1} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprint(id, restart), func(t *testing.T) {
+				f := disk.NewFaulty(disk.NewCrashable(1), nil)
+				d := snapshotsDir(t, f, "boot-1", 20_000)
+				small := func(c *Config) { c.SegmentBytes = 50_000 }
+				l := d.open(0, small)
+				m := &written{t: t}
+				for range 300 {
+					m.put(l, m.next(id, 1, 1000))
+					checkpointed(t, l)
+				}
+				if restart {
+					d.flusher.Close()
+					d = snapshotsDir(t, f, "boot-1", 20_000)
+					l = d.open(0, small)
+				}
+				read := bytesOf(f, disk.OpRead)
+				for range 3 {
+					_, err := l.Trim(l.Segments()[1].Base, "test")
+					require.NoError(t, err)
+				}
+				require.Positive(t, l.LocalStart())
+				limit := 0
+				if restart {
+					limit = 20_000 + 2*smallBuf
+				}
+				require.LessOrEqual(t, read(logSuffix), limit)
+				f.SetHook(nil)
+				m.again(l, 1)
+				m.holds(l, l.LocalStart())
+				m.holds(l, l.End())
+				require.NoError(t, d.Close())
+			})
+		}
+	}
+}
+
+// Whatever happens to a log, it knows of its producers at any offset what a walk through its whole history leads to.
+func TestProducersAtAnyOffset(t *testing.T) {
+	seeds := uint64(60)
+	if full() {
+		seeds = 3000
+	}
+	for seed := range seeds {
+		w := &producerWorld{rng: rand.New(rand.NewPCG(seed, 1)), written: written{t: panics{}}}
+		err := attempt(func() {
+			w.world = newWorld(seed, "")
+			w.wrap = func(fsys disk.FS) disk.FS {
+				w.f = disk.NewFaulty(fsys, nil)
+				return w.f
+			}
+			w.kill()
+			w.l = w.open(0)
+			for range 250 {
+				w.step()
+			}
+		})
+		w.d.flusher.Close()
+		require.NoError(t, err, "seed %d: %s", seed, strings.Join(w.trace, ", "))
+	}
+}
+
+// panics takes what a test asserts into attempt.
+type panics struct{}
+
+func (panics) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (panics) FailNow()                          {}
+
+// producerWorld is a log to which producers write at random, and what they wrote.
+type producerWorld struct {
+	*world
+	written
+	rng    *rand.Rand
+	f      *disk.Faulty
+	l      *Log
+	upload int64 // where the next upload is likely to ask
+	trace  []string
+}
+
+func (w *producerWorld) note(format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf(format, args...))
+}
+
+// some builds one to three batches of one producer, or of none, perhaps of its next epoch.
+func (w *producerWorld) some() []byte {
+	id := int64(w.rng.IntN(5))
+	if w.rng.IntN(3) > 0 {
+		id = 0
+	}
+	n := 1 + w.rng.IntN(3)
+	if id == 0 {
+		return w.next(0, n, w.rng.IntN(300))
+	}
+	e, ok := w.at(w.end()).Get(id)
+	if ok && w.rng.IntN(4) == 0 {
+		return w.batch(id, e.Epoch+1, 0, n, w.rng.IntN(100))
+	}
+	b := w.next(id, n, w.rng.IntN(300))
+	h, err := record.Check(b)
+	require.NoError(w.t, err)
+	for range w.rng.IntN(3) {
+		h.BaseSequence = record.NextSequence(h.LastSequence(), 1)
+		b = append(b, w.batch(id, h.ProducerEpoch, h.BaseSequence, n, 10)...)
+	}
+	return b
+}
+
+func (w *producerWorld) append(b []byte) error {
+	var headers []record.Header
+	for it := record.Batches(b); it.Next(); {
+		headers = append(headers, it.Header())
+	}
+	_, err := w.l.Append(b, headers, AppendOptions{Epoch: max(0, w.l.latestEpoch()), Now: w.clock.ms, Check: true})
+	if err == nil {
+		w.took(b)
+	}
+	return err
+}
+
+func (w *producerWorld) restart() {
+	kind := w.rng.IntN(4)
+	w.note("restart %d of [%d, %d)", kind, w.l.LocalStart(), w.l.End())
+	switch kind {
+	case 0:
+		w.stop()
+		w.start()
+	case 1:
+		w.kill()
+	default:
+		w.power(kind == 2)
+	}
+	w.l = w.open(0)
+	w.lost()
+}
+
+// lost forgets what is above the log's end.
+func (w *producerWorld) lost() {
+	end := w.l.End()
+	for w.end() > end {
+		w.headers = w.headers[:len(w.headers)-1]
+	}
+	require.Equal(w.t, end, w.end())
+	w.upload = min(w.upload, end)
+}
+
+// boundary is the end of a batch at or above an offset.
+func (w *producerWorld) boundary(offset int64) int64 {
+	for i := range w.headers {
+		if next := w.headers[i].NextOffset(); next >= offset {
+			return next
+		}
+	}
+	return w.end()
+}
+
+func (w *producerWorld) step() {
+	l := w.l
+	switch n := w.rng.IntN(100); {
+	case n < 50:
+		b := w.some()
+		require.NoError(w.t, w.append(b))
+	case n < 55: // a full disk takes back what was assigned
+		b := w.some()
+		w.f.SetHook(disk.FullAfter(w.rng.IntN(len(b))))
+		require.ErrorIs(w.t, w.append(b), ErrFull)
+		w.f.SetHook(nil)
+		w.note("failed at %d", w.end())
+		w.holds(l, w.end())
+		require.NoError(w.t, w.append(w.some()))
+		require.NoError(w.t, l.Sync()) // else a torn disk may have some of what failed
+	case n < 58: // the second of two batches is refused
+		b := append(w.batch(int64(10+n), 0, 5, 1, 10), w.batch(int64(10+n), 0, 99, 1, 10)...)
+		require.Error(w.t, w.append(b))
+	case n < 70: // an upload
+		w.upload = w.boundary(max(w.upload, l.LocalStart()) + w.rng.Int64N(20))
+		if w.upload >= l.LocalStart() {
+			w.holds(l, w.upload)
+		}
+	case n < 74:
+		if at := w.boundary(l.LocalStart() + w.rng.Int64N(l.End()-l.LocalStart()+1)); at >= l.LocalStart() {
+			w.holds(l, at)
+		}
+	case n < 77:
+		w.holds(l, l.End())
+	case n < 82:
+		require.NoError(w.t, l.snapshotProducers())
+		w.note("snapshot at %d", l.End())
+	case n < 84:
+		require.NoError(w.t, l.Flush())
+	case n < 87:
+		require.NoError(w.t, l.Roll())
+		w.note("roll at %d", l.End())
+	case n < 90:
+		_, err := l.Trim(l.LocalStart()+w.rng.Int64N(l.End()-l.LocalStart()+1), "test")
+		require.NoError(w.t, err)
+		w.note("trim to %d", l.LocalStart())
+	case n < 92:
+		require.NoError(w.t, l.AdvanceStart(w.boundary(l.LogStart()+w.rng.Int64N(l.End()-l.LogStart()+1))))
+		w.note("start is %d", l.LocalStart())
+	case n < 94:
+		require.NoError(w.t, l.Truncate(max(l.LocalStart(), l.End()-w.rng.Int64N(30))))
+		w.lost()
+		w.note("cut to %d", l.End())
+	case n < 96:
+		require.NoError(w.t, w.d.SaveState())
+	default:
+		w.restart()
+		w.holds(w.l, w.l.End())
+	}
+	w.again(w.l, int64(1+w.rng.IntN(4)))
+}
