@@ -342,5 +342,6 @@ func (s *segment) rebuild() error {
 	}
 	t.modified = s.now().modified
 	s.set(t)
+	defer s.log.changed()
 	return s.finish()
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/firnlog/firn/tier/disk"
@@ -108,10 +110,53 @@ func (st *logState) indexed() point {
 		index: p.Index, timeIndex: p.TimeIndex, sinceIndex: p.SinceIndex, firstTime: p.FirstTime, timeAdded: p.TimeAdded}
 }
 
+// stateOf is all that a log's state follows from.
+type stateOf struct {
+	segs      *[]*segment
+	epochs    *epoch.Cache
+	durable   point
+	indexed   *point
+	replacing *segment
+	start     int64
+}
+
+// stateLine is the log's line in the state file, as of now. With thousands of logs most did not change since the last time.
+func (l *Log) stateLine() ([]byte, error) {
+	l.mu.Lock()
+	of := stateOf{l.segs.Load(), l.epochs.Load(), l.durable, l.indexed, l.replacing, l.logStart.Load()}
+	if l.line != nil && l.lineOf == of {
+		defer l.mu.Unlock()
+		return l.line, nil
+	}
+	st := l.stateLocked()
+	l.mu.Unlock()
+	line, err := st.encode()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.line, l.lineOf = line, of
+	l.mu.Unlock()
+	return line, nil
+}
+
+// changed has the line made anew. The caller does not hold mu.
+func (l *Log) changed() {
+	l.mu.Lock()
+	l.line = nil
+	l.mu.Unlock()
+}
+
 // state describes the log up to where it is durable.
 func (l *Log) state() *logState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.stateLocked()
+}
+
+// stateLocked is state under mu. What it depends on is stateOf, and the number of index entries of full segments: whoever
+// changes that takes the line back.
+func (l *Log) stateLocked() *logState {
 	at := l.durable
 	if first := l.segments()[0]; at.base < first.base { // trimmed: what follows was flushed, too, but is read again
 		at = startOf(first)
@@ -190,19 +235,23 @@ func (st *logState) lacks(l *Log) int64 {
 	return max(0, n)
 }
 
-func encodeState(logs []*logState) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	if err := enc.Encode(stateHeader{Version: stateVersion, Logs: len(logs)}); err != nil {
+// encode is the log's line.
+func (st *logState) encode() ([]byte, error) {
+	b, err := json.Marshal(st)
+	return append(b, '\n'), err
+}
+
+// encodeState is the file with these lines, one a log.
+func encodeState(lines [][]byte) ([]byte, error) {
+	head, err := json.Marshal(stateHeader{Version: stateVersion, Logs: len(lines)})
+	if err != nil {
 		return nil, err
 	}
-	for _, l := range logs {
-		if err := enc.Encode(l); err != nil {
-			return nil, err
-		}
+	b := slices.Concat(head, []byte{'\n'})
+	for _, line := range lines {
+		b = append(b, line...)
 	}
-	fmt.Fprintf(&b, "%08x\n", crc32.Checksum(b.Bytes(), castagnoli))
-	return b.Bytes(), nil
+	return fmt.Appendf(b, "%08x\n", crc32.Checksum(b, castagnoli)), nil
 }
 
 func decodeState(b []byte) ([]*logState, error) {
@@ -243,29 +292,46 @@ func decodeState(b []byte) ([]*logState, error) {
 // saveState writes the state file, durably. Logs that were not opened stay as they stood in the last one.
 func (d *Dir) saveState() error {
 	return d.stateRuns.do(func() error {
-		d.mu.Lock()
-		states := make([]*logState, 0, len(d.logs)+len(d.unopened))
-		for _, st := range d.unopened {
-			states = append(states, st)
+		lines, err := d.stateLines()
+		if err != nil {
+			return err
 		}
-		logs := d.openLogs()
-		d.mu.Unlock()
-		for _, l := range logs {
-			if !l.Stored() {
-				continue
-			}
-			states = append(states, l.state())
-			// Only now, so that what the state counts is written. Should it fail, a crash costs what lies above Indexed.
-			if err := l.active().flushIndexes(); err != nil {
-				d.logger.Warn("writing an index failed, it stays in memory", "partition", l.name, "error", err)
-			}
-		}
-		b, err := encodeState(states)
+		b, err := encodeState(lines)
 		if err != nil {
 			return err
 		}
 		return disk.WriteFileSync(d.fs, filepath.Join(d.root, stateFile), b)
 	})
+}
+
+func (d *Dir) stateLines() ([][]byte, error) {
+	d.mu.Lock()
+	unopened := slices.Collect(maps.Values(d.unopened))
+	logs := d.openLogs()
+	d.mu.Unlock()
+	lines := make([][]byte, 0, len(unopened)+len(logs))
+	for _, st := range unopened {
+		line, err := st.encode()
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+	for _, l := range logs {
+		if !l.Stored() {
+			continue
+		}
+		line, err := l.stateLine()
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+		// Only now, so that what the state counts is written. Should it fail, a crash costs what lies above Indexed.
+		if err := l.active().flushIndexes(); err != nil {
+			d.logger.Warn("writing an index failed, it stays in memory", "partition", l.name, "error", err)
+		}
+	}
+	return lines, nil
 }
 
 func (d *Dir) loadState() (map[string]*logState, error) {

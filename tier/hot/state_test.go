@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/epoch"
 )
 
@@ -35,7 +37,13 @@ func TestStateGolden(t *testing.T) {
 	for version, want := range golden() {
 		name := fmt.Sprint("testdata/state.v", version)
 		if version == stateVersion {
-			b, err := encodeState(want)
+			var lines [][]byte
+			for _, st := range want {
+				line, err := st.encode()
+				require.NoError(t, err)
+				lines = append(lines, line)
+			}
+			b, err := encodeState(lines)
 			require.NoError(t, err)
 			if *update {
 				require.NoError(t, os.WriteFile(name, b, 0o644))
@@ -74,6 +82,65 @@ func TestStateIndexedBeyond(t *testing.T) {
 		change(st.Indexed)
 		require.Error(t, st.check(), name)
 	}
+}
+
+// A log's line is kept for as long as it says what the log's state is, and no longer.
+func TestStateLineFollows(t *testing.T) {
+	d := journalDir(t, disk.NewCrashable(1), func(o *Options) { o.checkpointBytes = 1 })
+	l := d.open(0, func(c *Config) { c.IndexIntervalBytes, c.RemoteStorage = 100, false })
+	put := func() error {
+		for range 10 {
+			appendTo(t, l, batch(1, 100, startMs))
+		}
+		return l.Sync()
+	}
+	require.NoError(t, put())
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"append", put},
+		{"checkpoint", d.checkpoint},
+		{"roll", func() error { return errors.Join(l.Roll(), l.Sync()) }},
+		{"append again", put},
+		{"epoch", func() error { return l.AssignEpoch(1, -1) }},
+		{"start", func() error { return l.AdvanceStart(2) }},
+		{"index of a full segment", func() error {
+			cfg := *l.config()
+			cfg.IndexIntervalBytes = 1000
+			l.SetConfig(&cfg)
+			return l.segments()[0].rebuild()
+		}},
+		{"replaced", func() error {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.replacing = l.segments()[0]
+			return nil
+		}},
+		{"not replaced", func() error {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.replacing = nil
+			return nil
+		}},
+		{"trim", func() error { _, err := l.Trim(l.active().base, "test"); return err }},
+		{"truncate", func() error { return l.Truncate(l.End() - 3) }},
+		{"reset", func() error { return l.Reset(1000, nil, nil) }},
+	} {
+		before, err := l.stateLine()
+		require.NoError(t, err)
+		same, err := l.stateLine()
+		require.NoError(t, err)
+		require.Same(t, &before[0], &same[0], "%s: made twice", step.name)
+		require.NoError(t, step.do(), step.name)
+		want, err := l.state().encode()
+		require.NoError(t, err)
+		got, err := l.stateLine()
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got), step.name)
+		require.NotEqual(t, string(before), string(got), step.name)
+	}
+	require.NoError(t, d.Close())
 }
 
 func FuzzDecodeState(f *testing.F) {
