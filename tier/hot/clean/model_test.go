@@ -3,6 +3,7 @@ package clean
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -18,18 +19,41 @@ import (
 	"github.com/firnlog/firn/tier/record"
 )
 
-// tripFS runs trip ahead of the n-th change of the file system from now.
+// tripFS runs trip ahead of the n-th change of the file system from now, and makes no more when it is dead: the flusher of a
+// process that was killed does nothing any more.
 type tripFS struct {
 	disk.FS
 	mu   sync.Mutex // the flusher runs beside
 	left int
 	trip func()
+
+	life sync.RWMutex // held while something is changed
+	dead bool
 }
+
+var errDead = errors.New("the process is dead")
 
 func (f *tripFS) set(left int, trip func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.left, f.trip = left, trip
+}
+
+func (f *tripFS) kill() {
+	f.life.Lock()
+	defer f.life.Unlock()
+	f.dead = true
+}
+
+// change makes one, if the process lives.
+func (f *tripFS) change(fn func() error) error {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	if f.dead {
+		return errDead
+	}
+	f.count()
+	return fn()
 }
 
 func (f *tripFS) count() {
@@ -40,14 +64,25 @@ func (f *tripFS) count() {
 	}
 }
 
-func (f *tripFS) Rename(a, b string) error  { f.count(); return f.FS.Rename(a, b) }
-func (f *tripFS) Remove(a string) error     { f.count(); return f.FS.Remove(a) }
-func (f *tripFS) SyncDir(name string) error { f.count(); return f.FS.SyncDir(name) }
-func (f *tripFS) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+func (f *tripFS) Rename(a, b string) error {
+	return f.change(func() error { return f.FS.Rename(a, b) })
+}
+
+func (f *tripFS) Remove(name string) error {
+	return f.change(func() error { return f.FS.Remove(name) })
+}
+
+func (f *tripFS) SyncDir(name string) error {
+	return f.change(func() error { return f.FS.SyncDir(name) })
+}
+
+func (f *tripFS) OpenFile(name string, flag int, perm fs.FileMode) (of disk.File, err error) {
+	open := func() (err error) { of, err = f.FS.OpenFile(name, flag, perm); return err }
 	if flag&os.O_CREATE != 0 {
-		f.count()
+		err = f.change(open)
+	} else {
+		err = open()
 	}
-	of, err := f.FS.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +94,25 @@ type tripFile struct {
 	f *tripFS
 }
 
-func (t *tripFile) WriteAt(p []byte, off int64) (int, error) {
-	t.f.count()
-	return t.File.WriteAt(p, off)
+func (t *tripFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = t.f.change(func() error { n, err = t.File.WriteAt(p, off); return err })
+	return n, err
 }
-func (t *tripFile) Datasync() error { t.f.count(); return t.File.Datasync() }
+
+func (t *tripFile) WritevAt(bufs [][]byte, off int64) (n int64, err error) {
+	err = t.f.change(func() error { n, err = t.File.WritevAt(bufs, off); return err })
+	return n, err
+}
+
+func (t *tripFile) WritevSync(bufs [][]byte, off int64) error {
+	return t.f.change(func() error { return t.File.WritevSync(bufs, off) })
+}
+
+func (t *tripFile) Truncate(size int64) error {
+	return t.f.change(func() error { return t.File.Truncate(size) })
+}
+
+func (t *tripFile) Datasync() error { return t.f.change(t.File.Datasync) }
 
 // model is what a log must mean.
 type model struct {
@@ -192,6 +241,7 @@ func (s *sim) step() {
 		s.restart(s.mem, s.m.end)
 	case n < 98: // the process dies, what it wrote is there
 		s.note("killed")
+		s.fs.kill()
 		s.boot--
 		s.restart(s.mem, s.m.end)
 	default:
@@ -205,7 +255,10 @@ func (s *sim) clean(crash bool) {
 	var left *disk.Crashable
 	acked := int64(0)
 	if crash {
-		s.fs.set(1+s.rng.IntN(60), func() { left, acked = s.mem.CrashTorn(), s.l.Stable() })
+		s.fs.set(1+s.rng.IntN(60), func() {
+			acked = s.l.Stable() // first: the flusher goes on meanwhile
+			left = s.mem.CrashTorn()
+		})
 	}
 	for _, e := range s.m.written {
 		if _, ok := s.m.marked[e.offset]; e.value == nil && !ok {
