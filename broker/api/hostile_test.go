@@ -61,7 +61,7 @@ func TestHostileWidth(t *testing.T) {
 		cost int64 // that is counted for a partition
 	}{"produce": {0, 512}, "fetch": {1, 1 << 10}} {
 		t.Run(name, func(t *testing.T) {
-			d := disk.NewFaulty(disk.NewCrashable(1), nil)
+			d := disk.NewFaulty(inFolder{disk.OS(), t.TempDir()}, nil) // the real one, which takes no memory
 			e := newEnvOn(t, metatestBroker(t), d, quietLog)
 			e.create("t", 1, "flush.messages", "1")
 			reg := prometheus.NewRegistry()

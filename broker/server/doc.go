@@ -20,6 +20,7 @@
 //	connections of an address      refused         refused_… "max connections of the address"
 //	connection creation rate       wait            accept_pauses_total                 accepted_connections_total
 //	size of a frame                closed          closed_… "bad frame"
+//	parts of a request             closed          closed_… "bad frame"
 //	slow writer (a frame's time)   closed          closed_… "slow frame"
 //	slow reader (1 MiB's time)     closed          closed_… "slow reader"
 //	idle                           closed          closed_… "idle"
@@ -27,9 +28,10 @@
 // where refused_… is refused_connections_total and closed_… is closed_connections_total, both by reason.
 //
 // A connection costs one goroutine, which reads and calls the Handler. An answer that is given while Serve runs is
-// sent by that goroutine; one given later is offered to the socket by whoever gave it, without waiting, and what
-// the socket does not take, or what must be read from a file, is sent by a goroutine that lives as long as there is
-// something to send. So neither a slow client nor a slow disk holds up the giver.
+// sent by that goroutine, which may wait for the client; one given later is offered to the socket by whoever gave it,
+// without waiting, if it is small. What the socket does not take then, and what must be read from the disk in any case, is
+// sent by a goroutine that lives as long as there is something to send. So neither a slow client nor a slow disk holds up
+// the giver, nor a slow disk the requests behind.
 //
 // It deliberately knows nothing of what requests mean, of TLS and SASL, and of quotas.
 package server
