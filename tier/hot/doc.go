@@ -9,11 +9,14 @@
 // Invariants:
 //   - An append that was answered is in the segment's page cache; once Flushed is past it, it survives a power cut
 //     (I-01). A failed write fails everything that was queued with or behind it, and leaves offsets, producer
-//     state and file as they were (I-02). A failed fdatasync takes the Dir offline for good (I-31).
+//     state and file as they were (I-02). A failed fdatasync, also one of a recovery, takes the Dir offline for good, and
+//     the next start on the same kernel writes again what it finds and does not know to be on the disk (I-31).
 //   - Offsets are handed out once, in order, under the log's mutex (I-03). Sequences are decided in the same place
 //     (I-05).
 //   - End, Flushed, Stable, LocalStart and LogStart never go back while a Log is open, but for Truncate and Reset.
 //   - A folder that belongs to another topic id is never loaded (I-38).
+//   - What a start after a crash reads does not grow with what the logs hold: the journal, what lies above the recovery
+//     points (saveMost), and of each log that was busy at a power cut a little below (checkpoint).
 //   - Idle logs hold no goroutine, no timer and no open file; one that was never written to is not on disk.
 //   - No more than MaxOpenFiles are open, but for those that are in use or not flushed yet.
 //

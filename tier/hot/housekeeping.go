@@ -235,18 +235,6 @@ func (f *file) lastUse() (sweep int64, open bool) {
 	return f.h.used.Load(), true
 }
 
-// synced notes that a log's recovery point moved.
-func (d *Dir) synced(from, to point) {
-	if from == to {
-		return
-	}
-	n := to.tail.size
-	if from.base == to.base {
-		n -= from.tail.size
-	}
-	d.pointMoved(max(0, n))
-}
-
 // pointMoved notes that a recovery point moved by so many bytes. When all did by saveBytes they are saved, by saveMost at
 // the latest.
 func (d *Dir) pointMoved(n int64) {

@@ -12,8 +12,12 @@ import (
 )
 
 // Open returns the partition's log, recovering it if need be; cfg nil means Options.Config. Opening it again returns the
-// same Log and leaves its config alone. After a clean stop this costs one stat a segment; many may be opened at once. A
-// partition that was never written to has nothing on disk, and its log has nothing there until something is written
+// same Log and leaves its config alone. Many may be opened at once. After a clean stop this costs one stat a segment, and on
+// another kernel the reading of the active segment's indexes; after a crash what is above the log's recovery point is read and
+// checked, or from where its indexes are durable, if a power cut took entries of what lies between (see checkpoint). A flush
+// that fails in that takes the directory offline (I-31).
+//
+// A partition that was never written to has nothing on disk, and its log has nothing there until something is written
 // (Log.Stored). A folder of that name with another topic id, or with none, is set aside under another name, kept and reported
 // (I-38).
 func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {

@@ -238,6 +238,23 @@ func TestStateCountsNoEntryInMemory(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// What a flush made durable counts wherever it lies, and the next flush counts what came since.
+func TestRecoveryPointMovesAcrossSegments(t *testing.T) {
+	d := openDir(t, disk.NewCrashable(1), "/log")
+	l := d.open(0, func(c *Config) { c.SegmentBytes, c.FlushMessages = 20_000, Forever })
+	d.flusher.Close() // which a roll would wake
+	for range 3 {
+		before, segs, counted := l.Bytes(), len(l.Segments()), d.unsaved.Load()
+		for range 50 {
+			appendTo(t, l, batch(1, 1000, startMs))
+		}
+		require.Greater(t, len(l.Segments()), segs+1)
+		require.NoError(t, l.Sync())
+		require.Equal(t, l.Bytes()-before, d.unsaved.Load()-counted)
+	}
+	require.NoError(t, d.Close())
+}
+
 // Recovery points move by saveMost, and what comes while they are saved, before they are saved: however long that takes, and
 // whatever the clock says.
 func TestRecoveryPointsAreSavedInTime(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/checkpoint"
 	"github.com/firnlog/firn/tier/hot/epoch"
+	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -182,7 +183,7 @@ func (r *recovery) list() ([]int64, error) {
 // trimmed returns how many of the first segments had been trimmed, and are back after a power cut. One below the
 // start for which no producer state was kept had not been: the start may lie at the end of what was then the last
 // segment. Its batches are still needed to know their producers (I-05), until the next trim. A snapshot where a segment
-// begins says what they would, also if it is empty; one that a roll wrote may not be durable yet, and is made so.
+// begins says what they would, also if it is empty; one that a roll wrote may not be durable yet, and is written again.
 func (r *recovery) trimmed(bases []int64) (int, error) {
 	start := r.l.dir.localStartOf(r.l)
 	for n := len(bases) - 1; n > 0; n-- {
@@ -195,21 +196,15 @@ func (r *recovery) trimmed(bases []int64) (int, error) {
 			return 0, err
 		}
 		if entries != nil {
-			return n, r.keep(name)
+			// Before what it stands for is removed.
+			err := disk.WriteFileSync(r.l.dir.fs, name, producer.AppendSnapshot(nil, entries))
+			if err != nil {
+				return 0, r.l.dir.writeFailed(err)
+			}
+			return n, nil
 		}
 	}
 	return 0, nil
-}
-
-// keep makes a producer snapshot durable before what it stands for is removed.
-func (r *recovery) keep(name string) error {
-	if err := r.l.syncSnapshot(name); err != nil {
-		return r.l.dir.syncFailed(err)
-	}
-	if err := r.l.dir.fs.SyncDir(r.l.folder()); err != nil {
-		return r.l.dir.syncFailed(err)
-	}
-	return nil
 }
 
 // remove deletes a segment's files.

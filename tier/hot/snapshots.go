@@ -3,7 +3,6 @@ package hot
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -164,18 +163,6 @@ func (l *Log) readSnapshot(name string) ([]producer.Entry, error) {
 		entries = []producer.Entry{}
 	}
 	return entries, nil
-}
-
-func (l *Log) syncSnapshot(name string) error {
-	f, err := l.dir.fs.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Datasync()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 // dropSnapshots removes the snapshots for which drop says so.

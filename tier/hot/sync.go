@@ -143,7 +143,9 @@ func (l *Log) synced(todo []unsynced, at point) bool {
 		}
 	}
 	moved := l.acknowledge(at)
-	l.dir.synced(l.durable, at)
+	if l.durable != at {
+		l.dir.pointMoved(l.distance(&l.durable, &at))
+	}
 	l.durable = at
 	s := l.active()
 	l.mu.Unlock()
