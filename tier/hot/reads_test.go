@@ -162,6 +162,41 @@ func TestIndexesOfSegmentsThatWereRecovered(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// A power cut does not cost a walk through a segment that a Rewrite made, once the folder was synced.
+func TestIndexesOfARewrite(t *testing.T) {
+	mem := disk.NewCrashable(1)
+	config := func(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 20_000, 500 }
+	d := journalDir(t, mem, nil)
+	l := d.open(0, config)
+	for range 60 {
+		appendTo(t, l, batch(1, 1000, startMs))
+	}
+	require.NoError(t, l.Sync())
+	segs := l.segments()
+	r, err := l.Rewrite(segs[0].base, segs[2].base)
+	require.NoError(t, err)
+	for _, s := range segs[:2] {
+		b := make([]byte, s.now().size)
+		h, err := s.file.acquire(false)
+		require.NoError(t, err)
+		require.NoError(t, readFull(h, b, 0))
+		h.release()
+		require.NoError(t, r.Append(b))
+	}
+	_, err = r.Commit()
+	require.NoError(t, err)
+	require.NoError(t, l.Roll())
+	require.NoError(t, l.Sync()) // with the folder
+	require.NoError(t, d.SaveState())
+	d.flusher.Close()
+	d = journalDir(t, mem.Crash(), func(o *Options) { o.BootID = "boot-2" })
+	s := d.open(0, config).segments()[0]
+	require.Greater(t, s.now().size, int64(30_000))
+	require.Positive(t, s.idx.len())
+	require.NoError(t, s.verifyIndexes())
+	require.NoError(t, d.Close())
+}
+
 // A checkpoint during which the log is cut vouches for nothing that is not there any more.
 func TestCheckpointDuringTruncate(t *testing.T) {
 	mem := disk.NewCrashable(1)
