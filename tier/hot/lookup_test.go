@@ -128,6 +128,24 @@ func TestBatchThatLies(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// A small batch of a great many records that are out of time does not become an error for each (I-32).
+func TestBadRecordsAreBounded(t *testing.T) {
+	d := openDir(t, disk.NewCrashable(1), "/log")
+	l := d.open(0, func(c *Config) { c.TimestampBeforeMaxMs = 1000 })
+	many := record.NewBuilder(record.Zstd)
+	for range 200_000 {
+		many.Append(startMs-1001, nil, nil, nil)
+	}
+	b := many.Build(0)
+	require.Less(t, len(b), 200_000)
+	_, err := tryAppend(l, b, 0)
+	var bad BadRecords
+	require.ErrorAs(t, err, &bad)
+	require.Len(t, bad, maxBadRecords)
+	require.ErrorContains(t, err, "at least 999 records more")
+	require.NoError(t, d.Close())
+}
+
 func TestAdmission(t *testing.T) {
 	d := openDir(t, disk.NewCrashable(1), "/log")
 	l := d.open(0, func(c *Config) {
