@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -100,6 +101,23 @@ func TestConcurrent(t *testing.T) {
 			l.Segments()
 			d.sweep()
 			d.savePoints()
+		}
+	})
+	others.Go(func() { // the uploader, and who saves recovery points
+		for at := int64(0); !done.Load(); {
+			at = min(max(at+50, l.LocalStart()), l.Stable())
+			entries, err := l.ProducersAt(at)
+			if err != nil && !errors.Is(err, ErrOutOfRange) {
+				t.Error(err)
+			}
+			for i := range entries {
+				if b := entries[i].Batches(); b[len(b)-1].LastOffset >= at {
+					t.Errorf("at offset %d, producer %d has written up to %d", at, entries[i].ID, b[len(b)-1].LastOffset)
+				}
+			}
+			if err := l.snapshotProducers(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	wg.Wait()

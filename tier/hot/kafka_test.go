@@ -43,7 +43,11 @@ func TestDumpLogSegments(t *testing.T) {
 		}
 	}
 	l := d.open(0, change)
+	require.NoError(t, l.Make())
+	appendTo(t, l, batch(1, 10, startMs))
+	require.NoError(t, l.snapshotProducers()) // of nobody
 	fill(l, 150)
+	require.NoError(t, l.snapshotProducers())
 	require.NoError(t, l.Roll())
 	fill(l, 60)
 	require.NoError(t, d.Close())

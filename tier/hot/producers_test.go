@@ -169,55 +169,72 @@ func TestWhatUploadsRead(t *testing.T) {
 
 // The state at the end is known while batches above are being written, and is not that of what may yet fail (I-02).
 func TestProducersWhileWriting(t *testing.T) {
-	for _, fails := range []bool{false, true} {
+	for fails := range 4 { // the first write, the second, the third, none
 		t.Run(fmt.Sprint(fails), func(t *testing.T) {
 			f := disk.NewFaulty(disk.NewCrashable(1), nil)
 			d := openDir(t, f, "/log")
-			l := d.open(0, nil)
+			l := d.open(0, func(c *Config) { c.SegmentBytes = 1000 })
 			m := &written{t: t}
 			m.put(l, m.next(1, 2, 100))
 			m.put(l, m.next(2, 1, 100))
-			reads := f.Count(disk.OpRead)
-			done := make(chan error, 2)
+			// The others come while the first is written, from a producer that is known and one that is not, and are written
+			// after each other, for the last begins a segment.
+			batches := [][]byte{m.next(2, 1, 100), m.batch(1, 1, 0, 1, 100), m.batch(77, 0, 0, 1, 500)}
+			done := make(chan error, len(batches))
+			add := func(b []byte) {
+				_, err := tryAppend(l, b, 0)
+				done <- err
+			}
+			writes, reads := 0, f.Count(disk.OpRead)
 			f.SetHook(func(c disk.Call) disk.Fault {
 				if c.Op != disk.OpWrite || !strings.HasSuffix(c.Name, logSuffix) {
 					return disk.Fault{}
 				}
-				f.SetHook(nil)
-				// Others come while it is written, from a producer that is known and one that is not.
-				for i, id := range []int64{1, 77} {
-					go func() {
-						_, err := tryAppend(l, m.batch(id, 1, 0, 1, 100), 0)
-						done <- err
-					}()
+				for i, b := range batches[1:] {
+					if writes > 0 {
+						break
+					}
+					go add(b)
 					require.Eventually(t, func() bool {
 						l.mu.Lock()
 						defer l.mu.Unlock()
 						return len(l.queue) == i+1
 					}, time.Minute, time.Millisecond)
 				}
+				for _, b := range batches {
+					if h, err := record.ParseHeader(b); err == nil && h.BaseOffset == m.end() && h.NextOffset() <= l.End() {
+						m.took(b)
+					}
+				}
 				m.holds(l, l.End())
-				m.holds(l, 2)
 				got, err := l.Producers()
 				require.NoError(t, err)
 				require.Equal(t, m.at(l.End()).Entries(), got)
-				if fails {
+				if writes++; writes == fails+1 {
 					return disk.Fault{Err: syscall.ENOSPC}
 				}
 				return disk.Fault{}
 			})
-			_, err := tryAppend(l, m.next(2, 3, 100), 0)
-			require.Equal(t, fails, err != nil)
-			for range 2 {
-				require.Equal(t, fails, <-done != nil)
+			add(batches[0])
+			failed := 0
+			for range batches {
+				if <-done != nil {
+					failed++
+				}
 			}
-			require.LessOrEqual(t, f.Count(disk.OpRead)-reads, 2, "the one below the end is walked to")
-			if fails {
-				m.holds(l, l.End())
-				m.put(l, m.next(0, 1, 100))
-				m.put(l, m.next(3, 1, 100))
-				m.holds(l, l.End())
-				m.holds(l, 4)
+			f.SetHook(nil)
+			require.Equal(t, []int{3, 2, 1, 0}[fails], failed)
+			require.Equal(t, []int{1, 2, 3, 3}[fails], writes)
+			require.Equal(t, reads, f.Count(disk.OpRead))
+			m.headers = m.headers[:2]
+			for _, b := range batches[:3-failed] {
+				m.took(b)
+			}
+			m.holds(l, l.End())
+			m.put(l, m.next(0, 1, 10))
+			m.put(l, m.next(3, 1, 10))
+			for _, h := range m.headers {
+				m.holds(l, h.NextOffset())
 			}
 			require.NoError(t, d.Close())
 		})
@@ -301,6 +318,78 @@ func TestWhatTheFirstAppendReads(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Short lives add up to no more: what a start walked through counts for the next checkpoint.
+func TestWhatShortLivesRead(t *testing.T) {
+	const every = 30_000
+	mem := disk.NewCrashable(1)
+	m := &written{t: t}
+	for range 12 {
+		f := disk.NewFaulty(mem, nil)
+		d := snapshotsDir(t, f, "boot-1", every)
+		l := d.open(0, nil)
+		read := bytesOf(f, disk.OpRead)
+		m.put(l, m.next(1, 1, 10))
+		require.LessOrEqual(t, read(logSuffix), every+2*smallBuf)
+		f.SetHook(nil)
+		for range 10 {
+			m.put(l, m.next(1, 1, 1000))
+			checkpointed(t, l)
+		}
+		d.flusher.Close()
+	}
+}
+
+// The batches right below a snapshot may not be there after a power cut, and it goes with them. The one before it does.
+func TestSnapshotOfWhatWasLost(t *testing.T) {
+	const every = 30_000
+	mem := disk.NewCrashable(1)
+	d := snapshotsDir(t, mem, "boot-1", every)
+	l := d.open(0, nil)
+	m := &written{t: t}
+	for range 300 {
+		m.put(l, m.next(1, 1, 1000))
+		require.NoError(t, l.Flush())
+		checkpointed(t, l)
+	}
+	d.flusher.Close()
+	appendTo(t, l, m.next(1, 1, 1000))
+	require.NoError(t, l.snapshotProducers())
+	require.NoError(t, mem.SyncDir(l.Folder())) // what it removed is gone for good
+	require.Contains(t, snapshotFiles(t, l), l.End())
+	f := disk.NewFaulty(mem.Crash(), nil)
+	d = snapshotsDir(t, f, "boot-2", every)
+	l = d.open(0, nil)
+	require.Equal(t, m.end(), l.End())
+	require.NotContains(t, snapshotFiles(t, l), l.End()+1)
+	read := bytesOf(f, disk.OpRead)
+	m.again(l, 1)
+	require.LessOrEqual(t, read(logSuffix), every+2*smallBuf)
+	require.NoError(t, d.Close())
+}
+
+// Where everybody was forgotten, nothing is read to find out who wrote.
+func TestForgottenProducersCostNothing(t *testing.T) {
+	f := disk.NewFaulty(disk.NewCrashable(1), nil)
+	d := openDir(t, f, "/log")
+	l := d.open(0, nil)
+	m := &written{t: t}
+	for i := range 20 {
+		m.put(l, m.next(int64(1+i%2), 1, 100))
+	}
+	m.holds(l, 10)
+	d.clock.ms += d.ProducerExpiry().Milliseconds()
+	l.expireProducers(d.clock.ms)
+	reads := f.Count(disk.OpRead)
+	for _, at := range []int64{0, 5, 10, 15, 20} {
+		got, err := l.ProducersAt(at)
+		require.NoError(t, err)
+		require.Empty(t, got)
+	}
+	require.Equal(t, reads, f.Count(disk.OpRead))
+	require.Nil(t, l.past.kept)
+	require.NoError(t, d.Close())
 }
 
 // A trim reads nothing of what it deletes, where nobody is idempotent or a roll left a snapshot; also as the first thing after
