@@ -13,7 +13,7 @@ import (
 
 // Log is one partition's log. Its methods may be called concurrently.
 //
-// Locks, in the order in which they are taken: trimMu, syncMu, mu, then the mutexes of segments, indexes and files.
+// Locks, in the order in which they are taken: walks, trimMu, syncMu, mu, then the mutexes of segments, indexes and files.
 // No file is read, written or synced under mu; readers take none of these but those of segments and files.
 type Log struct {
 	dir  *Dir
@@ -44,7 +44,7 @@ type Log struct {
 	// collected is the point up to which the journal's frame that is being written goes. Owned by the journal's writer.
 	collected point
 
-	walks   sync.Mutex // serialises walks to producer states, of which one goes on where the last ended; taken before trimMu
+	walks   sync.Mutex // serialises walks to producer states, of which one goes on where the last ended
 	indexMu sync.Mutex // serialises rebuilding of indexes
 	trimMu  sync.Mutex // serialises what changes anything but the end
 	syncMu  sync.Mutex // serialises Sync
