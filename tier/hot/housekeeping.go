@@ -44,7 +44,8 @@ const (
 	// is bounded by the journal's size; and what was never flushed. That is at most one segment of each log in page-cache mode,
 	// whose recovery point moves when a segment is full, and by flush.ms and flush.messages, as in Kafka.
 	//
-	// After a power cut there is, of each log that grew in the last minutes, up to checkpointBytes more (see checkpoint).
+	// After a power cut there are up to checkpointBytes more of each log whose last index entries the kernel had not written
+	// back, for which it takes half a minute or so after the save (see checkpoint).
 	saveMost = 4 * saveBytes
 )
 
