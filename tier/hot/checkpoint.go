@@ -1,7 +1,9 @@
 package hot
 
 import (
+	"cmp"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 )
@@ -11,27 +13,48 @@ import (
 // kernel that lives on has them all; a power cut takes what was written in the last half minute or so. So now and then, when
 // the recovery points are saved, the indexes of the logs that grew much since are made durable, and the point at which they
 // are is saved along (logState.Indexed). That is where a recovery begins if what was written later is lost: of each log it
-// reads at most checkpointBytes more than what is above the recovery points.
+// reads at most checkpointBytes more than what is above the recovery points, or, where hundreds are busy at once, as much more
+// as keeps the flushes that this takes few beside those of producers.
 
-// checkpoint brings forward, for all logs of which there is much, from where a start after a crash has to read. No lock is
-// held by the caller. An error means that the directory is offline.
-func (d *Dir) checkpoint() error {
+// checkpointsASave is how many logs have their checkpoint with a save of the recovery points, those with most above their last
+// one first. A save is due after saveBytes: logs that are equally busy, however many, have 16 MiB above it.
+const checkpointsASave = 16
+
+// checkpoint brings forward, for logs of which there is much, most of them at most, from where a start after a crash has to
+// read. No lock is held by the caller. An error means that the directory is offline.
+func (d *Dir) checkpoint(most int) error {
 	return d.checkpointRuns.do(func() error {
-		var due []*Log
+		type dueLog struct {
+			l *Log
+			n int64
+		}
+		var due []dueLog
 		for _, l := range d.allLogs() {
-			if l.Stored() && l.checkpointDue() {
-				due = append(due, l)
+			if n := l.checkpointDue(); n > 0 {
+				due = append(due, dueLog{l, n})
 			}
 		}
-		slices.SortFunc(due, func(a, b *Log) int { return strings.Compare(a.name, b.name) })
-		return lanes(d.lanes(), due, (*Log).checkpoint)
+		slices.SortFunc(due, func(a, b dueLog) int {
+			return cmp.Or(cmp.Compare(b.n, a.n), strings.Compare(a.l.name, b.l.name))
+		})
+		return lanes(d.lanes(), due[:min(len(due), most)], func(due dueLog) error { return due.l.checkpoint() })
 	})
 }
 
-func (l *Log) checkpointDue() bool {
+// allLogsDue is for a checkpoint of all that are due.
+const allLogsDue = math.MaxInt
+
+// checkpointDue is how much lies above the log's last checkpoint; 0 if that is little.
+func (l *Log) checkpointDue() int64 {
+	if !l.Stored() {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.indexDue() || l.snapshotDue()
+	if !l.indexDue() && !l.snapshotDue() {
+		return 0
+	}
+	return max(l.distance(l.indexed, &l.durable), l.unsnapped())
 }
 
 // indexDue reports, under mu, whether much is durable whose index entries are not.

@@ -40,7 +40,7 @@ func (d *Dir) Close() error {
 		_, err = flush.RemoveJournal(d.fs, d.root)
 	}
 	if err == nil {
-		err = d.checkpoint()
+		err = d.checkpoint(allLogsDue)
 	}
 	if err == nil {
 		err = d.saveState()

@@ -44,8 +44,8 @@ const (
 	// is bounded by the journal's size; and what was never flushed. That is at most one segment of each log in page-cache mode,
 	// whose recovery point moves when a segment is full, and by flush.ms and flush.messages, as in Kafka.
 	//
-	// After a power cut there are up to checkpointBytes more of each log whose last index entries the kernel had not written
-	// back, for which it takes half a minute or so after the save (see checkpoint).
+	// After a power cut there are up to checkpointBytes more, or 16 MiB where hundreds of logs are busy, of each log whose last
+	// index entries the kernel had not written back, for which it takes half a minute or so after the save (see checkpoint).
 	saveMost = 4 * saveBytes
 )
 
@@ -254,7 +254,7 @@ func passed(now, n, limit int64) bool { return now >= limit && now-n < limit }
 
 // savePoints saves the recovery points if any moved.
 func (d *Dir) savePoints() {
-	if d.checkpoint() != nil { // offline
+	if d.checkpoint(checkpointsASave) != nil { // offline
 		return
 	}
 	unsaved := d.unsaved.Swap(0)

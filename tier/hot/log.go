@@ -69,8 +69,9 @@ type Log struct {
 	acked     place    // where flushed is
 	dirtyFrom int64    // ms: the oldest unflushed write, 0 if there is none
 	replacing *segment // being replaced, with those after it: the state file does not vouch for them
-	line      []byte   // the log's in the state file, as of lineOf; nil: to be made anew
+	line      []byte   // the log's in the state file, as of lineOf
 	lineOf    stateOf
+	changes   int // calls of changed
 }
 
 // point is a place in the log up to which everything is known: recovery can begin there.

@@ -3,6 +3,8 @@ package hot
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -197,6 +199,34 @@ func TestIndexesOfARewrite(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// Those with most above their last checkpoint come first, and the others have their turn: flushes beside those of producers
+// are few, however many logs are busy.
+func TestCheckpointsTakeTurns(t *testing.T) {
+	f := disk.NewFaulty(disk.NewCrashable(1), nil)
+	d := journalDir(t, f, func(o *Options) { o.checkpointBytes = 1000 })
+	var logs []*Log
+	for i := range int32(12) {
+		l := d.open(i, nil)
+		for range 2 + i {
+			appendTo(t, l, batch(1, 900, startMs))
+		}
+		require.NoError(t, l.Sync())
+		logs = append(logs, l)
+	}
+	var had []int
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpDatasync && strings.HasSuffix(c.Name, timeIndexSuffix) {
+			had = append(had, slices.IndexFunc(logs, func(l *Log) bool { return filepath.Dir(c.Name) == l.folder() }))
+		}
+		return disk.Fault{}
+	})
+	for _, want := range [][]int{{11, 10, 9, 8, 7}, {6, 5, 4, 3, 2}, {1, 0}, nil} {
+		had = nil
+		require.NoError(t, d.checkpoint(5))
+		require.Equal(t, want, had)
+	}
+}
+
 // A checkpoint during which the log is cut vouches for nothing that is not there any more.
 func TestCheckpointDuringTruncate(t *testing.T) {
 	mem := disk.NewCrashable(1)
@@ -221,7 +251,7 @@ func TestCheckpointDuringTruncate(t *testing.T) {
 		}
 		return disk.Fault{}
 	})
-	require.NoError(t, d.checkpoint())
+	require.NoError(t, d.checkpoint(allLogsDue))
 	require.True(t, cut)
 	l.mu.Lock()
 	require.LessOrEqual(t, l.indexed.tail.next, int64(25))
@@ -237,7 +267,7 @@ func TestCheckpointDuringTruncate(t *testing.T) {
 		require.Equal(t, end, l.End())
 		require.Equal(t, want, all(t, l, l.End(), 1<<20))
 		require.NoError(t, attempt(func() { indexesHold(l) }))
-		require.NoError(t, d.checkpoint())
+		require.NoError(t, d.checkpoint(allLogsDue))
 	}
 	require.NoError(t, d.Close())
 }

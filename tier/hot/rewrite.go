@@ -513,7 +513,7 @@ func (d *Dir) SaveState() error {
 	if err := d.Offline(); err != nil {
 		return err
 	}
-	if err := d.checkpoint(); err != nil {
+	if err := d.checkpoint(allLogsDue); err != nil {
 		return err
 	}
 	return d.saveState()

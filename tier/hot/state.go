@@ -118,13 +118,14 @@ type stateOf struct {
 	indexed   *point
 	replacing *segment
 	start     int64
+	changes   int // see changed
 }
 
 // stateLine is the log's line in the state file, as of now. With thousands of logs most did not change since the last time.
 func (l *Log) stateLine() ([]byte, error) {
 	l.mu.Lock()
-	of := stateOf{l.segs.Load(), l.epochs.Load(), l.durable, l.indexed, l.replacing, l.logStart.Load()}
-	if l.line != nil && l.lineOf == of {
+	of := stateOf{l.segs.Load(), l.epochs.Load(), l.durable, l.indexed, l.replacing, l.logStart.Load(), l.changes}
+	if l.lineOf == of {
 		defer l.mu.Unlock()
 		return l.line, nil
 	}
@@ -143,7 +144,7 @@ func (l *Log) stateLine() ([]byte, error) {
 // changed has the line made anew. The caller does not hold mu.
 func (l *Log) changed() {
 	l.mu.Lock()
-	l.line = nil
+	l.changes++
 	l.mu.Unlock()
 }
 

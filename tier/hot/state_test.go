@@ -100,7 +100,7 @@ func TestStateLineFollows(t *testing.T) {
 		do   func() error
 	}{
 		{"append", put},
-		{"checkpoint", d.checkpoint},
+		{"checkpoint", func() error { return d.checkpoint(allLogsDue) }},
 		{"roll", func() error { return errors.Join(l.Roll(), l.Sync()) }},
 		{"append again", put},
 		{"epoch", func() error { return l.AssignEpoch(1, -1) }},
