@@ -36,10 +36,9 @@ const (
 
 	// servedIn is how many seconds all that may take.
 	servedIn = 5
-	// readMost is what may be read, in MB: the flush journal, which is 256 MiB at most, the 256 MiB by which recovery points
-	// may have moved since they were saved, and twice the 4 MiB of each busy partition that lie above its last checkpoint,
-	// once for its indexes and once for its producers.
-	readMost = float64(256<<20+256<<20+hotPartitions*2*(4<<20)) / 1e6
+	// readMost is what may be read, in MB: the flush journal, which is 256 MiB at most, and the 256 MiB by which recovery points
+	// may have moved since they were saved, twice: once by the recovery, and once by the first appends, for the producers.
+	readMost = float64(256<<20+2*(256<<20)) / 1e6
 )
 
 // recoveryCase: case i.
@@ -49,7 +48,7 @@ func recoveryCase() Case {
 		About: fmt.Sprintf("A flushed topic of %d partitions with five times the bytes that other cases read (10 GiB) gets batches of %d records of 1 KiB when its firn is killed. "+
 			"A second one, of %d partitions, has got 10 MB/s of flushed records of 1 KiB then for as long as a round is, 1 to %d in a batch, which the flush journal takes. "+
 			"From starting the process until a record is acknowledged, until one is read, and until every partition of both topics has told where it ends and has taken a batch, with what was read by then. "+
-			"That has a bound which does not grow with the log: the journal (256 MiB), how far recovery points move before they are saved (256 MiB), and 8 MiB a busy partition for what came since its last checkpoint, %.0f MB in all. "+
+			"That has a bound which does not grow with the log: the journal (256 MiB), and how far recovery points move before they are saved (256 MiB), which is read once to recover and once more to know the producers, %.0f MB in all. "+
 			"After a power cut the kernel is another one, and firn may not trust its page cache: that is played by telling it of another boot, with all that was written still there.",
 			hotPartitions, hotRecords, smallPartitions, smallTogether, readMost),
 		Memory: func(b *Bench) int64 { return hotShare * b.Bytes }, Cold: true,
