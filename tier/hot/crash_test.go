@@ -167,6 +167,20 @@ var stories = []struct {
 			w.d.flusher.Close()
 		}
 	}},
+	{"I-01 a segment below the start is not missed, though the journal has it", func(w *world) {
+		l := w.open(0)
+		w.put(l, 2)
+		check(l.Durable() < l.Flushed() || !w.journal, "the journal does not have it")
+		must(l.AdvanceStart(l.End()))
+		must(l.Roll())
+		want := w.write(l, 1)
+		start, end := l.LogStart(), l.End()
+		must(l.keepProducers(start))
+		w.kill()
+		l = w.open(0)
+		check(len(l.Segments()) == 1 && l.LogStart() == start && l.End() == end, "the log is [%d, %d)", l.LogStart(), l.End())
+		holds(l, want)
+	}},
 	{"I-38 removed is removed", func(w *world) {
 		w.put(w.open(0), 1)
 		must(w.d.Remove(w.part(0)))

@@ -345,10 +345,15 @@ func (r *recovery) verify(bases []int64, trusted int) error {
 			}
 		}
 	}
-	if v, ok := r.l.dir.vouch(r.l.name); ok && !slices.Contains(bases, v.base) {
+	if v, ok := r.l.dir.vouch(r.l.name); ok && !slices.Contains(bases, v.base) && !r.below(v.base, bases) {
 		return r.damaged(v.base, 0)
 	}
 	return nil
+}
+
+// below reports whether a segment that is not there lies below the log's start as a whole: it was trimmed, now or before.
+func (r *recovery) below(base int64, bases []int64) bool {
+	return len(bases) > 0 && base < bases[0] && bases[0] <= r.l.dir.localStartOf(r.l)
 }
 
 func (r *recovery) removeFrom(bases []int64, i int) error {
