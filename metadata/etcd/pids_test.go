@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -16,6 +17,7 @@ func TestProducerIDsAfterEtcdWasSetBack(t *testing.T) {
 	_, err = srv.Client().c.Delete(t.Context(), st.keys.pids())
 	require.NoError(t, err)
 	again := store(t, srv.Client(), "")
+	again.now = func() time.Time { return time.Now().Add(time.Millisecond) } // nobody sets an etcd back in less
 	next, err := again.NextProducerIDs(t.Context(), 1)
 	require.NoError(t, err)
 	require.Greater(t, next, first)
