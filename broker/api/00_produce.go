@@ -308,16 +308,12 @@ func unreadable(b []byte) bool {
 // keyless is a record without key on a topic with compaction.
 var errKeyless = errors.New("a compacted topic's record needs a key")
 
-// maxBadRecords is how many records an answer names, so that a small batch of a great many empty ones, compressed, cannot
-// make a large answer.
-const maxBadRecords = 1000
-
-// checkKeys refuses a batch with records that have no key, naming the first of them (KIP-467).
+// checkKeys refuses a batch with records that have no key, naming the first hot.MaxBadRecords of them (KIP-467).
 func (a *API) checkKeys(c record.Codec, batch []byte) error {
 	var bad []wire.RecordError
 	err := a.Unpack.Do(c, func(most int) error {
 		return record.Records(batch, most, func(i int, r *record.Record) error {
-			if r.Key == nil && len(bad) < maxBadRecords {
+			if r.Key == nil && len(bad) < hot.MaxBadRecords {
 				bad = append(bad, wire.RecordError{BatchIndex: int32(i), Message: errKeyless.Error()})
 			}
 			return nil
@@ -356,7 +352,7 @@ func (a *API) produceError(resp *wire.ProduceResponse, t *wire.ProduceTopic, ind
 	case errors.As(err, &many):
 		out.RecordErrors = many.records
 	case errors.As(err, &some):
-		for _, r := range some[:min(len(some), maxBadRecords)] {
+		for _, r := range some {
 			out.RecordErrors = append(out.RecordErrors, wire.RecordError{BatchIndex: int32(r.Index), Message: r.Err.Error()})
 		}
 	case errors.As(err, &one):

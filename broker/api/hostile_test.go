@@ -17,6 +17,7 @@ import (
 	"github.com/firnlog/firn/broker/server"
 	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -161,6 +162,6 @@ func TestHostileRecordErrors(t *testing.T) {
 	e.send(req, 9, func(o outcome) { answered <- o })
 	o := <-answered
 	require.NoError(t, o.err)
-	require.Less(t, len(o.body), 100*maxBadRecords)
-	require.Greater(t, len(o.body), 10*maxBadRecords)
+	require.Less(t, len(o.body), 100*hot.MaxBadRecords)
+	require.Greater(t, len(o.body), 10*hot.MaxBadRecords)
 }

@@ -75,7 +75,7 @@ func (d *Dir) checkTimes(cfg *Config, b []byte, h *record.Header, now int64) err
 	var bad BadRecords
 	err := d.o.Unpack.Do(h.Codec(), func(most int) error {
 		return record.Records(b, most, func(i int, r *record.Record) error {
-			if t := h.Timestamp(r); out(t) && len(bad) < maxBadRecords {
+			if t := h.Timestamp(r); out(t) && len(bad) < MaxBadRecords {
 				bad = append(bad, &record.RecordError{Index: i, Err: fmt.Errorf("%d is not between %d and %d", t, early, late)})
 			}
 			return nil
@@ -92,8 +92,8 @@ func (d *Dir) checkTimes(cfg *Config, b []byte, h *record.Header, now int64) err
 	return nil
 }
 
-// maxBadRecords is how many records of a batch are told to be bad: it may be small, compressed, and have millions (I-32).
-const maxBadRecords = 1000
+// MaxBadRecords is how many records of a batch are told to be bad: it may be small, compressed, and have millions (I-32).
+const MaxBadRecords = 1000
 
 // BadRecords are the records of a batch that made it be refused, the first 1000 of them in order; never empty.
 type BadRecords []*record.RecordError
@@ -102,7 +102,7 @@ func (e BadRecords) Error() string {
 	if len(e) == 1 {
 		return e[0].Error()
 	}
-	if len(e) == maxBadRecords {
+	if len(e) == MaxBadRecords {
 		return fmt.Sprintf("%v, and at least %d records more", e[0], len(e)-1)
 	}
 	return fmt.Sprintf("%v, and %d records more", e[0], len(e)-1)

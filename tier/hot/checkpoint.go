@@ -51,10 +51,11 @@ func (l *Log) checkpointDue() int64 {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.indexDue() && !l.snapshotDue() {
+	n := max(l.distance(l.indexed, &l.durable), l.unsnapped())
+	if n < l.dir.o.checkpointBytes {
 		return 0
 	}
-	return max(l.distance(l.indexed, &l.durable), l.unsnapped())
+	return n
 }
 
 // indexDue reports, under mu, whether much is durable whose index entries are not.

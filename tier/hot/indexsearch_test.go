@@ -78,11 +78,14 @@ func TestIndexFloor(t *testing.T) {
 // when they are many. That takes no more memory than it is worth.
 func TestFansOut(t *testing.T) {
 	f := disk.NewFaulty(disk.NewCrashable(1), nil)
-	l := openDir(t, f, "/log").open(0, func(c *Config) { c.IndexIntervalBytes = 0 })
+	d := openDir(t, f, "/log")
+	l := d.open(0, func(c *Config) { c.IndexIntervalBytes = 0 })
 	for range 400 {
 		appendTo(t, l, batch(1, 3000, startMs))
 	}
 	require.NoError(t, l.Flush())
+	d.flusher.Close()
+	l.hints.clear() // of the places where flushes ended, which are as old as those
 	require.NoError(t, l.active().flushIndexes())
 	calls := 0
 	f.SetHook(func(c disk.Call) disk.Fault {

@@ -141,7 +141,7 @@ func TestBadRecordsAreBounded(t *testing.T) {
 	_, err := tryAppend(l, b, 0)
 	var bad BadRecords
 	require.ErrorAs(t, err, &bad)
-	require.Len(t, bad, maxBadRecords)
+	require.Len(t, bad, MaxBadRecords)
 	require.ErrorContains(t, err, "at least 999 records more")
 	require.NoError(t, d.Close())
 }

@@ -140,25 +140,34 @@ func TestWhatAPowerCutCostsAfterRolls(t *testing.T) {
 	}
 }
 
-// A segment that fills up while a recovery reads it has whole indexes at the next start, whichever way this one ends.
-func TestIndexesOfSegmentsThatWereRecovered(t *testing.T) {
-	mem := disk.NewCrashable(1)
-	config := func(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 20_000, 500 }
+// smallSegmentsConfig is the config of a log with a segment for some 20 batches of 1,000 bytes, and an index entry for each.
+func smallSegmentsConfig(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 20_000, 500 }
+
+// smallSegments makes a log of that many such batches, synced.
+func smallSegments(t *testing.T, mem *disk.Crashable, batches int) (*testDir, *Log) {
+	t.Helper()
 	d := journalDir(t, mem, nil)
-	l := d.open(0, config)
-	for range 100 {
+	l := d.open(0, smallSegmentsConfig)
+	for range batches {
 		appendTo(t, l, batch(1, 1000, startMs))
 	}
 	require.NoError(t, l.Sync())
+	return d, l
+}
+
+// A segment that fills up while a recovery reads it has whole indexes at the next start, whichever way this one ends.
+func TestIndexesOfSegmentsThatWereRecovered(t *testing.T) {
+	mem := disk.NewCrashable(1)
+	d, _ := smallSegments(t, mem, 100)
 	d.flusher.Close()
 	mem = mem.Crash() // nothing was saved
 	reboot := func(o *Options) { o.BootID = "boot-2" }
 	d = journalDir(t, mem, reboot)
-	require.Greater(t, len(d.open(0, config).Segments()), 3)
+	require.Greater(t, len(d.open(0, smallSegmentsConfig).Segments()), 3)
 	require.NoError(t, d.Close())
 	d = journalDir(t, mem, reboot)
 	require.Equal(t, StopClean, d.LastStop())
-	for _, s := range d.open(0, config).segments() {
+	for _, s := range d.open(0, smallSegmentsConfig).segments() {
 		require.NoError(t, s.verifyIndexes(), "segment %d", s.base)
 	}
 	require.NoError(t, d.Close())
@@ -167,13 +176,7 @@ func TestIndexesOfSegmentsThatWereRecovered(t *testing.T) {
 // A power cut does not cost a walk through a segment that a Rewrite made, once the folder was synced.
 func TestIndexesOfARewrite(t *testing.T) {
 	mem := disk.NewCrashable(1)
-	config := func(c *Config) { c.SegmentBytes, c.IndexIntervalBytes = 20_000, 500 }
-	d := journalDir(t, mem, nil)
-	l := d.open(0, config)
-	for range 60 {
-		appendTo(t, l, batch(1, 1000, startMs))
-	}
-	require.NoError(t, l.Sync())
+	d, l := smallSegments(t, mem, 60)
 	segs := l.segments()
 	r, err := l.Rewrite(segs[0].base, segs[2].base)
 	require.NoError(t, err)
@@ -192,7 +195,7 @@ func TestIndexesOfARewrite(t *testing.T) {
 	require.NoError(t, d.SaveState())
 	d.flusher.Close()
 	d = journalDir(t, mem.Crash(), func(o *Options) { o.BootID = "boot-2" })
-	s := d.open(0, config).segments()[0]
+	s := d.open(0, smallSegmentsConfig).segments()[0]
 	require.Greater(t, s.now().size, int64(30_000))
 	require.Positive(t, s.idx.len())
 	require.NoError(t, s.verifyIndexes())

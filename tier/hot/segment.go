@@ -117,10 +117,13 @@ func (s *segment) syncIndexes() (named bool, err error) {
 }
 
 // setNamed notes that the folder has the names of the indexes for good.
-func (s *segment) setNamed() {
-	for _, x := range []*index{&s.idx, &s.tidx} {
+func (s *segment) setNamed() { s.noteIndexes(func(x *index) { x.named = true }) }
+
+// noteIndexes notes something of both indexes; the offset index comes last, for checkIndexes goes by it.
+func (s *segment) noteIndexes(note func(*index)) {
+	for _, x := range []*index{&s.tidx, &s.idx} {
 		x.mu.Lock()
-		x.named = true
+		note(x)
 		x.mu.Unlock()
 	}
 }
@@ -313,13 +316,7 @@ func (s *segment) verifyIndexes() error {
 	return err
 }
 
-func (s *segment) setVerified() {
-	for _, x := range []*index{&s.tidx, &s.idx} {
-		x.mu.Lock()
-		x.verified = true
-		x.mu.Unlock()
-	}
-}
+func (s *segment) setVerified() { s.noteIndexes(func(x *index) { x.verified = true }) }
 
 // rebuild makes both indexes anew from the batches. The segment must not grow meanwhile. Readers that come in
 // between find less than there is, and walk further.
