@@ -4,7 +4,7 @@ import "sort"
 
 // floor returns the last entry whose field is at most v; false when there is none. top is about how large the field is at
 // the end of the segment, 0 if nobody knows: entries are found sooner with it. Entries that it finds may be wrong if the index
-// was not verified after a crash; see segment.verifyIndex.
+// was not verified after a crash; see segment.verifyIndexes.
 func (x *index) floor(field indexField, v, top int64, as patience) (e [maxIndexEntry]byte, ok bool, err error) {
 	x.mu.Lock()
 	n := len(x.tail) / x.width

@@ -28,7 +28,8 @@ var errUnread = errors.New("the flush journal cannot be read")
 
 // replayJournal brings the logs' files to where the journal says they are, durably, and deletes it. Only then is the
 // directory looked at: to all that follows there is no journal. It takes as long as what is in the journal takes to be
-// read and written, whatever the logs hold. It reports whether files were deleted, which is for the caller to make durable.
+// read and written, and an fdatasync of each log that is in it, some at once, whatever the logs hold. It reports whether files
+// were deleted, which is for the caller to make durable.
 func (d *Dir) replayJournal() (deleted bool, err error) {
 	if d.stop == StopClean { // all of it is in the logs
 		return flush.RemoveJournal(d.fs, d.root)

@@ -7,8 +7,13 @@ import (
 	"github.com/firnlog/firn/tier/record"
 )
 
-// scanner walks through the batch headers of a part of a segment. Bodies are not read when batches are large,
-// and CRCs are not checked: recovery does that.
+// headersAlone is the size of a batch above which the header that follows is read alone. From the page cache a read costs
+// about what copying 8 KiB does, so passing over records pays from a little more than that on. A disk that has to be waited
+// for reads ahead, and gives all of it sooner than pieces of which less than this is passed over.
+const headersAlone = 32 << 10
+
+// scanner walks through the batch headers of a part of a segment. Bodies are not read when batches are large
+// (headersAlone, or half of the buffer), and CRCs are not checked: recovery does that.
 type scanner struct {
 	f    disk.File
 	as   patience
@@ -51,8 +56,8 @@ func (s *scanner) header() ([]byte, error) {
 		return s.b[i : i+record.HeaderSize], nil
 	}
 	want := int64(len(s.b))
-	if int64(s.h.Size()) > want/2 {
-		want = record.HeaderSize // large batches: only the headers are worth reading
+	if int64(s.h.Size()) > min(want/2, headersAlone) {
+		want = record.HeaderSize
 	}
 	want = min(want, s.end-s.pos)
 	s.from, s.n = s.pos, 0
