@@ -1,7 +1,9 @@
 package hot
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -107,5 +109,70 @@ func BenchmarkReadAnywhere(b *testing.B) {
 		}
 		d.Release()
 		at = (at + 7919*13) % end
+	}
+}
+
+// BenchmarkWalk goes through the headers of 64 MiB, which is what the first append to a log may have to do.
+func BenchmarkWalk(b *testing.B) {
+	for _, size := range []int{1 << 10, 16 << 10, 64 << 10, 128 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			l := benchLog(b)
+			data := batch(1, size-80, startMs)
+			for l.Bytes() < 64<<20 {
+				appendTo(b, l, data)
+			}
+			s := l.active()
+			b.SetBytes(s.now().size)
+			for b.Loop() {
+				if err := s.walk(0, s.now().size, func(*record.Header, int64) {}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSaveState saves the recovery points of 256 logs that all moved, to each of which so many producers wrote.
+func BenchmarkSaveState(b *testing.B) {
+	for _, producers := range []int64{0, 1, 5, 16} {
+		b.Run(fmt.Sprint(producers), func(b *testing.B) {
+			d := openDir(b, disk.OS(), benchDir(b))
+			b.Cleanup(func() { _ = d.Close() })
+			logs := make([]*Log, 256)
+			for i := range logs {
+				logs[i] = d.open(int32(i), func(c *Config) { c.FlushMessages = Forever })
+			}
+			seq := int32(0)
+			write := func() {
+				for _, l := range logs {
+					for id := range max(1, producers) {
+						data := batch(1, 10, startMs)
+						if producers > 0 {
+							data = producerBatch(1+id, seq, 1, startMs)
+						}
+						appendTo(b, l, data)
+					}
+				}
+				seq++
+			}
+			for range 5 { // of each producer so many batches are remembered
+				write()
+			}
+			for b.Loop() {
+				b.StopTimer()
+				write()
+				for _, l := range logs {
+					require.NoError(b, l.Sync())
+				}
+				write() // recovery points lag behind the ends
+				b.StartTimer()
+				if err := d.saveState(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			info, err := os.Stat(filepath.Join(d.root, stateFile))
+			require.NoError(b, err)
+			b.ReportMetric(float64(info.Size()), "bytes")
+		})
 	}
 }

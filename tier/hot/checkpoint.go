@@ -13,11 +13,14 @@ import (
 // kernel that lives on has them all; a power cut takes what was written in the last half minute or so. So now and then, when
 // the recovery points are saved, the indexes of the logs that grew much since are made durable, and the point at which they
 // are is saved along (logState.Indexed). That is where a recovery begins if what was written later is lost: of each log it
-// reads at most checkpointBytes more than what is above the recovery points, or, where hundreds are busy at once, as much more
-// as keeps the flushes that this takes few beside those of producers.
+// reads at most checkpointBytes more than what is above the recovery points, or, where more are busy than take part at once
+// (checkpointsASave), as much more as keeps the flushes that this takes few beside those of producers.
 
 // checkpointsASave is how many logs have their checkpoint with a save of the recovery points, those with most above their last
-// one first. A save is due after saveBytes: logs that are equally busy, however many, have 16 MiB above it.
+// one first. Of N logs that are equally busy each has its turn every N/16 saves, and each save comes when all of them together
+// got between saveBytes and saveMost: so each has up to a sixteenth of that above its last checkpoint, 16 to 64 MiB, however
+// many there are, and all of them N times as much. A power cut that takes the newest index entries of all has that read again,
+// and for what is not in the state file (noted.go) it is what the first appends after any crash walk through.
 const checkpointsASave = 16
 
 // checkpoint brings forward, for logs of which there is much, most of them at most, from where a start after a crash has to

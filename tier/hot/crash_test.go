@@ -501,6 +501,8 @@ var stories = []struct {
 			holds(w.open(int32(i)), want[i])
 		}
 	}},
+	{"I-38 I-01 what the state file says of a folder that is gone is not believed of the next", tellOrphans},
+	{"I-05 producers above the recovery point are not believed in", tellProducersAbove},
 	{"I-36 what is set aside is whole, though the journal forgets it", func(w *world) {
 		l := w.open(0)
 		w.put(l, 1)

@@ -120,9 +120,11 @@ type Dir struct {
 	onDisk    map[string]topic.Partition  // found at the start, not opened yet
 	forgotten map[checkpoint.Key]struct{} // see forgetStarts
 	vouched   map[string]place            // by folder name: how far the journal said that a segment is whole
+	orphans   map[string]int              // by folder name: the count of orphanings when it became one; see adopt
 	strays    []string
 	closed    bool
 
+	orphanings int              // calls of orphan
 	unreadable map[string]error // by path: files of what the journal had kept that cannot be read
 }
 
@@ -168,7 +170,7 @@ func newDir(o Options) *Dir {
 	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
 		logs: map[string]*Log{}, opening: map[string]bool{},
 		unopened: map[string]*logState{}, onDisk: map[string]topic.Partition{},
-		forgotten: map[checkpoint.Key]struct{}{}, vouched: map[string]place{}, unreadable: map[string]error{}}
+		forgotten: map[checkpoint.Key]struct{}{}, vouched: map[string]place{}, orphans: map[string]int{}, unreadable: map[string]error{}}
 	d.SetProducerExpiry(o.ProducerExpiry)
 	d.cond.L = &d.mu
 	d.files.set = map[*file]struct{}{}
@@ -326,6 +328,7 @@ func (d *Dir) findPartitions() error {
 	for name := range d.unopened {
 		if _, ok := d.onDisk[name]; !ok {
 			delete(d.unopened, name)
+			d.orphan(name)
 		}
 	}
 	return nil

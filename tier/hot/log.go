@@ -63,6 +63,7 @@ type Log struct {
 	producers producer.State
 	loaded    bool // producers holds the state, and past what led to it
 	past      history
+	noted     noted    // of the producers, for the state file
 	point     point    // as of the last write
 	durable   point    // what the files have, as of the last Sync
 	indexed   *point   // up to where the indexes are durable, too; replaced, never changed. See checkpoint

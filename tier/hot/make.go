@@ -81,6 +81,9 @@ func (d *Dir) build(l *Log) error {
 	if err := d.forgetStarts(l.part); err != nil {
 		return err
 	}
+	if err := d.adopt(l.name); err != nil {
+		return err
+	}
 	tmp, err := d.prepareFolder(l, 0, *l.epochs.Load(), nil)
 	if err != nil {
 		if tmp != "" {

@@ -158,6 +158,7 @@ func (d *Dir) setAside(name, why string) error {
 	d.strays = append(d.strays, stray)
 	delete(d.onDisk, name)
 	delete(d.unopened, name)
+	d.orphan(name)
 	d.mu.Unlock()
 	d.logger.Warn("a partition's folder was set aside", "folder", name, "as", stray, "because", why)
 	return nil
@@ -229,6 +230,7 @@ func (d *Dir) Remove(p topic.Partition) error {
 	d.mu.Lock()
 	delete(d.onDisk, name)
 	delete(d.unopened, name)
+	d.orphan(name)
 	d.mu.Unlock()
 	if err := d.fs.RemoveAll(gone); err != nil {
 		d.logger.Warn("deleting a removed partition's files failed, the next start tries again",

@@ -11,13 +11,13 @@ import (
 )
 
 // What was known of the producers at an offset below the end is needed for each archived segment and at trims, and at the
-// end by the first append after a start. Batches are walked through only where neither memory nor a snapshot file
-// (snapshots.go) tells:
+// end by the first append after a start. Batches are walked through only where neither memory, nor a snapshot file
+// (snapshots.go), nor the state file (noted.go) tells:
 //
 //	     none            kept         same          end
 //	──────┼───────────────┼────────────┼─────────────┼───── offset
 //	nobody│ walk, from the nearest of  │ as it is now│ as it is now, without
-//	known │ none, kept, snapshot files │             │ what is not written yet
+//	known │ none, kept, noted, files   │             │ what is not written yet
 //
 // Who was forgotten since, because of producer.id.expiration.ms, may be missing in the answer, and is where memory gives
 // it. That is right: this log does not know the producer any more, and nor should who begins a log with the answer. A
@@ -64,8 +64,8 @@ func (l *Log) Producers() ([]producer.Entry, error) {
 
 // ProducersAt returns what was known of the producers when the log ended at offset, which must be a batch boundary
 // between LocalStart and End, by ascending id; but for who was forgotten since. At End, where no batch with a producer id
-// follows, and where nobody is known any more it reads nothing. Elsewhere the batches since the last call's offset or the
-// newest snapshot below are walked through, whichever is nearer.
+// follows, and where nobody is known any more it reads nothing. Elsewhere the batches since the last call's offset, the newest
+// snapshot below or what was noted for the state file are walked through, whichever is nearest.
 func (l *Log) ProducersAt(offset int64) ([]producer.Entry, error) {
 	if err := l.loadProducers(); err != nil {
 		return nil, err
@@ -274,6 +274,9 @@ func (l *Log) nearest(offset int64) (*producer.State, error) {
 	from := first
 	if st != nil {
 		from = st.End() + 1
+	}
+	if noted := l.nearestNoted(from, offset); noted != nil {
+		st, from = noted, noted.End()+1
 	}
 	at, entries, err := l.newestSnapshot(from, offset)
 	if err != nil {

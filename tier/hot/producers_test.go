@@ -448,6 +448,9 @@ func TestProducersAtAnyOffset(t *testing.T) {
 				return w.f
 			}
 			w.kill()
+			if seed%4 > 1 {
+				w.rarely()
+			}
 			w.l = w.open(0)
 			for range 250 {
 				w.step()
@@ -574,15 +577,20 @@ func (w *producerWorld) step() {
 		if w.upload >= l.LocalStart() {
 			w.holds(l, w.upload)
 		}
-	case n < 74:
+	case n < 73:
 		if at := w.boundary(l.LocalStart() + w.rng.Int64N(l.End()-l.LocalStart()+1)); at >= l.LocalStart() {
 			w.holds(l, at)
 		}
-	case n < 77:
+	case n < 75:
 		w.holds(l, l.End())
-	case n < 82:
+	case n < 78: // of what is known of the producers, nothing but what the state file says
+		require.NoError(w.t, w.d.saveState())
+		w.note("state at %d", l.End())
+	case n < 82 && w.every == 0:
 		require.NoError(w.t, l.snapshotProducers())
 		w.note("snapshot at %d", l.End())
+	case n < 82:
+		require.NoError(w.t, w.append(w.some()))
 	case n < 84:
 		require.NoError(w.t, l.Flush())
 	case n < 87:

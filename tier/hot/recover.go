@@ -59,6 +59,7 @@ func (l *Log) loadClean(st *logState) (bool, error) {
 	}
 	l.epochs.Store(&epochs)
 	l.begin(segs, indexed, max(st.Start, l.dir.startOf(l)))
+	l.recall(st)
 	return true, nil
 }
 
@@ -133,6 +134,9 @@ func (l *Log) recover(st *logState) error {
 		r.indexed = startOf(r.segs[0])
 	}
 	l.begin(r.segs, r.indexed, max(l.dir.startOf(l), 0))
+	if st != nil && !r.reread {
+		l.recall(st)
+	}
 	l.wantLocal.Store(max(l.localStart.Load(), l.dir.localStartOf(l)))
 	if r.cut > 0 {
 		l.dir.logger.Info("cut a torn tail", "partition", l.name, "end", l.End(), "bytes", r.cut)

@@ -16,7 +16,7 @@ import (
 //
 //   - at a roll, if somebody is known, not synced: to walk through a segment at most;
 //   - when recovery points are saved, and at a clean stop, at the end of the log: so that the first append after a start
-//     walks through little;
+//     walks through little, also where the state file does not tell (noted.go);
 //   - at a trim, where the log then begins, durably: what was below is known from nowhere else.
 //
 // Each is true as long as the batches below it are there, the empty one too, which says that nobody is known. So those above
@@ -155,7 +155,7 @@ func (l *Log) readSnapshot(name string) ([]producer.Entry, error) {
 	}
 	entries, err := producer.DecodeSnapshot(b)
 	if err != nil {
-		// It was written at a roll and not synced: after a power cut the one before is as good.
+		// Those of rolls and clean stops are not synced: after a power cut the one before is as good.
 		l.dir.logger.Debug("passing over a producer snapshot", "file", name, "because", err)
 		return nil, nil
 	}

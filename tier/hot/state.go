@@ -23,11 +23,11 @@ import (
 // and not synced. Then recovery begins at the point up to which they had been (logState.Indexed, see checkpoint). Without
 // the file everything is read.
 //
-// It is text: a line {"version":2,"logs":N}, N lines of a logState each, and a line with the CRC-32C of everything
-// before, in 8 hexadecimal digits. Version 1 had no logState.Indexed, and is read as well.
+// It is text: a line {"version":3,"logs":N}, N lines of a logState each, and a line with the CRC-32C of everything
+// before, in 8 hexadecimal digits. Version 2 had no logState.Producers, version 1 no logState.Indexed either; both are read.
 const (
 	stateFile    = "firn-state"
-	stateVersion = 2
+	stateVersion = 3
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -42,14 +42,15 @@ type logState struct {
 	Topic      string        `json:"topic"`
 	Index      int32         `json:"partition"`
 	ID         topic.ID      `json:"id"`
-	Segments   []segState    `json:"segments"`         // oldest first; the last may have grown since
-	Epochs     []epoch.Entry `json:"epochs"`           // of use after a clean stop only
-	SinceIndex int64         `json:"since"`            // these three: see point
-	FirstTime  int64         `json:"first"`            // …
-	TimeAdded  int64         `json:"added"`            // …
-	Start      int64         `json:"start,omitzero"`   // log start; of use after a clean stop only
-	Damaged    bool          `json:"damaged,omitzero"` // not opened for ErrDamaged: read it all next time
-	Indexed    *pointState   `json:"indexed,omitzero"` // up to where the indexes are durable, too; nil: where the last segment begins
+	Segments   []segState    `json:"segments"`           // oldest first; the last may have grown since
+	Epochs     []epoch.Entry `json:"epochs"`             // of use after a clean stop only
+	SinceIndex int64         `json:"since"`              // these three: see point
+	FirstTime  int64         `json:"first"`              // …
+	TimeAdded  int64         `json:"added"`              // …
+	Start      int64         `json:"start,omitzero"`     // log start; of use after a clean stop only
+	Damaged    bool          `json:"damaged,omitzero"`   // not opened for ErrDamaged: read it all next time
+	Indexed    *pointState   `json:"indexed,omitzero"`   // up to where the indexes are durable, too; nil: where the last segment begins
+	Producers  *producersAt  `json:"producers,omitzero"` // what was known of them at an offset of Segments; nil: see noted.go
 }
 
 // pointState is a point in the state file.
@@ -118,13 +119,14 @@ type stateOf struct {
 	indexed   *point
 	replacing *segment
 	start     int64
+	noted     noted
 	changes   int // see changed
 }
 
 // stateLine is the log's line in the state file, as of now. With thousands of logs most did not change since the last time.
 func (l *Log) stateLine() ([]byte, error) {
 	l.mu.Lock()
-	of := stateOf{l.segs.Load(), l.epochs.Load(), l.durable, l.indexed, l.replacing, l.logStart.Load(), l.changes}
+	of := stateOf{l.segs.Load(), l.epochs.Load(), l.durable, l.indexed, l.replacing, l.logStart.Load(), l.noted, l.changes}
 	if l.lineOf == of {
 		defer l.mu.Unlock()
 		return l.line, nil
@@ -188,6 +190,7 @@ func (l *Log) stateLocked() *logState {
 		st.Segments = append(st.Segments, segState{Base: s.base, Next: t.next, Size: t.size, MaxTime: t.maxTime,
 			MaxTimeOffset: t.maxTimeOffset, Modified: t.modified, Index: index, TimeIndex: timeIndex})
 	}
+	st.Producers = l.noted.upTo(st.Segments[0].Base, st.end())
 	return st
 }
 
@@ -202,6 +205,9 @@ func (st *logState) check() error {
 			g.Index > math.MaxInt32 || g.TimeIndex > math.MaxInt32 || (i > 0 && g.Base < st.Segments[i-1].Next) {
 			return fmt.Errorf("%s-%d: segment %d is impossible: %+v", st.Topic, st.Index, i, g)
 		}
+	}
+	if p := st.Producers; p != nil && (p.Offset < st.Segments[0].Base || p.Offset > st.end()) {
+		return fmt.Errorf("%s-%d: its producers are not known at offset %d", st.Topic, st.Index, p.Offset)
 	}
 	p := st.Indexed
 	if p == nil {
@@ -292,17 +298,20 @@ func decodeState(b []byte) ([]*logState, error) {
 
 // saveState writes the state file, durably. Logs that were not opened stay as they stood in the last one.
 func (d *Dir) saveState() error {
-	return d.stateRuns.do(func() error {
-		lines, err := d.stateLines()
-		if err != nil {
-			return err
-		}
-		b, err := encodeState(lines)
-		if err != nil {
-			return err
-		}
-		return disk.WriteFileSync(d.fs, filepath.Join(d.root, stateFile), b)
-	})
+	return d.stateRuns.do(func() error { return d.withoutOrphans(d.writeState) })
+}
+
+// writeState is saveState for one at a time.
+func (d *Dir) writeState() error {
+	lines, err := d.stateLines()
+	if err != nil {
+		return err
+	}
+	b, err := encodeState(lines)
+	if err != nil {
+		return err
+	}
+	return disk.WriteFileSync(d.fs, filepath.Join(d.root, stateFile), b)
 }
 
 func (d *Dir) stateLines() ([][]byte, error) {
@@ -310,6 +319,7 @@ func (d *Dir) stateLines() ([][]byte, error) {
 	unopened := slices.Collect(maps.Values(d.unopened))
 	logs := d.openLogs()
 	d.mu.Unlock()
+	noteProducers(logs, notedBytes)
 	lines := make([][]byte, 0, len(unopened)+len(logs))
 	for _, st := range unopened {
 		line, err := st.encode()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/epoch"
+	"github.com/firnlog/firn/tier/hot/producer"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -30,7 +31,13 @@ func golden() map[int][]*logState {
 	v2 := states()
 	v2[0].Indexed = &pointState{Base: 100, Next: 150, Size: 3000, MaxTime: 1500, MaxTimeOffset: 149, Index: 1, TimeIndex: 1,
 		SinceIndex: 7, FirstTime: 1400, TimeAdded: 1450}
-	return map[int][]*logState{1: states(), 2: v2}
+	v3 := states()
+	v3[0].Indexed = v2[0].Indexed
+	p := producer.NewEntry(7)
+	p.Epoch, p.LastTimestamp = 2, 1700
+	p.Add(producer.Batch{LastOffset: 149, Timestamp: 1700, LastSeq: 9, Delta: 4})
+	v3[0].Producers, v3[1].Producers = newProducersAt(150, []producer.Entry{p}), newProducersAt(0, nil)
+	return map[int][]*logState{1: states(), 2: v2, 3: v3}
 }
 
 func TestStateGolden(t *testing.T) {
@@ -84,6 +91,16 @@ func TestStateIndexedBeyond(t *testing.T) {
 	}
 }
 
+// … and so are producers at an offset of which it does not speak.
+func TestStateProducersBeyond(t *testing.T) {
+	for _, offset := range []int64{-1, 99, 201} {
+		st := golden()[3][0]
+		require.NoError(t, st.check())
+		st.Producers.Offset = offset
+		require.Error(t, st.check(), offset)
+	}
+}
+
 // A log's line is kept for as long as it says what the log's state is, and no longer.
 func TestStateLineFollows(t *testing.T) {
 	d := journalDir(t, disk.NewCrashable(1), func(o *Options) { o.checkpointBytes = 1 })
@@ -101,6 +118,10 @@ func TestStateLineFollows(t *testing.T) {
 	}{
 		{"append", put},
 		{"checkpoint", func() error { return d.checkpoint(allLogsDue) }},
+		{"producers", func() error {
+			noteProducers([]*Log{l}, notedBytes)
+			return nil
+		}},
 		{"roll", func() error { return errors.Join(l.Roll(), l.Sync()) }},
 		{"append again", put},
 		{"epoch", func() error { return l.AssignEpoch(1, -1) }},

@@ -203,6 +203,7 @@ func (l *Log) truncate(offset int64) error {
 	l.mu.Lock()
 	l.durable = startOf(s)
 	l.unindex(startOf(s))
+	l.forgetNoted(s.base)
 	keep := append([]*segment(nil), segs[:i+1]...)
 	l.segs.Store(&keep)
 	l.mu.Unlock()
@@ -335,6 +336,7 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 	old := l.segments()
 	l.durable = startOf(old[0])
 	l.unindex(startOf(old[0]))
+	l.noted = noted{}
 	l.mu.Unlock()
 	if err := d.saveState(); err != nil {
 		return err
@@ -346,6 +348,7 @@ func (l *Log) reset(start int64, epochs epoch.Cache, producers []producer.Entry)
 	if err := d.exchange(l, tmp, start); err != nil {
 		l.mu.Lock() // else readers would look for files that they may not open again, without end
 		l.closed = fmt.Errorf("%w until the next start, because it could not begin anew at offset %d: %w", ErrClosed, start, err)
+		l.loaded = false // nor is anything noted of its producers
 		l.mu.Unlock()
 		return err
 	}

@@ -213,6 +213,9 @@ func TestWorkload(t *testing.T) {
 		err := attempt(func() {
 			w.world = newWorld(seed, "")
 			w.log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			if seed%4 > 1 {
+				w.rarely()
+			}
 			for i := range int32(3) {
 				w.models = append(w.models, &model{index: i, seqs: map[int64]int32{}})
 			}

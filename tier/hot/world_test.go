@@ -2,6 +2,7 @@ package hot
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -90,6 +91,8 @@ type world struct {
 	wrap  func(disk.FS) disk.FS // what lies between the log directory and the machine, if anything
 	// journal: flushes go through a small one. Odd seeds have it.
 	journal bool
+	// every is checkpointBytes; 0: 1000.
+	every int64
 }
 
 func newWorld(seed uint64, ignore string) *world {
@@ -98,6 +101,12 @@ func newWorld(seed uint64, ignore string) *world {
 	w.journal = seed%2 == 1
 	w.start()
 	return w
+}
+
+// rarely has no checkpoints made, so that the state file alone tells what snapshots would.
+func (w *world) rarely() {
+	w.every = 1 << 40
+	w.kill()
 }
 
 // attempt calls fn and returns what it panicked with.
@@ -130,7 +139,7 @@ func (w *world) start() {
 	}
 	o := Options{FS: w.spy, Path: "/data/log", Logger: w.log, Now: w.clock.now,
 		BootID: fmt.Sprint("boot-", w.boot), Housekeep: -1, JournalBytes: -1, journalInline: true,
-		checkpointBytes: 1000}
+		checkpointBytes: cmp.Or(w.every, 1000)}
 	if w.journal {
 		o.JournalBytes = 64 << 10
 	}
