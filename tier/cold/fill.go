@@ -283,13 +283,13 @@ func (r *Reader) addRaw(g *group, c segment.Chunk, body io.Reader, bufs *buffers
 		if _, err := io.ReadFull(body, piece); err != nil {
 			return err
 		}
-		r.begin()
+		modest := r.begin()
 		crc = crc32.Update(crc, castagnoli, piece)
 		if wrong == nil {
 			wrong = s.feed(piece)
 		}
 		err := r.store(g, piece, s.start+int64(at))
-		r.end()
+		r.end(modest)
 		if err != nil {
 			return err
 		}
@@ -308,8 +308,8 @@ func (r *Reader) addCompressed(g *group, c segment.Chunk, body io.Reader, bufs *
 	if _, err := io.ReadFull(body, bufs.stored); err != nil {
 		return err
 	}
-	r.begin()
-	defer r.end()
+	modest := r.begin()
+	defer r.end(modest)
 	if bufs.raw, err = segment.DecodeChunk(bufs.raw[:0], bufs.stored, c); err != nil {
 		return err
 	}
@@ -340,11 +340,20 @@ func (r *Reader) added(g *group, s *scanner, wrong error) error {
 	return nil
 }
 
-// begin waits for a place among those fills that use a processor; end gives it back, and lets others go first: a replay
-// must not stand in a producer's way.
-func (r *Reader) begin() { r.working <- struct{}{} }
+// begin waits for a place among those fills that use a processor: one for each processor, and half as many while producers
+// write, for a replay must not stand in their way. end gives it back, and lets others go first.
+func (r *Reader) begin() (modest bool) {
+	r.working <- struct{}{}
+	if modest = r.o.Producing != nil && r.o.Producing(); modest {
+		r.modest <- struct{}{}
+	}
+	return modest
+}
 
-func (r *Reader) end() {
+func (r *Reader) end(modest bool) {
+	if modest {
+		<-r.modest
+	}
 	<-r.working
 	runtime.Gosched()
 }

@@ -2,11 +2,14 @@ package cold
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/firnlog/firn/tier/disk"
 )
 
 var noon = time.Unix(1_700_000_000, 0)
@@ -169,4 +172,35 @@ func TestLoadOfThisMachine(t *testing.T) {
 	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); { // keeps a processor busy
 	}
 	require.Greater(t, l.own(), before)
+}
+
+// As many fills as there are processors use one at a time, and half as many while producers write.
+func TestFillsLeaveProducersHalfOfTheProcessors(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	var producing atomic.Bool
+	r, err := New(Options{FS: disk.NewCrashable(1), CacheDir: "/cache", Producing: producing.Load})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		producing bool
+		places    int
+	}{{false, 4}, {true, 2}} {
+		producing.Store(c.producing)
+		began := make(chan bool, 5)
+		for range 5 {
+			go func() { began <- r.begin() }()
+		}
+		for range c.places {
+			require.Equal(t, c.producing, <-began)
+		}
+		require.Never(t, func() bool { return len(began) > 0 }, 20*time.Millisecond, time.Millisecond)
+		for left := 5; left > 0; left-- {
+			r.end(c.producing)
+			if left > c.places {
+				<-began
+			}
+		}
+		require.Empty(t, r.working)
+		require.Empty(t, r.modest)
+	}
+	require.NoError(t, r.Close())
 }

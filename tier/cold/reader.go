@@ -103,7 +103,8 @@ type Reader struct {
 	fills    sync.WaitGroup
 	slots    chan struct{} // a token for each GET
 	ahead    chan struct{} // … of those that read ahead: some slots stay free for demand
-	working  chan struct{} // a token for each fill that uses a processor: half of them at most
+	working  chan struct{} // a token for each fill that uses a processor
+	modest   chan struct{} // … while producers write: half as many
 	inFlight *semaphore.Weighted
 	yielder  *yielder
 	indexes  *loader[groupKey, *archived]
@@ -128,7 +129,8 @@ func New(o Options) (*Reader, error) {
 	r := &Reader{
 		o: o, maxRaw: min(4*o.GroupBytes, max(o.CacheBytes/8, 1)),
 		slots: make(chan struct{}, o.Workers), ahead: make(chan struct{}, max(o.Workers*3/4, 1)),
-		working:  make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
+		working:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		modest:   make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
 		inFlight: semaphore.NewWeighted(o.InFlightBytes),
 		groups:   make(map[groupKey]*group), policy: newPolicy(o.CacheBytes), streams: newStreams(10_000),
 	}
