@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/firnlog/firn/e2e/bench/internal/machine"
@@ -39,7 +40,8 @@ type Bench struct {
 	built       map[string]bool
 	firn, kafka *Server // shared; nil before their first use
 	cleanup     []func() error
-	topics      int // made so far: their names are numbers
+	topics      int      // made so far: their names are numbers
+	leftOut     []string // sides of the case that are not wanted, as far as anybody asked
 
 	cpuTime  func() machine.CPUTime          // machine.ReadCPUTime, but for tests
 	newProbe func(dir string) (probe, error) // machine.NewProbe, but for tests
@@ -79,8 +81,17 @@ func (b *Bench) Dir(name string) (string, error) {
 // Cleanup has fn called at the end of the case, last given first.
 func (b *Bench) Cleanup(fn func() error) { b.cleanup = append(b.cleanup, fn) }
 
-// Wants says whether a side of that name is to be run, so that a case need not start what only others use.
-func (b *Bench) Wants(side string) bool { return b.Sides == nil || b.Sides.MatchString(side) }
+// Wants says whether a side of that name is to be run, so that a case need not start what only others use. It notes which
+// are not, for the report: a case asks for each of its sides, or gives it from Prepare.
+func (b *Bench) Wants(side string) bool {
+	if b.Sides == nil || b.Sides.MatchString(side) {
+		return true
+	}
+	if !slices.Contains(b.leftOut, side) {
+		b.leftOut = append(b.leftOut, side)
+	}
+	return false
+}
 
 // endCase undoes what the case's Prepare did.
 func (b *Bench) endCase() error {

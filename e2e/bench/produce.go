@@ -79,7 +79,8 @@ func onWire(got measure.Produced) Figures {
 }
 
 // produceBars: plain batches are judged beside Kafka and the sink. Compressed ones are judged beside Kafka, which looks into
-// them; the sink, which does not, as firn does not, is printed beside them.
+// them; the sink, which does not, as firn does not, has no bar there. A run may leave it out (-side), and then the report
+// says so.
 func produceBars(n int, codec string) []Bar {
 	var bars []Bar
 	for _, m := range []Mode{Flush, PageCache} {

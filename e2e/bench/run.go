@@ -118,11 +118,13 @@ func (b *Bench) runCase(ctx context.Context, c Case) (*judge.Result, error) {
 			return r, err
 		}
 	}
+	b.leftOut = nil
 	all, err := c.Prepare(ctx, b)
 	if err != nil {
 		return r, err
 	}
 	sides := slices.DeleteFunc(all, func(s Side) bool { return !b.Wants(s.Name) })
+	r.LeftOut = b.leftOut
 	for _, s := range sides {
 		r.Sides = append(r.Sides, s.Name)
 	}

@@ -12,6 +12,8 @@ type Result struct {
 	About string `json:"about"`
 	// Sides in the order in which the report names them.
 	Sides []string `json:"sides"`
+	// LeftOut are the case's other sides, which whoever ran it did not want.
+	LeftOut []string `json:"leftOut,omitempty"`
 	// Rounds of each side; those at the same index were of the same alternation.
 	Rounds map[string][]Figures `json:"rounds"`
 	// Device is the rate, in MB/s, at which the device took bytes with one fdatasync a MiB, by alternation; empty if no

@@ -151,6 +151,9 @@ func counts(of map[judge.Outcome]int) string {
 func chapter(r *judge.Result) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "\n## %s\n\n%s %d alternations, rounds of %s s.\n", r.Case, r.About, r.Alternations(), Number(r.SecondsARound))
+	if len(r.LeftOut) > 0 {
+		fmt.Fprintf(&s, "\nLeft out by `-side`: %s.\n", names(r.LeftOut))
+	}
 	if r.Error != "" {
 		fmt.Fprintf(&s, "\n**It ended early:** %s\n", strings.ReplaceAll(r.Error, "\n", " "))
 	}
@@ -189,6 +192,9 @@ func chapter(r *judge.Result) string {
 	}
 	return s.String()
 }
+
+// names lists sides, in whose names there may be commas.
+func names(sides []string) string { return strings.Join(sides, "; ") }
 
 // stolen tells what the machine's host took away during the alternations, and what was done about it; empty where that is
 // not known.

@@ -38,7 +38,7 @@ var someMachine = machine.Description{
 
 func someResults() []*judge.Result {
 	flush := &judge.Result{
-		Case: "a produce, 16 partitions, plain", About: "Records of 1 KiB.", Sides: []string{"firn flush", "kafka flush"}, SecondsARound: 10,
+		Case: "a produce, 16 partitions, plain", About: "Records of 1 KiB.", Sides: []string{"firn flush", "kafka flush"}, LeftOut: []string{"sink flush", "sink page cache"}, SecondsARound: 10,
 		Commit: "0123456789ab", Rounds: map[string][]judge.Figures{}, Fdatasync: &judge.Sync{P50: 0.0912, P99: 3.14},
 		Stolen: []float64{0.012, 0.003, 0.0411, 0.01, 0.02, 0, 0.013, 0.014, 0.011}, Repeated: 2,
 		Profiles: []judge.Profile{{Side: "firn flush", Groups: []profile.Share{{Name: "CRC", Percent: 60.04}, {Name: profile.Rest, Percent: 39.96}}, Text: "60.0%  CRC\n"}},

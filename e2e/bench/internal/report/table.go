@@ -38,6 +38,11 @@ func Table(w io.Writer, r *judge.Result) error {
 			return err
 		}
 	}
+	if len(r.LeftOut) > 0 {
+		if _, err := fmt.Fprintf(w, "  left out by -side: %s\n", names(r.LeftOut)); err != nil {
+			return err
+		}
+	}
 	if line := stolen(r); line != "" {
 		if _, err := fmt.Fprintf(w, "  CPU time: %s\n", line); err != nil {
 			return err
