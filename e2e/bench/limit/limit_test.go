@@ -233,6 +233,47 @@ func TestSinkFlushesWhatItReplaces(t *testing.T) {
 
 func must(n int, _ error) int { return n }
 
+// TestSinkReplacesWhatIsFlushed: a file that is full while it is flushed stays open until that has ended, and no longer.
+func TestSinkReplacesWhatIsFlushed(t *testing.T) {
+	var (
+		begun = make(chan *os.File, 1)
+		goOn  = make(chan struct{})
+		first atomic.Bool
+	)
+	s := startSink(t, sinkOptions{Partitions: 1, Flush: true, Bytes: 64 << 10, Sync: func(f *os.File) error {
+		if first.CompareAndSwap(false, true) {
+			begun <- f
+			<-goOn
+		}
+		_, err := f.Stat()
+		return err
+	}})
+	a, b := dial(t, s.Addr()), dial(t, s.Addr())
+	fill := func(c *measure.Conn, seed uint64) { // twice 31 KiB
+		require.NoError(t, c.Send(produceRequest(11, []int32{0}, measure.NewPayload(1, 31<<10, measure.Noise(seed)).Bytes)))
+	}
+	fill(a, 1)
+	old := <-begun
+	fill(b, 2)
+	d := &s.parts[0].file
+	require.Eventually(t, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.cur.File != old
+	}, time.Minute, time.Millisecond)
+	_, err := old.Stat()
+	require.NoError(t, err)
+	close(goOn)
+	for _, c := range []*measure.Conn{a, b} {
+		res := kmsg.NewPtrProduceResponse()
+		res.Version = 11
+		require.NoError(t, c.Receive(res))
+	}
+	_, err = old.Stat()
+	require.ErrorIs(t, err, os.ErrClosed)
+	require.NoError(t, s.Close())
+}
+
 // TestSinkFlushFails: nobody is answered who waited for a flush that failed, or comes after it.
 func TestSinkFlushFails(t *testing.T) {
 	s := startSink(t, sinkOptions{Partitions: 1, Flush: true, Sync: func(*os.File) error { return os.ErrInvalid }})

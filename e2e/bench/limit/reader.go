@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readerOptions of newReader. All but the sizes are needed.
+// readerOptions of newReader. All but CacheBytes are needed.
 type readerOptions struct {
 	Addr        string // where to listen, host:port
 	Endpoint    string // of the store, host:port, plain HTTP
@@ -21,31 +21,19 @@ type readerOptions struct {
 	Credentials string // an AWS credentials file
 	Cache       string // folder of the cache files, which have no names
 	CacheBytes  int64  // kept there; 0: 4 GiB
-	GetBytes    int64  // fetched with one GET, about; 0: 8 MiB
-	Workers     int    // GETs at once; 0: 4
-	Ahead       int64  // decompressed bytes that one partition is read ahead; 0: 64 MiB
 }
 
-func (o readerOptions) withDefaults() readerOptions {
-	for _, d := range []struct {
-		v   *int64
-		def int64
-	}{{&o.CacheBytes, 4 << 30}, {&o.GetBytes, 8 << 20}, {&o.Ahead, 64 << 20}} {
-		if *d.v <= 0 {
-			*d.v = d.def
-		}
-	}
-	if o.Workers <= 0 {
-		o.Workers = 4
-	}
-	return o
-}
+const (
+	workers    = 4        // GETs at once
+	getBytes   = 8 << 20  // fetched with one GET, about
+	aheadBytes = 64 << 20 // decompressed, that one partition is read ahead
+)
 
 // reader is the least that could answer Fetch requests from the archive. A segment has one cache file, preallocated when
 // its first chunk is asked for. A GET fetches several chunks; a worker reads them through one small buffer, so that what
 // it checks and writes is in the processor's cache, and they can be served one by one.
 //
-// Its memory is bounded by Workers, the indexes apart; goroutines by what is read ahead.
+// Its memory is bounded by the workers, the indexes apart; goroutines by what is read ahead.
 type reader struct {
 	*server
 	o      readerOptions
@@ -55,6 +43,8 @@ type reader struct {
 	fills  sync.WaitGroup
 	slots  chan *buffers // a worker holds one
 	topics map[string]map[int32][]*cached
+
+	getBytes, aheadBytes int64 // the constants, but for tests
 
 	mu     sync.Mutex
 	change sync.Cond // some chunk is there, or some fill has failed
@@ -82,11 +72,14 @@ const (
 
 // newReader reads all indexes and serves.
 func newReader(o readerOptions) (*reader, error) {
-	r := &reader{o: o.withDefaults(), topics: make(map[string]map[int32][]*cached)}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 4 << 30
+	}
+	r := &reader{o: o, topics: make(map[string]map[int32][]*cached), getBytes: getBytes, aheadBytes: aheadBytes}
 	r.change.L = &r.mu
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.slots = make(chan *buffers, r.o.Workers)
-	for range r.o.Workers {
+	r.slots = make(chan *buffers, workers)
+	for range workers {
 		r.slots <- &buffers{piece: make([]byte, pieceBytes)}
 	}
 	var err error
@@ -207,7 +200,7 @@ func batchesBelow(f *os.File, at, end, offset int64) (int64, error) {
 
 // readAhead begins to fill what is not there from a chunk of list's first segment on. r.mu is held.
 func (r *reader) readAhead(list []*cached, chunk int) error {
-	for left := r.o.Ahead; len(list) > 0 && left > 0; list, chunk = list[1:], 0 {
+	for left := r.aheadBytes; len(list) > 0 && left > 0; list, chunk = list[1:], 0 {
 		s := list[0]
 		r.clock++
 		s.last = r.clock
@@ -223,7 +216,7 @@ func (r *reader) readAhead(list []*cached, chunk int) error {
 				}
 			}
 			from, bytes := chunk, int64(0)
-			for chunk < len(s.state) && s.state[chunk] == absent && bytes < r.o.GetBytes {
+			for chunk < len(s.state) && s.state[chunk] == absent && bytes < r.getBytes {
 				bytes += int64(s.o.chunks[chunk].length)
 				left -= int64(s.o.chunks[chunk].raw)
 				s.state[chunk] = filling

@@ -54,8 +54,9 @@ func TestReader(t *testing.T) {
 
 	start := func(cache int64) *reader {
 		r, err := newReader(readerOptions{Addr: loopback, Endpoint: server.Endpoint, Bucket: bucket, Credentials: server.CredentialsFile, Cache: t.TempDir(),
-			CacheBytes: cache, GetBytes: 2 << 20, Ahead: 4 << 20})
+			CacheBytes: cache})
 		require.NoError(t, err)
+		r.getBytes, r.aheadBytes = 2<<20, 4<<20 // less than a partition has
 		return r
 	}
 	all, little := start(0), start(1)

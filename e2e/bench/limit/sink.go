@@ -89,8 +89,8 @@ func (s *sink) Close() error {
 func (s *sink) closeFiles() error {
 	var errs []error
 	for i := range s.parts {
-		if f := &s.parts[i].file; f.f != nil {
-			errs = append(errs, f.f.Close(), os.Remove(f.name))
+		if f := &s.parts[i].file; f.cur != nil {
+			errs = append(errs, f.cur.Close(), os.Remove(f.name))
 		}
 	}
 	return errors.Join(errs...)
@@ -236,16 +236,29 @@ func stamp(b []byte, base int64) {
 	}
 }
 
-// syncFiles makes durable what was written to any file before the call, a few files at a time.
+// syncsAtOnce is how many files are made durable at a time.
+const syncsAtOnce = 4
+
+// syncFiles makes durable what was written to any file before the call.
 func (s *sink) syncFiles() error {
-	var g errgroup.Group
-	g.SetLimit(4)
-	for i := range s.parts {
-		if f := &s.parts[i].file; f.dirty.Load() {
-			g.Go(f.flush)
+	var (
+		g    errgroup.Group
+		next atomic.Int64
+	)
+	work := func() error {
+		for i := next.Add(1); i <= int64(len(s.parts)); i = next.Add(1) {
+			if f := &s.parts[i-1].file; f.dirty.Load() {
+				if err := f.flush(); err != nil {
+					return err
+				}
+			}
 		}
+		return nil
 	}
-	return g.Wait()
+	for range min(syncsAtOnce, len(s.parts)) - 1 {
+		g.Go(work)
+	}
+	return errors.Join(work(), g.Wait())
 }
 
 // dataFile is a preallocated file that is replaced by another one when it is full.
@@ -256,9 +269,22 @@ type dataFile struct {
 
 	dirty atomic.Bool // something was written since the last flush began
 
-	mu sync.Mutex
-	f  *os.File // guarded by mu
-	at int64    // guarded by mu
+	mu  sync.Mutex
+	cur *openFile // guarded by mu
+	at  int64     // guarded by mu
+}
+
+// openFile is a file with how many use it: its dataFile, until it is replaced there, and who flushes it. The last one
+// closes it.
+type openFile struct {
+	*os.File
+	users int // guarded by dataFile.mu
+}
+
+// drop ends a use and reports whether it was the last. The caller holds dataFile.mu.
+func (f *openFile) drop() bool {
+	f.users--
+	return f.users == 0
 }
 
 // open makes the file anew.
@@ -270,7 +296,7 @@ func (d *dataFile) open() error {
 	if err != nil {
 		return fmt.Errorf("make a data file: %w", err)
 	}
-	d.f, d.at = f, 0
+	d.cur, d.at = &openFile{f, 1}, 0
 	if err := unix.Fallocate(int(f.Fd()), 0, 0, d.size); err != nil {
 		return fmt.Errorf("preallocate %s: %w", d.name, err)
 	}
@@ -287,7 +313,7 @@ func (d *dataFile) write(b []byte) error {
 			return err
 		}
 	}
-	_, err := d.f.WriteAt(b, d.at)
+	_, err := d.cur.WriteAt(b, d.at)
 	d.at += n
 	d.dirty.Store(true) // the answer, and with it a flush that covers this, come after
 	return err
@@ -297,12 +323,14 @@ func (d *dataFile) write(b []byte) error {
 // the new one.
 func (d *dataFile) replace() error {
 	if d.sync != nil {
-		if err := d.sync(d.f); err != nil {
+		if err := d.sync(d.cur.File); err != nil {
 			return err
 		}
 	}
-	if err := d.f.Close(); err != nil {
-		return err
+	if d.cur.drop() {
+		if err := d.cur.Close(); err != nil {
+			return err
+		}
 	}
 	return d.open()
 }
@@ -311,12 +339,15 @@ func (d *dataFile) replace() error {
 func (d *dataFile) flush() error {
 	d.dirty.Store(false)
 	d.mu.Lock()
-	fd, err := unix.Dup(int(d.f.Fd())) // it may be replaced meanwhile
+	f := d.cur // which may be replaced meanwhile
+	f.users++
 	d.mu.Unlock()
-	if err != nil {
-		return err
+	err := d.sync(f.File)
+	d.mu.Lock()
+	last := f.drop()
+	d.mu.Unlock()
+	if last {
+		err = errors.Join(err, f.Close())
 	}
-	f := os.NewFile(uintptr(fd), d.name)
-	defer func() { _ = f.Close() }()
-	return d.sync(f)
+	return err
 }

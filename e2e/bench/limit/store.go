@@ -25,14 +25,14 @@ type store struct {
 }
 
 func openStore(o readerOptions) (*store, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(o.Workers))
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(workers))
 	if err != nil {
 		return nil, err
 	}
 	client, err := miniogo.NewCore(o.Endpoint, &miniogo.Options{
 		Creds: credentials.NewFileAWSCredentials(o.Credentials, ""), Region: "us-east-1", BucketLookup: miniogo.BucketLookupPath,
 		Transport: &http.Transport{
-			DialContext: (&net.Dialer{}).DialContext, MaxIdleConnsPerHost: 2 * o.Workers, DisableCompression: true,
+			DialContext: (&net.Dialer{}).DialContext, MaxIdleConnsPerHost: 2 * workers, DisableCompression: true,
 			ReadBufferSize: 64 << 10,
 		},
 	})
