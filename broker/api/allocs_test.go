@@ -181,6 +181,12 @@ func noAllocations(t *testing.T, name string, fn func()) {
 // noAllocationsIn is noAllocations with a number of runs.
 func noAllocationsIn(t *testing.T, runs int, name string, fn func()) {
 	t.Helper()
+	fewAllocationsIn(t, runs, runs/10, name, fn)
+}
+
+// fewAllocationsIn fails the test if fn allocates more often in so many runs.
+func fewAllocationsIn(t *testing.T, runs, most int, name string, fn func()) {
+	t.Helper()
 	n := 0.0
 	for range 3 { // the least of a few: what else runs in the process is not asked about
 		n = testing.AllocsPerRun(1, func() { // which has it run once before, to settle
@@ -188,7 +194,7 @@ func noAllocationsIn(t *testing.T, runs int, name string, fn func()) {
 				fn()
 			}
 		})
-		if n <= float64(runs)/10 {
+		if n <= float64(most) {
 			return
 		}
 	}
