@@ -117,7 +117,7 @@ var theBars = map[string]string{
 
 // TestBars holds each case's bars to the list above, and what a verdict takes to what it must.
 func TestBars(t *testing.T) {
-	bound := regexp.MustCompile(`([≤≥]) [0-9.e+]+`)
+	bound := regexp.MustCompile(`([≤≥]) [0-9.]+`)
 	here := map[string]bool{}
 	for _, c := range cases() {
 		here[c.Name] = true

@@ -122,6 +122,7 @@ func TestBarReads(t *testing.T) {
 	assert.Equal(t, "CPU-s/GB of firn flush ÷ kafka flush ≤ 0.6", Bar{Figure: CPUPerGB, Side: "firn flush", Beside: "kafka flush", AtMost: 0.6}.String())
 	assert.Equal(t, "s of firn ≤ 0.5, every time", Bar{Figure: Seconds, Side: "firn", AtMost: 0.5, Every: true}.String())
 	assert.Equal(t, "MB/s of a ÷ b ≥ 1.5, where the device allows it", Bar{Figure: MBPerSecond, Side: "a", Beside: "b", AtLeast: 1.5, Device: true}.String())
+	assert.Equal(t, "MB of firn ≤ 2953", Bar{Figure: "MB", Side: "firn", AtMost: 2952.79}.String())
 }
 
 func TestFiguresStandInOrder(t *testing.T) {

@@ -130,7 +130,11 @@ func (b Bar) String() string {
 	} else {
 		s += " ≤ "
 	}
-	s += strconv.FormatFloat(b.bound(), 'g', 3, 64)
+	if n := b.bound(); n >= 999.5 {
+		s += strconv.FormatFloat(n, 'f', 0, 64)
+	} else {
+		s += strconv.FormatFloat(n, 'g', 3, 64)
+	}
 	if b.Every {
 		s += ", every time"
 	}
