@@ -287,6 +287,29 @@ func TestTooManyParts(t *testing.T) {
 	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
 }
 
+// A request that takes less than one may is served, also where twice that would be more.
+func TestPartsUpToTheLimit(t *testing.T) {
+	h := HandlerFunc(func(_ context.Context, req *wire.Request, reply *wire.Reply) {
+		if _, err := req.Fetch(); err != nil {
+			reply.Close(err)
+			return
+		}
+		reply.Fetch(&wire.FetchResponse{})
+	})
+	s := start(t, h, Limits{MaxRequestBytes: 1 << 20})
+	m := kmsg.NewPtrFetchRequest()
+	m.Version = 12
+	for _, partitions := range []int{17_000, 1} { // 17 MB of 32 MiB
+		m.Topics = append(m.Topics, kmsg.FetchRequestTopic{Topic: "t", Partitions: make([]kmsg.FetchRequestTopicPartition, partitions)})
+	}
+	c := dial(t, s)
+	c.send(kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, m, 1))
+	if id, _, err := c.receive(); err != nil || id != 1 {
+		t.Fatalf("answer %d: %v", id, err)
+	}
+	waitFor(t, "memory to be given back", func() bool { return s.memory.used() == 0 })
+}
+
 // Frames that are half read and wait for memory do not block each other for ever.
 func TestBudgetElder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -426,16 +426,19 @@ func TestProduceHostile(t *testing.T) {
 }
 
 // lender is a client whose requests may take so much memory.
-type lender struct{ most, taken int }
+type lender struct{ most, taken, asked, calls int }
 
 var errLender = errors.New("no more memory")
 
 func (*lender) Watch(Goner) bool { return true }
 
 func (l *lender) Reserve(n int) error {
-	if l.taken += n; l.taken > l.most {
+	l.calls++
+	l.asked += n
+	if l.taken+n > l.most {
 		return errLender
 	}
+	l.taken += n
 	return nil
 }
 
@@ -482,11 +485,11 @@ func TestHostileFormsAreCounted(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			if l.taken < most {
+			if l.asked < most {
 				took += allocated(func() { answerSmallest(t, req, n) })
 			}
-			if took > min(l.taken, most) {
-				t.Errorf("key %d: %d bytes allocated, %d counted", key, took, l.taken)
+			if took > min(l.asked, most) {
+				t.Errorf("key %d: %d bytes allocated, %d asked for", key, took, l.asked)
 			}
 		}
 	}
@@ -503,6 +506,32 @@ func TestHostileFormsAreCounted(t *testing.T) {
 	decoded.Body = m.AppendTo(nil)
 	if _, err := decoded.Decode(); !errors.Is(err, errLender) {
 		t.Errorf("a large request of another kind is not counted: %v", err)
+	}
+}
+
+// A request gets what it needs where that is all that it may take, although it asks for more than it needs at once to ask
+// seldom.
+func TestFormsUpToTheLimit(t *testing.T) {
+	for topics, partitions := range map[int]int{2: 10_000, 2000: 10} {
+		m := kmsg.NewPtrFetchRequest()
+		m.Version = 12
+		for range topics {
+			m.Topics = append(m.Topics, kmsg.FetchRequestTopic{Topic: "some topic", Partitions: make([]kmsg.FetchRequestTopicPartition, partitions)})
+		}
+		body := m.AppendTo(nil)
+		needs := topics*(fetchTopicCost+2*len("some topic")+partitions*fetchPartitionCost) - freeForm
+		for missing := range 2 {
+			l := &lender{most: needs - missing}
+			req := &Request{Key: KeyFetch, Version: m.Version, Body: body}
+			req.From(l)
+			if _, err := req.Fetch(); (err == nil) != (missing == 0) || err != nil && !errors.Is(err, errLender) {
+				t.Errorf("%d topics: %v, with %d bytes less than needed", topics, err, missing)
+			}
+			if l.calls > 500 {
+				t.Errorf("%d topics: asked for memory %d times", topics, l.calls)
+			}
+			req.Free()
+		}
 	}
 }
 

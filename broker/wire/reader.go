@@ -28,17 +28,23 @@ type account struct {
 const freeForm = 4 << 10
 
 // spend notes that a request takes n bytes. It reports false if there is no memory for it. It takes as much again as
-// before at least, so that a request of many small arrays asks a few times only.
+// before, so that a request of many small arrays asks a few times only, or, where that is more than a request may take, half
+// of it, and so on down to what it needs.
 func (a *account) spend(n int) bool {
 	a.spent += n
-	if less := a.spent - freeForm - a.taken; less > 0 && a.client != nil {
-		more := max(less, a.taken)
-		if a.why = a.client.Reserve(more); a.why != nil {
+	less := a.spent - freeForm - a.taken
+	if less <= 0 || a.client == nil {
+		return true
+	}
+	for more := max(less, a.taken); ; more = max(less, more/2) {
+		if a.why = a.client.Reserve(more); a.why == nil {
+			a.taken += more
+			return true
+		}
+		if more == less {
 			return false
 		}
-		a.taken += more
 	}
-	return true
 }
 
 // maxElements bounds the elements of all arrays of one request together, whatever memory there is. No real request comes
