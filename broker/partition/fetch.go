@@ -24,7 +24,8 @@ type FetchRequest struct {
 
 // Client is who waits for a fetch. *wire.Request implements it.
 type Client interface {
-	// Watch has g.Gone called when the client goes away before it is answered, unless it reports false: it has gone.
+	// Watch is called when the fetch is to wait, after AnswerWaiting would find it. It has g.Gone called when the client
+	// goes away before it is answered, unless it reports false: the fetch is to be answered at once.
 	Watch(g interface{ Gone() }) bool
 }
 
@@ -115,7 +116,7 @@ func newFetch(m *Manager, ctx context.Context, req FetchRequest, to Fetcher) *fe
 	f, ok := m.fetches.Get().(*fetch)
 	if !ok {
 		f = new(fetch)
-		f.resumeFn, f.releaseFn, f.coldFn = f.resume, f.released, f.readCold
+		f.resumeFn, f.releaseFn, f.coldFn = f.resumed, f.released, f.readCold
 	}
 	f.m, f.ctx, f.req, f.to = m, ctx, req, to
 	f.from = f.from[:0]

@@ -92,6 +92,8 @@ type Manager struct {
 
 	fetchRing
 	fetches sync.Pool // of *fetch
+	teller  teller
+	crew    crew
 
 	reopening atomic.Bool                                            // by reopen
 	notes     atomic.Pointer[func(p topic.Partition) (say []string)] // see SetArchiveNotes
@@ -110,6 +112,8 @@ func New(o Options) *Manager {
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.waits, m.drain = context.WithCancel(context.Background())
 	m.init()
+	m.crew.init()
+	m.teller.init(&m.crew)
 	m.SetTuning(o.Tuning)
 	m.space = space{o: &m.o, tuning: &m.tuning}
 	m.metrics = newMetrics(o.Registerer, m)
@@ -145,7 +149,8 @@ func (m *Manager) Drain() {
 }
 
 // Close fails everything that waits with NOT_LEADER_OR_FOLLOWER, so that clients ask again elsewhere, and ends the
-// background work. It does not close the logs: their Dir does.
+// background work: whoever waited has been told when it returns. A fetch that waits for the disk is answered when the disk has
+// answered. It does not close the logs: their Dir does.
 func (m *Manager) Close() {
 	if m.unwatch != nil {
 		m.unwatch()
@@ -158,6 +163,7 @@ func (m *Manager) Close() {
 		p.fail(kerr.NotLeaderForPartition.Code)
 	}
 	m.Drain()
+	m.crew.wait()
 	m.metrics.close()
 }
 

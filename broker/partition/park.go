@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// parking is how a fetch waits. It is woken by a partition, its own timer, a client that goes away or the end of the
-// Manager; the first one has resume called, on a goroutine of its own.
+// parking is how a fetch waits. It is woken by a partition, its own timer, a client that goes away, others that need its
+// memory (AnswerWaiting) or the end of the Manager; the first one has resume called.
 type parking struct {
 	waits      []Ticket // of the wait that runs or ran last; they stay where they are
 	prev, next *fetch   // in the Manager's ring of those that wait; guarded by its fetchMu
@@ -77,10 +77,13 @@ func (f *fetch) await() {
 	}
 	f.mu.Lock()
 	f.armed = true
-	woken := !f.parked
+	woken, over := !f.parked, f.timeUp
 	f.mu.Unlock()
-	if woken {
-		go f.resumeFn()
+	switch {
+	case woken && over:
+		f.resume()
+	case woken: // not here: what comes in fast enough would have it wait, and go on, ever deeper in one call
+		f.resumeElsewhere()
 	}
 }
 
@@ -91,7 +94,7 @@ func (f *fetch) Wake(int16) {
 	resume := f.claim(false)
 	f.mu.Unlock()
 	if resume {
-		go f.resumeFn()
+		f.resumeElsewhere()
 	}
 }
 
@@ -103,7 +106,7 @@ func (f *fetch) wake(timeUp bool) {
 	resume := f.claim(timeUp)
 	f.mu.Unlock()
 	if resume {
-		go f.resumeFn()
+		f.resumeElsewhere()
 	}
 }
 
@@ -113,7 +116,7 @@ func (f *fetch) expire() {
 	resume := !time.Now().Before(f.until) && f.claim(true)
 	f.mu.Unlock()
 	if resume {
-		go f.resumeFn()
+		f.resumeElsewhere()
 	}
 }
 
@@ -125,6 +128,18 @@ func (f *fetch) claim(timeUp bool) bool {
 	}
 	f.parked, f.timeUp = false, timeUp
 	return f.armed
+}
+
+// resumeElsewhere has resume called on a goroutine of its own.
+func (f *fetch) resumeElsewhere() {
+	f.m.crew.begin()
+	go f.resumeFn()
+}
+
+func (f *fetch) resumed() {
+	m := f.m // f may be another's when resume returns
+	f.resume()
+	m.crew.end()
 }
 
 // resume ends the wait and looks again.
@@ -144,6 +159,25 @@ func (f *fetch) resume() {
 	f.owed -= cancelled
 	f.mu.Unlock()
 	f.round()
+}
+
+// answerTogether is how many fetches are answered before it is asked again whether more are to be.
+const answerTogether = 64
+
+// AnswerWaiting answers fetches that wait for records, those that have waited longest first, with what there is, as if their
+// time was up, while more reports true. One that begins to wait meanwhile is not missed as long as its client says so
+// (Client.Watch). It waits neither for the disk nor for clients.
+func (m *Manager) AnswerWaiting(more func() bool) {
+	var memory [answerTogether]*fetch
+	for more() {
+		some := m.claimSome(memory[:0])
+		if len(some) == 0 {
+			return
+		}
+		for _, f := range some {
+			f.resume()
+		}
+	}
 }
 
 // fetchRing is the fetches that wait.
@@ -166,6 +200,20 @@ func (r *fetchRing) waited(f *fetch) {
 	f.prev.next, f.next.prev = f.next, f.prev
 	f.prev, f.next = nil, nil
 	r.fetchMu.Unlock()
+}
+
+// claimSome ends the waits of as many as there is room for in some, and gives those that the caller is to resume.
+func (r *fetchRing) claimSome(some []*fetch) []*fetch {
+	r.fetchMu.Lock()
+	defer r.fetchMu.Unlock()
+	for f := r.root.next; f != &r.root && len(some) < cap(some); f = f.next {
+		f.mu.Lock()
+		if f.claim(true) {
+			some = append(some, f)
+		}
+		f.mu.Unlock()
+	}
+	return some
 }
 
 // wakeAll ends the waits of all.

@@ -3,7 +3,9 @@ package partition
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,4 +120,129 @@ func consumeAll(t *testing.T, e *env, ps []*Partition, end int64) {
 			open = open || n < end
 		}
 	}
+}
+
+// askFunc is a client whose answer to Watch is that of the function.
+type askFunc func() bool
+
+func (ask askFunc) Watch(interface{ Gone() }) bool { return ask() }
+
+// parked is how many fetches wait.
+func (e *env) parked() (n int) {
+	e.m.fetchMu.Lock()
+	defer e.m.fetchMu.Unlock()
+	for f := e.m.root.next; f != &e.m.root; f = f.next {
+		n++
+	}
+	return n
+}
+
+// patiently is a fetch that waits for a megabyte of a partition, for an hour; got is told of the bytes that it was answered.
+func (e *env) patiently(p *Partition, c Client, got func(bytes int)) {
+	e.m.Fetch(context.Background(), FetchRequest{MaxWait: time.Hour, MinBytes: 1 << 20, MaxBytes: 1 << 20, Client: c,
+		Partitions: []FetchPartition{from(p, 0, 1<<20)}}, FetcherFunc(func(results []FetchResult, release func()) {
+		n := results[0].Bytes
+		release()
+		got(n)
+	}))
+}
+
+// Fetches that wait are answered when their memory is needed: the oldest first, with what has come in, and no more than it
+// takes.
+func TestAnswerWaiting(t *testing.T) {
+	e := newEnv(t)
+	e.create("t", 1)
+	p := e.partition("t", 0)
+	b := batch(1, 10, 0)
+	e.produce(p, b)
+	const n = 3 * answerTogether
+	var answered []int
+	for i := range n {
+		e.patiently(p, askFunc(func() bool { return true }), func(bytes int) {
+			if bytes < len(b) {
+				t.Errorf("%d bytes, a batch has %d", bytes, len(b))
+			}
+			answered = append(answered, i)
+		})
+	}
+	require.Equal(t, n, e.parked())
+	asked := 0
+	e.m.AnswerWaiting(func() bool { asked++; return asked == 1 })
+	require.Equal(t, n-answerTogether, e.parked())
+	for i, got := range answered {
+		require.Equal(t, i, got, "the oldest first")
+	}
+	e.m.AnswerWaiting(func() bool { return true })
+	require.Zero(t, e.parked())
+	require.Len(t, answered, n)
+}
+
+// A fetch that is to be answered at once does not wait, however patient it is; nor does one that AnswerWaiting has found
+// before it asked.
+func TestFetchThatMayNotWait(t *testing.T) {
+	e := newEnv(t)
+	e.create("t", 1)
+	p := e.partition("t", 0)
+	e.produce(p, batch(1, 10, 0))
+	for name, ask := range map[string]func() bool{
+		"told so": func() bool { return false },
+		"found": func() bool {
+			e.m.AnswerWaiting(func() bool { return true })
+			return true
+		},
+		"both": func() bool {
+			e.m.AnswerWaiting(func() bool { return true })
+			return false
+		},
+	} {
+		answers := 0
+		e.patiently(p, askFunc(ask), func(int) { answers++ })
+		require.Equal(t, 1, answers, name)
+		require.Zero(t, e.parked(), name)
+	}
+}
+
+// Those who wait for the watermarks of many partitions are told by a few goroutines, and all are told when Close returns.
+func TestTellers(t *testing.T) {
+	most := runtime.GOMAXPROCS(0)
+	parts := most + 20
+	e := newEnv(t)
+	e.create("t", parts, "flush.messages", "9223372036854775807")
+	var begun, told atomic.Int64
+	goOn := make(chan struct{})
+	for i := range int32(parts) {
+		p := e.partition("t", i)
+		e.produce(p, batch(1, 10, 0))
+		for next := range int64(2) { // the second comes while the first is told
+			p.Await(2+next, func(code int16) {
+				begun.Add(1)
+				<-goOn
+				if code == 0 {
+					told.Add(1)
+				}
+			})
+		}
+	}
+	for range 2 {
+		for i := range int32(parts) {
+			b := batch(1, 10, 0)
+			h, err := record.Check(b)
+			require.NoError(t, err)
+			_, err = e.partition("t", i).Append(b, h, true)
+			require.NoError(t, err)
+		}
+	}
+	eventually(t, func() bool { return begun.Load() == int64(most) })
+	require.EqualValues(t, most, e.m.crew.there.Load())
+	first := e.partition("t", 0)
+	go func() {
+		for first.failure() == 0 { // Close has nothing else to do by then
+			time.Sleep(time.Millisecond)
+		}
+		close(goOn)
+	}()
+	e.m.Close()
+	require.EqualValues(t, 2*parts, told.Load())
+	e.m = nil
+	require.NoError(t, e.dir.Close())
 }

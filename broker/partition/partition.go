@@ -40,8 +40,9 @@ type Partition struct {
 	core    core      // guarded by mu; no I/O happens under mu
 	ready   []*waiter // covered by the watermark and not told yet; guarded by mu
 	told    []*waiter // memory to exchange with ready, of whoever tells
-	telling bool      // a goroutine runs tell; guarded by mu
-	tellFn  func()    // tell, made when it is needed first and then at hand; guarded by mu
+	telling bool      // the teller has it, queued or in tell; guarded by mu
+
+	nextTold *Partition // in the teller's queue; guarded by its mu
 }
 
 // news is what the image says of a partition.
@@ -268,14 +269,9 @@ func (p *Partition) advanced() {
 		p.hw.Store(p.core.hw)
 		start := len(p.ready) > 0 && !p.telling
 		p.telling = p.telling || start
-		if start && p.tellFn == nil {
-			p.tellFn = p.tell
-		}
-		tell := p.tellFn
 		p.mu.Unlock()
 		if start {
-			// Not on this goroutine: it is the flusher's, and the next round should not wait for replies.
-			go tell()
+			p.m.teller.add(p)
 		}
 	}
 	if h := p.uploads.Load(); h != nil {
@@ -296,26 +292,22 @@ func (p *Partition) fail(code int16) {
 	}
 }
 
-// tell wakes those whom the watermark covers, until there are no more.
-func (p *Partition) tell() {
-	for {
-		p.mu.Lock()
-		now := p.ready
-		if len(now) == 0 {
-			p.telling = false
-			p.mu.Unlock()
-			return
-		}
-		p.ready, p.told = p.told[:0], nil
-		p.mu.Unlock()
-		release(now, 0)
-		clear(now)
-		if cap(now) <= keepReady {
-			p.mu.Lock()
-			p.told = now
-			p.mu.Unlock()
-		}
+// tell wakes those whom the watermark covers. It reports whether there are more by then: it is to be called again, and no
+// other call is made until then.
+func (p *Partition) tell() (more bool) {
+	p.mu.Lock()
+	now := p.ready
+	p.ready, p.told = p.told[:0], nil
+	p.mu.Unlock()
+	release(now, 0)
+	clear(now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cap(now) <= keepReady {
+		p.told = now
 	}
+	p.telling = len(p.ready) > 0
+	return p.telling
 }
 
 // keepReady is how many places for waiters a partition keeps in memory when nobody waits.
