@@ -137,21 +137,29 @@ func (c *fetchCall) ask(r *wire.FetchRequest, version int16) {
 // not know yet.
 func (c *fetchCall) Fetched(results []partition.FetchResult, release func()) {
 	c.outcomes = c.outcomes[:0]
+	records := false
 	for i := range results {
 		r := &results[i]
+		records = records || r.Bytes > 0
 		c.outcomes = append(c.outcomes, fetchsession.Outcome{Error: r.Error, Bytes: r.Bytes, HighWatermark: r.HighWatermark,
 			LogStart: r.LogStart, Always: r.Diverging != nil})
 	}
 	id, include := c.session.Finish(c.outcomes)
 	c.release = release
 	resp := &c.resp
-	*resp = wire.FetchResponse{SessionID: id, Release: c.releaseFn, Topics: resp.Topics[:0]}
+	*resp = wire.FetchResponse{SessionID: id, Topics: resp.Topics[:0]}
 	for i := range results {
 		if include[i] {
 			t := c.topic(i)
 			t.Partitions = append(t.Partitions, c.partition(resp, i, &results[i]))
 		}
 	}
+	if !records { // nothing of it is lent to the answer: it does not wait for the client to take that
+		c.reply.Fetch(resp)
+		c.released()
+		return
+	}
+	resp.Release = c.releaseFn
 	c.reply.Fetch(resp) // c may be another's from here on
 }
 

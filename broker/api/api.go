@@ -139,6 +139,9 @@ func (a *API) Serve(ctx context.Context, req *wire.Request, reply *wire.Reply) {
 	a.byKey[req.Key].serve(a, ctx, req, reply)
 }
 
+// Relieve implements server.Handler: fetches that wait for records are answered.
+func (a *API) Relieve(pressed func() bool) { a.Partitions.AnswerWaiting(pressed) }
+
 // quick serves a request that kmsg parses and that is answered without waiting.
 func quick[R kmsg.Request](fn func(a *API, ctx context.Context, req R) kmsg.Response) func(*API, context.Context, *wire.Request, *wire.Reply) {
 	return func(a *API, ctx context.Context, req *wire.Request, reply *wire.Reply) {

@@ -95,13 +95,18 @@ func TestHostileWidth(t *testing.T) {
 						t.Error(err)
 					}
 				})
+				if c.key == 1 { // they are answered when others need their memory
+					all.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+				}
 			}
 			used := func() int64 { return int64(gauge(t, reg, "firn_server_request_memory_bytes")) }
 			require.Eventually(t, func() bool { return used() >= limit-c.cost*partitions }, 20*time.Second, time.Millisecond)
 			require.Eventually(t, func() bool { return gauge(t, reg, "firn_server_request_memory_waits_total") >= 4 }, 20*time.Second, time.Millisecond)
 			one := c.cost*partitions + int64(len(frame)) + 1<<20
 			require.LessOrEqual(t, used(), limit+one)
-			require.LessOrEqual(t, heap()-before, limit+one+int64(clients*len(frame))+4<<20)
+			require.Eventually(t, func() bool { // fetches make way for each other, and leave garbage until all have had their turn
+				return heap()-before <= limit+one+int64(clients*len(frame))+4<<20
+			}, 20*time.Second, 10*time.Millisecond)
 
 			flush()
 			for _, conn := range conns {
@@ -119,6 +124,87 @@ func TestHostileWidth(t *testing.T) {
 			require.Eventually(t, func() bool { return heap()-before < 4<<20 }, 20*time.Second, 100*time.Millisecond)
 		})
 	}
+}
+
+// apiVersionsFrame is the smallest request of all.
+func apiVersionsFrame() []byte { return frameOf(kmsg.NewPtrApiVersionsRequest(), 3) }
+
+// I-32: fetches that wait for records, however wide and patient, keep nobody else out: whoever needs their memory has them
+// answered. Also when their clients come again at once, and when these don't take the answers.
+func TestPatientFetchesGiveWay(t *testing.T) {
+	const limit, partitions = 16 << 20, 10_000 // which take 1 KiB each
+	e := newEnvOn(t, metatestBroker(t), inFolder{disk.OS(), t.TempDir()}, quietLog)
+	e.create("t", 1)
+	e.create("other", 1)
+	reg := prometheus.NewRegistry()
+	addr := serve(t, e, func(o *server.Options) { o.Limits, o.Registerer = server.Limits{MemoryBytes: limit}, reg })
+	used := func() int64 { return int64(gauge(t, reg, "firn_server_request_memory_bytes")) }
+	full := func() {
+		t.Helper()
+		require.Eventually(t, func() bool { return used() > limit }, time.Minute, time.Millisecond)
+	}
+	bystander := dialRaw(t, addr)
+	versions, produce := apiVersionsFrame(), produceFrame("other", 1, 1)
+	served := func() {
+		t.Helper()
+		require.NoError(t, bystander.c.SetDeadline(time.Now().Add(time.Minute)))
+		bystander.send(versions)
+		bystander.answer()
+		bystander.send(produce)
+		bystander.accepted("other")
+	}
+	served()
+	frame := manyPartitions(1, partitions)
+	patient := []net.Conn{dialRaw(t, addr).c, dialRaw(t, addr).c}
+	for _, c := range patient {
+		_, err := c.Write(frame)
+		require.NoError(t, err)
+	}
+	full() // with the second, which goes beyond the limit
+	waits := func() float64 { return gauge(t, reg, "firn_server_request_memory_waits_total") }
+	require.Zero(t, waits())
+	served()
+
+	var all sync.WaitGroup
+	for _, c := range patient {
+		all.Go(func() {
+			var head [15]byte // with the answer's error code at its end
+			for {
+				if _, err := io.ReadFull(c, head[:]); err != nil {
+					return // closed by the test
+				}
+				if code := binary.BigEndian.Uint16(head[13:]); code != 0 {
+					t.Errorf("error %d", code)
+				}
+				_, _ = io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint32(head[:]))+4-int64(len(head)))
+				_, _ = c.Write(frame)
+			}
+		})
+	}
+	for range 10 {
+		full()
+		served()
+	}
+	for _, c := range patient {
+		require.NoError(t, c.Close())
+	}
+	all.Wait()
+
+	deaf, before := dialRaw(t, addr).c, waits()
+	all.Go(func() {
+		for range 40 {
+			if _, err := deaf.Write(frame); err != nil {
+				return // closed by the test
+			}
+		}
+	})
+	require.Eventually(t, func() bool { return waits() > before }, time.Minute, time.Millisecond)
+	for range 10 {
+		served()
+	}
+	require.NoError(t, deaf.Close())
+	all.Wait()
+	require.Eventually(t, func() bool { return used() == 0 }, 20*time.Second, time.Millisecond)
 }
 
 // gauge reads a metric.

@@ -11,16 +11,24 @@ import (
 // budget bounds the bytes of requests in memory over all connections. Frames take it as their bytes arrive, and requests of
 // many parts when they are parsed, first come first served. Partly read frames could block each other for ever, each
 // holding a part and waiting for more, so when nothing is free the first that waits may go on beyond the limit: the elder.
-// There is one at a time, until its request is answered, so memory is bounded by the limit plus one request of the largest
-// size.
+// There is one at a time, until its request is answered, so memory is bounded by the limit plus what one request may take:
+// the largest frame (Limits.MaxRequestBytes), and for what is made of it as much again, or leastForms if that is more.
+//
+// Requests that are parked (Handler) keep what they hold for as long as their clients like. So that they do not keep all
+// others out, whoever begins to wait has them answered, and none is parked while somebody waits. Either order of the two is
+// safe: a request is first registered where Relieve looks for it and then asks pressed; who waits is queued first and calls
+// Relieve then. One of them sees the other.
 type budget struct {
-	waits prometheus.Counter // of requests for others' memory; nil = not counted
+	waits   prometheus.Counter        // of requests for others' memory; nil = not counted
+	relieve func(pressed func() bool) // Handler.Relieve; nil = nothing is parked
 
-	mu      sync.Mutex
-	limit   int64
-	free    int64     // below 0 while an elder overdraws
-	elder   *lease    // may overdraw
-	waiting list.List // of *waiter
+	mu        sync.Mutex
+	limit     int64
+	free      int64     // below 0 while an elder overdraws
+	elder     *lease    // may overdraw
+	waiting   list.List // of *waiter
+	relieving bool      // a goroutine runs relief
+	unmet     bool      // somebody began to wait since it called relieve last
 }
 
 // lease is what one request holds of the budget. It is used by one goroutine at a time.
@@ -57,7 +65,13 @@ func (l *lease) grow(ctx context.Context, n int64) (waited bool, err error) {
 	}
 	w := &waiter{lease: l, n: n, granted: make(chan struct{})}
 	at := b.waiting.PushBack(w)
+	b.unmet = true
+	relief := b.relieve != nil && !b.relieving
+	b.relieving = b.relieving || relief
 	b.mu.Unlock()
+	if relief {
+		go b.relief()
+	}
 	if b.waits != nil {
 		b.waits.Inc()
 	}
@@ -124,6 +138,29 @@ func (b *budget) wake() {
 		b.waiting.Remove(at)
 		b.grant(w.lease, w.n)
 		close(w.granted)
+	}
+}
+
+// pressed reports whether a request waits for memory.
+func (b *budget) pressed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waiting.Len() > 0
+}
+
+// relief has what is parked answered, once more for those who began to wait meanwhile, however many they are. There is one
+// at a time, and it ends when nobody waits who came after it looked.
+func (b *budget) relief() {
+	for {
+		b.mu.Lock()
+		if b.waiting.Len() == 0 || !b.unmet {
+			b.relieving = false
+			b.mu.Unlock()
+			return
+		}
+		b.unmet = false
+		b.mu.Unlock()
+		b.relieve(b.pressed)
 	}
 }
 

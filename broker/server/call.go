@@ -52,6 +52,9 @@ func (k *call) letGo() {
 
 // Watch implements wire.Client.
 func (k *call) Watch(g wire.Goner) bool {
+	if k.lease.b.pressed() {
+		return false
+	}
 	k.conn.mu.Lock()
 	defer k.conn.mu.Unlock()
 	if k.conn.closed {
@@ -80,9 +83,14 @@ func (k *call) Reserve(n int) error {
 	return err
 }
 
-// Complete implements wire.Sink.
+// Complete implements wire.Sink. The request is over with that: others may have its memory, however slowly the client
+// takes the answer. Only records that are lent to the answer keep it until they are sent, and with them what names them.
 func (k *call) Complete(_ *wire.Request, resp *wire.Response, err error) {
 	c := k.conn
+	if !resp.Lent() {
+		k.req.Free()
+		k.lease.release()
+	}
 	memory := resp.Memory()
 	var size int64
 	if resp != nil {

@@ -2,8 +2,9 @@
 // sends the answers of a connection in the order of its requests, whatever order they are given in.
 //
 // Invariants: nothing that a client sends or fails to send reaches another connection, ends the process or takes
-// memory beyond the limits (I-32). Every request's frame is kept until its answer is sent, and given back exactly
-// once; the release function of a Fetch answer is called exactly once.
+// memory beyond the limits (I-32), nor what it parks the memory that others wait for. Every request's frame is kept until its
+// answer is given (sent, if records are lent to it), and given back exactly once; the release function of a Fetch answer is
+// called exactly once.
 //
 // # Limits
 //

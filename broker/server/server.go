@@ -22,17 +22,26 @@ import (
 // the connection does; a parked request may then be forgotten, but reply must still be given (Close will do), since
 // the request's memory counts against Limits.MemoryBytes until then.
 // Requests reach Serve only with a version that the table allows.
+//
+// Relieve is called when requests wait for memory: what is parked for its client's sake only, a Fetch that waits for
+// records, is to be answered with what there is, until pressed reports false or there is no more of it. It must not wait
+// for anything, and is not called again before it has returned. Who parks a request first puts it where Relieve finds it and
+// then asks wire.Request.Watch, which says whether it may wait; so none is missed.
 type Handler interface {
 	Serve(ctx context.Context, req *wire.Request, reply *wire.Reply)
+	Relieve(pressed func() bool)
 }
 
-// HandlerFunc makes a Handler of a function.
+// HandlerFunc makes a Handler of a function that parks nothing.
 type HandlerFunc func(ctx context.Context, req *wire.Request, reply *wire.Reply)
 
 // Serve implements Handler.
 func (f HandlerFunc) Serve(ctx context.Context, req *wire.Request, reply *wire.Reply) {
 	f(ctx, req, reply)
 }
+
+// Relieve implements Handler.
+func (HandlerFunc) Relieve(func() bool) {}
 
 // Options of a Server.
 type Options struct {
@@ -108,7 +117,7 @@ func New(o Options) (*Server, error) {
 		func() float64 { return float64(s.answers.Load()) }); err != nil {
 		return nil, fmt.Errorf("server: metrics: %w", err)
 	}
-	s.memory.waits = s.metrics.memoryWaits
+	s.memory.waits, s.memory.relieve = s.metrics.memoryWaits, o.Handler.Relieve
 	if err := s.setLimits(o.Limits); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}

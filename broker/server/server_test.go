@@ -138,6 +138,7 @@ type parked struct {
 }
 
 func (p parked) Serve(_ context.Context, _ *wire.Request, reply *wire.Reply) { p.ch <- reply }
+func (parked) Relieve(func() bool)                                           {}
 
 // Answers leave in the order of the requests, whatever order they are given in and by whom.
 func TestOrder(t *testing.T) {

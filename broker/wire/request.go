@@ -87,8 +87,9 @@ func (r *Request) reader() reader {
 
 // Client tells of the connection that a request came from. Package server implements it.
 type Client interface {
-	// Watch has g.Gone called, once, when the connection ends before the request is answered. It reports false, and
-	// does not call, if that is so already.
+	// Watch is called when the request is to be parked. It has g.Gone called, once, when the connection ends before the
+	// request is answered. It reports false, and does not call, if the request is to be answered at once: because the
+	// connection has ended already, or because other requests wait for the memory that it holds.
 	Watch(g Goner) bool
 	// Reserve takes memory for what the request becomes beside its frame, parsed and answered, until it is answered. It
 	// may wait for it. The error says why there is none; the connection is to be closed then.
@@ -99,8 +100,8 @@ type Client interface {
 // block, nor give the answer itself.
 type Goner = interface{ Gone() }
 
-// Watch has g told when the client goes away before its answer is given; see Client. A request without a connection, as
-// in tests, has a client that stays.
+// Watch has g told when the client goes away before its answer is given, and says whether the request may wait; see Client.
+// One without a connection, as in tests, has a client that stays.
 func (r *Request) Watch(g Goner) bool { return r.client == nil || r.client.Watch(g) }
 
 // From says whose request it is. Package server calls it before the request is served.
@@ -109,8 +110,9 @@ func (r *Request) From(c Client) { r.client = c }
 // Own hands the pooled frame that Body aliases to the request, so that Free recycles it.
 func (r *Request) Own(frame *Buffer) { r.frame = frame }
 
-// Free recycles the frame and the parsed hot-path forms. Package server calls it once, after the reply is sent or
-// dropped; handlers never do. Body and what was parsed from it must not be used any more.
+// Free recycles the frame and the parsed hot-path forms. Package server calls it, when the reply was given or, where records
+// are lent to it, is sent or dropped; handlers never do. Body and what was parsed from it must not be used any more. Further
+// calls do nothing.
 func (r *Request) Free() {
 	if r.produce != nil {
 		r.produce.recycle()

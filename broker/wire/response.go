@@ -58,6 +58,10 @@ func (r *Response) Memory() int64 {
 	return n + min(copied, batchBytes)
 }
 
+// Lent reports whether the answer is sent from what was lent to it: FetchResponse.Release is called when it is freed. Of nil
+// it is false.
+func (r *Response) Lent() bool { return r != nil && r.release != nil }
+
 // Free gives the buffer back and calls the release function of a Fetch answer. The response must not be used any more.
 func (r *Response) Free() {
 	if r == nil {
