@@ -101,6 +101,28 @@ func TestWhatTheFirstAppendsOfManyLogsRead(t *testing.T) {
 	}
 }
 
+// After a clean stop nothing is read of the logs, however little was written to them and whoever wrote (I-05).
+func TestFirstAppendsAfterACleanStop(t *testing.T) {
+	for _, id := range []int64{0, 1} {
+		mem := disk.NewCrashable(1)
+		d := snapshotsDir(t, mem, "boot-1", 1<<30)
+		l := d.open(0, nil)
+		m := &written{t: t}
+		for range 10 {
+			m.put(l, m.next(id, 1, 10))
+		}
+		require.NoError(t, d.Close())
+		f := disk.NewFaulty(mem, nil)
+		d = snapshotsDir(t, f, "boot-1", 1<<30)
+		l = d.open(0, nil)
+		read := bytesOf(f, disk.OpRead)
+		m.again(l, id)
+		m.put(l, m.next(id, 1, 10))
+		require.Zero(t, read(logSuffix))
+		require.NoError(t, d.Close())
+	}
+}
+
 // What is above the recovery point is no part of a state file: it may be lost, and others take its offsets (I-05).
 func TestNotedWaitsForTheRecoveryPoint(t *testing.T) {
 	d := openDir(t, disk.NewCrashable(1), "/log")

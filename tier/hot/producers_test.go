@@ -173,10 +173,11 @@ func TestProducersWhileWriting(t *testing.T) {
 		t.Run(fmt.Sprint(fails), func(t *testing.T) {
 			f := disk.NewFaulty(disk.NewCrashable(1), nil)
 			d := openDir(t, f, "/log")
-			l := d.open(0, func(c *Config) { c.SegmentBytes = 1000 })
+			l := d.open(0, func(c *Config) { c.SegmentBytes, c.FlushMessages = 1000, Forever })
 			m := &written{t: t}
 			m.put(l, m.next(1, 2, 100))
 			m.put(l, m.next(2, 1, 100))
+			require.NoError(t, l.Sync())
 			// The others come while the first is written, from a producer that is known and one that is not, and are written
 			// after each other, for the last begins a segment.
 			batches := [][]byte{m.next(2, 1, 100), m.batch(1, 1, 0, 1, 100), m.batch(77, 0, 0, 1, 500)}
@@ -185,7 +186,7 @@ func TestProducersWhileWriting(t *testing.T) {
 				_, err := tryAppend(l, b, 0)
 				done <- err
 			}
-			writes, reads := 0, f.Count(disk.OpRead)
+			writes, noted, reads := 0, 0, f.Count(disk.OpRead)
 			f.SetHook(func(c disk.Call) disk.Fault {
 				if c.Op != disk.OpWrite || !strings.HasSuffix(c.Name, logSuffix) {
 					return disk.Fault{}
@@ -210,6 +211,11 @@ func TestProducersWhileWriting(t *testing.T) {
 				got, err := l.Producers()
 				require.NoError(t, err)
 				require.Equal(t, m.at(l.End()).Entries(), got)
+				noteProducers([]*Log{l}, notedBytes)
+				if st := l.nearestNoted(l.End(), l.End()); st != nil {
+					noted++
+					require.Equal(t, got, st.Entries())
+				}
 				if writes++; writes == fails+1 {
 					return disk.Fault{Err: syscall.ENOSPC}
 				}
@@ -225,6 +231,7 @@ func TestProducersWhileWriting(t *testing.T) {
 			f.SetHook(nil)
 			require.Equal(t, []int{3, 2, 1, 0}[fails], failed)
 			require.Equal(t, []int{1, 2, 3, 3}[fails], writes)
+			require.GreaterOrEqual(t, noted, min(2, writes))
 			require.Equal(t, reads, f.Count(disk.OpRead))
 			m.headers = m.headers[:2]
 			for _, b := range batches[:3-failed] {
