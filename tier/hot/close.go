@@ -12,8 +12,8 @@ import (
 const cleanMark = `{"version":0,"brokerEpoch":-1}` + "\n"
 
 // Close flushes all logs, saves their producer states and where they end, and marks the stop as clean. Appends that
-// are under way finish before. Without errors the next OpenDir need not look at any log. A Dir that is offline is
-// closed, but not marked.
+// are under way finish before. Without errors the next OpenDir need not look at any log that was open; what it has to know of
+// the others is saved as well. A Dir that is offline is closed, but not marked.
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	for len(d.opening) > 0 {

@@ -570,6 +570,8 @@ var stories = []struct {
 		w.power(false)
 		check(w.open(0).End() == 0, "the log is not new")
 	}},
+	{"I-01 I-03 a stop vouches for no log that nobody opened since the crash", tellUnopened},
+	{"I-01 what the journal vouched for is known until the log is opened", tellDamageOfUnopened},
 	{"I-01 a rewrite that was cut off in its recovery", tellRewriteRecovery},
 	{"I-01 a rewrite before a clean stop", tellRewriteStop},
 	{"I-05 producers outlive the rewrite of their batches", tellRewriteProducers},

@@ -234,14 +234,15 @@ func (d *Dir) start() error {
 			}
 		}
 	}
-	replayed, err := d.replayJournal()
-	if err != nil {
-		return err
-	}
-	if err := d.applyKept(); err != nil {
+	if err := d.replayAll(); err != nil {
 		return err
 	}
 	if err := d.findPartitions(); err != nil {
+		return err
+	}
+	d.noteUnopened()
+	replayed, err := d.endReplay()
+	if err != nil {
 		return err
 	}
 	// From here on a start that finds the clean marker would be wrong: it goes before anything is changed.

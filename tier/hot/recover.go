@@ -18,7 +18,8 @@ import (
 
 // load makes l what its folder holds; st is what the state file says of it, nil if nothing.
 func (l *Log) load(st *logState) error {
-	if _, doubted := l.dir.vouch(l.name); st != nil && !st.Damaged && l.dir.stop == StopClean && !doubted {
+	_, doubted := l.dir.vouch(l.name)
+	if st != nil && !st.Damaged && !st.Unchecked && l.dir.stop == StopClean && !doubted {
 		ok, err := l.loadClean(st)
 		if ok || err != nil {
 			return err
@@ -91,7 +92,7 @@ func (d *Dir) localStartOf(l *Log) int64 {
 	return max(d.starts.log[key(l.part)], d.starts.local[key(l.part)])
 }
 
-// recovery is what happens to one log after a stop that was not clean.
+// recovery is what happens to one log after a stop that was not clean, perhaps several starts ago.
 type recovery struct {
 	l       *Log
 	st      *logState
@@ -531,7 +532,7 @@ func (r *recovery) finish() error {
 		return nil
 	}
 	for _, s := range r.segs {
-		if r.st != nil && s.base < r.st.last().Base && !s.file.dirty.Load() {
+		if r.durable(s.base) > 0 && s.base < r.st.last().Base && !s.file.dirty.Load() {
 			continue
 		}
 		if err := r.sync(s); err != nil {

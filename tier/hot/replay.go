@@ -26,20 +26,42 @@ const keptPrefix = "firn-journal-kept."
 // errUnread means that the journal, or what was kept of it, could not be read.
 var errUnread = errors.New("the flush journal cannot be read")
 
-// replayJournal brings the logs' files to where the journal says they are, durably, and deletes it. Only then is the
-// directory looked at: to all that follows there is no journal. It takes as long as what is in the journal takes to be
-// read and written, and an fdatasync of each log that is in it, some at once, whatever the logs hold. It reports whether files
-// were deleted, which is for the caller to make durable.
-func (d *Dir) replayJournal() (deleted bool, err error) {
+// replayAll brings the logs' files to where the journal, and what was kept of former ones, says they are, durably. Only then is
+// the directory looked at: to all that follows but endReplay there is no journal.
+func (d *Dir) replayAll() error {
+	err := d.replayJournal()
+	if err == nil {
+		err = d.applyKept()
+	}
+	return err
+}
+
+// replayJournal takes as long as what is in the journal takes to be read and written, and an fdatasync of each log that is in
+// it, some at once, whatever the logs hold.
+func (d *Dir) replayJournal() error {
 	if d.stop == StopClean { // all of it is in the logs
-		return flush.RemoveJournal(d.fs, d.root)
+		return nil
 	}
 	switch err := d.replay(); {
 	case errors.Is(err, errUnread):
-		return false, fmt.Errorf("%w. What was acknowledged last may be in it alone. Put the file back, or, to go on without it, "+
+		return fmt.Errorf("%w. What was acknowledged last may be in it alone. Put the file back, or, to go on without it, "+
 			"move the files firn-journal.* away from %s", err, d.root)
 	case err != nil:
-		return false, fmt.Errorf("replaying the flush journal: %w", err)
+		return fmt.Errorf("replaying the flush journal: %w", err)
+	}
+	return nil
+}
+
+// endReplay deletes the journal, after the state file took over what it said of the logs, for they may not be opened in the
+// life of this process. It reports whether files were deleted, which is for the caller to make durable.
+func (d *Dir) endReplay() (deleted bool, err error) {
+	if d.stop != StopClean && len(d.vouched) > 0 {
+		err := d.saveState()
+		if disk.Full(err) { // no reason to serve nobody
+			d.logger.Warn("how far the flush journal had the logs could not be saved: damage might not be told from what a crash left", "error", err)
+		} else if err != nil {
+			return false, err
+		}
 	}
 	return flush.RemoveJournal(d.fs, d.root)
 }

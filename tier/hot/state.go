@@ -51,6 +51,10 @@ type logState struct {
 	Damaged    bool          `json:"damaged,omitzero"`   // not opened for ErrDamaged: read it all next time
 	Indexed    *pointState   `json:"indexed,omitzero"`   // up to where the indexes are durable, too; nil: where the last segment begins
 	Producers  *producersAt  `json:"producers,omitzero"` // what was known of them at an offset of Segments; nil: see noted.go
+
+	// Of a log that is not open (see unopened.go); a firn that does not know them passes over them.
+	Unchecked bool        `json:"unchecked,omitzero"` // nobody opened it since a stop that was not clean: no clean stop vouches for it
+	Journal   *boundState `json:"journal,omitzero"`   // what the flush journal said of it since
 }
 
 // pointState is a point in the state file.
@@ -208,6 +212,9 @@ func (st *logState) check() error {
 	}
 	if p := st.Producers; p != nil && (p.Offset < st.Segments[0].Base || p.Offset > st.end()) {
 		return fmt.Errorf("%s-%d: its producers are not known at offset %d", st.Topic, st.Index, p.Offset)
+	}
+	if b := st.Journal; b != nil && (b.Base < 0 || b.Size < 0) {
+		return fmt.Errorf("%s-%d: the journal cannot have had it up to %+v", st.Topic, st.Index, *b)
 	}
 	p := st.Indexed
 	if p == nil {

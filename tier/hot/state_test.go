@@ -37,6 +37,7 @@ func golden() map[int][]*logState {
 	p.Epoch, p.LastTimestamp = 2, 1700
 	p.Add(producer.Batch{LastOffset: 149, Timestamp: 1700, LastSeq: 9, Delta: 4})
 	v3[0].Producers, v3[1].Producers = newProducersAt(150, []producer.Entry{p}), newProducersAt(0, nil)
+	v3[1].Unchecked, v3[1].Journal = true, &boundState{Base: 0, Size: 700}
 	return map[int][]*logState{1: states(), 2: v2, 3: v3}
 }
 
@@ -98,6 +99,16 @@ func TestStateProducersBeyond(t *testing.T) {
 		require.NoError(t, st.check())
 		st.Producers.Offset = offset
 		require.Error(t, st.check(), offset)
+	}
+}
+
+// Nor is a journal believed that says what none can.
+func TestStateJournalBeforeTheBeginning(t *testing.T) {
+	for _, b := range []boundState{{Base: -1}, {Size: -1}} {
+		st := golden()[3][1]
+		require.NoError(t, st.check())
+		st.Journal = &b
+		require.Error(t, st.check())
 	}
 }
 
