@@ -107,7 +107,7 @@ type recovery struct {
 }
 
 // recover finds out what a log holds. What the state file vouches for is taken as it is; everything above is
-// verified, cut at the first batch that is not whole, after StopKilled written again (see scan), and flushed, so that
+// verified, cut at the first batch that is not whole, on the same kernel written again (see scan), and flushed, so that
 // nothing is shown that a second power cut could take away. Offsets below what was flushed are never cut (I-01): those
 // bytes were whole before they counted. If they are not there or not whole, something other than a crash took them, and
 // the log stays as it is (ErrDamaged).
@@ -397,7 +397,7 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	// clean, and the next fdatasync says that all is well (I-31). Written again, it is what is synced and shown (I-37).
 	// In page-cache mode nobody was told that a flush had been done, and it may be gigabytes: only if one is known to have failed.
 	rewrite := int64(math.MaxInt64)
-	if d := r.l.dir; d.stop == StopKilled && (d.doubt || r.l.config().flushMode()) {
+	if d := r.l.dir; d.doubt || !d.rebooted && r.l.config().flushMode() {
 		rewrite = r.durable(s.base)
 		s.file.dirty.Store(true)
 	}

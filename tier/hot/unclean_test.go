@@ -2,11 +2,14 @@ package hot
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/flush"
 )
 
@@ -81,6 +84,49 @@ func tellDamageOfUnopened(w *world) {
 			check(errors.Is(err, ErrDamaged), "%d: %s is opened with %v", i, l.part, err)
 			must(w.d.Remove(l.part))
 		}
+	}
+}
+
+// I-31: what a failed fdatasync left is written again, also when a process in between stopped cleanly without a look at it.
+func TestWrittenAgainAfterACleanStopThatOpenedNothing(t *testing.T) {
+	for _, mode := range []int64{1, Forever} {
+		t.Run(fmt.Sprint("flush.messages ", mode), func(t *testing.T) {
+			mem := disk.NewCrashable(1)
+			f := disk.NewFaulty(mem, nil)
+			cfg := DefaultConfig()
+			cfg.FlushMessages = mode
+			o, _ := testOptions(t, f, "/log")
+			d, err := OpenDir(o)
+			require.NoError(t, err)
+			l, err := d.Open(part(0), &cfg)
+			require.NoError(t, err)
+			d.flusher.Close()
+			want := mustAppend(t, l, batch(1, 100_000, startMs))
+			f.SetHook(failLogs(disk.OpDatasync, syscall.EIO))
+			require.ErrorIs(t, l.Sync(), ErrOffline)
+			f.SetHook(nil)
+			require.Error(t, d.Close())
+
+			d, err = OpenDir(o)
+			require.NoError(t, err)
+			require.NoError(t, d.Close())
+			d, err = OpenDir(o)
+			require.NoError(t, err)
+			require.Equal(t, StopClean, d.LastStop())
+			l, err = d.Open(part(0), &cfg)
+			require.NoError(t, err)
+			require.Equal(t, want, all(t, l, l.End(), 1<<30))
+			require.NoError(t, d.SaveState())
+			d.flusher.Close()
+
+			o.FS, o.BootID = mem.Crash(), "boot-2"
+			d, err = OpenDir(o)
+			require.NoError(t, err)
+			l, err = d.Open(part(0), &cfg)
+			require.NoError(t, err)
+			require.Equal(t, want, all(t, l, l.End(), 1<<30))
+			require.NoError(t, d.Close())
+		})
 	}
 }
 
