@@ -6,16 +6,25 @@ import (
 	"fmt"
 
 	"github.com/firnlog/firn/metadata"
-	"github.com/firnlog/firn/tier/hot"
 )
 
 // beginEpochs begins a new leader epoch for each partition whose page cache was lost and had been acknowledged from:
 // offsets that were handed out before may be handed out again, and the epoch is how everybody tells them apart (I-03).
-// In flush mode nobody was told of what is gone.
+// In flush mode nobody was told of what is gone. A start that does not come to the end of this leaves it to the next.
 func (n *Node) beginEpochs(ctx context.Context) error {
-	if n.dir.LastStop() != hot.StopCrashed {
+	if !n.dir.PowerLost() {
 		return nil
 	}
+	if err := n.commitEpochs(ctx); err != nil {
+		return err
+	}
+	if err := n.dir.PowerLossSettled(); err != nil {
+		n.log.Warn("the next start begins new leader epochs again", "error", err)
+	}
+	return nil
+}
+
+func (n *Node) commitEpochs(ctx context.Context) error {
 	settings := n.TopicSettings()
 	edits := newEpochs(n.meta.Image(), n.cfg.BrokerID, func(t *metadata.Topic) bool { return settings(t).Log.FlushMessages != 1 })
 	if len(edits) == 0 {

@@ -46,6 +46,9 @@ func (d *Dir) Close() error {
 		err = d.saveState()
 	}
 	if err == nil {
+		err = d.markStop()
+	}
+	if err == nil {
 		err = d.markClean()
 	}
 	for _, l := range logs {

@@ -572,6 +572,7 @@ var stories = []struct {
 	}},
 	{"I-01 I-03 a stop vouches for no log that nobody opened since the crash", tellUnopened},
 	{"I-01 what the journal vouched for is known until the log is opened", tellDamageOfUnopened},
+	{"I-03 a lost page cache is told until it is settled", tellPowerLoss},
 	{"I-01 a rewrite that was cut off in its recovery", tellRewriteRecovery},
 	{"I-01 a rewrite before a clean stop", tellRewriteStop},
 	{"I-05 producers outlive the rewrite of their batches", tellRewriteProducers},

@@ -30,12 +30,7 @@ import (
 const (
 	lockFile  = ".lock"
 	cleanFile = ".kafka_cleanshutdown" // there only between a clean stop and the next start
-	dirtyFile = ".firn-dirty"          // holds the kernel's boot id of the last start, and doubtMark after a failure
 )
-
-// doubtMark says that a write or flush failed since the kernel started: what the page cache shows may not be on the disk,
-// and the kernel takes it for clean, for as long as it lives.
-const doubtMark = "doubt"
 
 // Suffixes of folders that are not, or not any more, a partition's.
 const (
@@ -95,6 +90,7 @@ type Dir struct {
 	boot     string
 	rebooted bool // the kernel is not the one of the last start, so what was not synced may be lost
 	doubt    bool // see doubtMark; of earlier starts
+	marks    marks
 	flusher  *flush.Flusher
 	journal  *flush.Journal // nil: none
 	replayed int64          // bytes that the start found in the journal
@@ -246,8 +242,7 @@ func (d *Dir) start() error {
 		return err
 	}
 	// From here on a start that finds the clean marker would be wrong: it goes before anything is changed.
-	// The marker's content need not survive a power cut: after one, no other content is the new boot's id either.
-	if err := d.markDirty(d.doubt); err != nil {
+	if err := d.markStart(); err != nil {
 		return err
 	}
 	// So does a journal that was replayed: a second replay would undo what happens now.
@@ -267,39 +262,6 @@ func (d *Dir) start() error {
 	}
 	d.flusher = flush.New(flush.Options{Journal: d.journal, Parallel: d.o.FlushParallel, OnError: d.fail})
 	d.keeper.start(d)
-	return nil
-}
-
-// markDirty leaves a mark that the directory is in use. It need not survive a power cut: then the kernel is another one.
-func (d *Dir) markDirty(doubt bool) error {
-	b := d.boot
-	if doubt {
-		b += " " + doubtMark
-	}
-	return writeFile(d.fs, filepath.Join(d.root, dirtyFile), []byte(b+"\n"))
-}
-
-func (d *Dir) howLeft() error {
-	b, err := disk.ReadFile(d.fs, filepath.Join(d.root, dirtyFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	boot, doubt := strings.CutSuffix(strings.TrimSpace(string(b)), " "+doubtMark)
-	d.rebooted = boot != d.boot
-	d.doubt = doubt && !d.rebooted
-	_, clean := d.fs.Stat(filepath.Join(d.root, cleanFile))
-	switch {
-	case clean == nil:
-		d.stop = StopClean
-	case !errors.Is(clean, fs.ErrNotExist):
-		return clean
-	case err != nil:
-		d.stop = StopNone
-	case d.rebooted:
-		d.stop = StopCrashed
-	default:
-		d.stop = StopKilled
-	}
 	return nil
 }
 
@@ -433,7 +395,7 @@ func (d *Dir) announceOffline() {
 	err := d.Offline()
 	d.logger.Error("the log directory is offline: a write to it failed, and what it holds is not known any more",
 		"path", d.root, "error", err)
-	if err := d.markDirty(true); err != nil {
+	if err := d.remark(func(m *mark) { m.doubt = true }); err != nil {
 		d.logger.Error("that it failed could not be noted: restart the machine, not only firn", "path", d.root, "error", err)
 	}
 	d.mu.Lock()

@@ -10,7 +10,10 @@
 //   - An append that was answered is in the segment's page cache; once Flushed is past it, it survives a power cut
 //     (I-01). A failed write fails everything that was queued with or behind it, and leaves offsets, producer
 //     state and file as they were (I-02). A failed fdatasync, also one of a recovery, takes the Dir offline for good, and
-//     the next start on the same kernel writes again what it finds and does not know to be on the disk (I-31).
+//     each start on the same kernel writes again what it finds and does not know to be on the disk (I-31).
+//   - A clean stop vouches for the logs that were open. What a start had to know of the others the next one has to know as
+//     well: that they are to be recovered, up to where the journal had them, and whether a page cache was lost (mark.go,
+//     unopened.go).
 //   - Offsets are handed out once, in order, under the log's mutex (I-03). Sequences are decided in the same place
 //     (I-05).
 //   - End, Flushed, Stable, LocalStart and LogStart never go back while a Log is open, but for Truncate and Reset.
