@@ -103,6 +103,8 @@ type Dir struct {
 	unsaved  atomic.Int64 // … by so many bytes
 	keeper   housekeeper
 
+	dropped atomic.Bool // an fdatasync failed in the replay
+
 	stateRuns      runs
 	checkpointRuns runs
 	rootRuns       runs

@@ -33,6 +33,12 @@ func (d *Dir) replayAll() error {
 	if err == nil {
 		err = d.applyKept()
 	}
+	if err != nil && d.dropped.Load() && !d.rebooted {
+		// What else of that file was in memory alone may be gone from there, too, while the page cache shows it (I-31).
+		if merr := d.remark(func(m *mark) { m.doubt = true }); merr != nil {
+			err = fmt.Errorf("%w; that it failed could not be noted (restart the machine, not only firn): %w", err, merr)
+		}
+	}
 	return err
 }
 
@@ -159,7 +165,11 @@ func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, err
 	if !whole {
 		return -1, nil
 	}
-	return at, f.Datasync()
+	if err := f.Datasync(); err != nil {
+		d.dropped.Store(true)
+		return at, err
+	}
+	return at, nil
 }
 
 // keep writes what the journal holds of a log into a file of its own, durably.

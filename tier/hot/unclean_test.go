@@ -270,6 +270,39 @@ func TestWrittenAgainAfterACleanStopThatOpenedNothing(t *testing.T) {
 	}
 }
 
+// I-31: … nor is an fdatasync forgotten that fails in the replay of the journal.
+func TestFailedFlushInAReplay(t *testing.T) {
+	mem := disk.NewCrashable(1)
+	f := disk.NewFaulty(mem, nil)
+	paged := func(c *Config) { c.FlushMessages = Forever }
+	d := journalDir(t, f, nil)
+	d.flusher.Close()
+	l := d.open(0, paged)
+	var want []byte
+	for range 2 { // the second is the journal's alone
+		want = append(want, mustAppend(t, l, batch(1, 10, startMs))...)
+		require.NoError(t, l.Flush())
+	}
+	require.Less(t, l.Durable(), l.Flushed())
+	want = append(want, mustAppend(t, l, batch(1, 100_000, startMs))...)
+	f.SetHook(failLogs(disk.OpDatasync, syscall.EIO))
+	o, _ := testOptions(t, f, "/log")
+	o.JournalBytes, o.journalInline = 1<<20, true
+	_, err := OpenDir(o)
+	require.ErrorIs(t, err, syscall.EIO)
+	f.SetHook(nil)
+	d = journalDir(t, f, nil)
+	require.Equal(t, StopKilled, d.LastStop())
+	l = d.open(0, paged)
+	require.Equal(t, want, all(t, l, l.End(), 1<<30))
+	require.NoError(t, d.SaveState())
+	d.flusher.Close()
+	d = journalDir(t, mem.Crash(), func(o *Options) { o.BootID = "boot-2" })
+	l = d.open(0, paged)
+	require.Equal(t, want, all(t, l, l.End(), 1<<30))
+	require.NoError(t, d.Close())
+}
+
 // I-31: a full disk does not make of a process that was killed a machine that was restarted.
 func TestFullDiskForgetsNoDoubt(t *testing.T) {
 	for _, c := range []struct {
