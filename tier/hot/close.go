@@ -36,6 +36,9 @@ func (d *Dir) Close() error {
 	if d.journal != nil {
 		err = errors.Join(err, d.journal.Close())
 	}
+	if err == nil {
+		d.unlinkDeleted(true)
+	}
 	if err == nil { // all of it is in the logs' own files; durable with the state file
 		_, err = flush.RemoveJournal(d.fs, d.root)
 	}

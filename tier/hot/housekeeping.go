@@ -107,7 +107,7 @@ func elapsed(now, then int64) int64 {
 func (d *Dir) housekeep() {
 	k, now := &d.keeper, d.nowMs()
 	d.flushOld(now)
-	d.unlinkDeleted()
+	d.unlinkDeleted(false)
 	d.saveDue(now)
 	if d.Offline() != nil {
 		return
@@ -162,23 +162,25 @@ func (d *Dir) flushOld(now int64) {
 	})
 }
 
-// unlinkDeleted removes the files whose delay is over.
-func (d *Dir) unlinkDeleted() {
+// unlinkDeleted removes the files whose delay is over, or all that wait: after a clean stop nobody looks for them. Whoever is
+// sending from one goes on.
+func (d *Dir) unlinkDeleted(all bool) {
 	k := &d.keeper
 	k.mu.Lock()
 	now := d.nowMs() // under the lock: what is entered meanwhile is not from the future
-	var due []string
+	var due []deleted
 	k.deleted = slices.DeleteFunc(k.deleted, func(f deleted) bool {
-		if elapsed(now, f.since) < f.delay {
+		if !all && elapsed(now, f.since) < f.delay {
 			return false
 		}
-		due = append(due, f.name)
+		due = append(due, f)
 		return true
 	})
 	k.mu.Unlock()
-	for _, name := range due {
-		if err := d.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			d.logger.Warn("deleting a trimmed file failed, the next start tries again", "file", name, "error", err)
+	for _, f := range due {
+		if err := d.fs.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.logger.Warn("deleting a trimmed file failed, it is tried again", "file", f.name, "error", err)
+			d.deleteLater(f.name, f.delay)
 		}
 	}
 }

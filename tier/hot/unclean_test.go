@@ -393,6 +393,54 @@ func TestHalfAMarkIsADoubt(t *testing.T) {
 	}
 }
 
+// What waited for its end at a clean stop does not wait for ever.
+func TestTrimmedFilesAreGoneAfterACleanStop(t *testing.T) {
+	w := newWorld(0, "")
+	l := w.open(0)
+	cfg := *l.config()
+	cfg.FileDeleteDelayMs = 60_000
+	l.SetConfig(&cfg)
+	w.putMany(l, 3)
+	first := l.Segments()[0]
+	r, err := l.ReadBytes(first.Base, l.End(), 100)
+	require.NoError(t, err)
+	require.NotEmpty(t, r)
+	_, err = l.Trim(l.Segments()[2].Base, "test")
+	require.NoError(t, err)
+	w.stop()
+	w.start()
+	require.NoError(t, attempt(func() { noLeftovers(w, w.open(0)) }))
+	w.stop()
+}
+
+// … nor does one that could not be deleted at once.
+func TestTrimmedFilesAreDeletedInTheEnd(t *testing.T) {
+	w := newWorld(0, "")
+	f := w.faulty()
+	w.kill()
+	l := w.open(0)
+	cfg := *l.config()
+	cfg.FileDeleteDelayMs = 60_000
+	l.SetConfig(&cfg)
+	w.putMany(l, 3)
+	_, err := l.Trim(l.Segments()[2].Base, "test")
+	require.NoError(t, err)
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpRemove && strings.HasSuffix(c.Name, deletedSuffix) {
+			return disk.Fault{Err: syscall.EBUSY}
+		}
+		return disk.Fault{}
+	})
+	w.clock.ms += 60_000
+	w.d.housekeep()
+	require.Error(t, attempt(func() { noLeftovers(w, l) }))
+	f.SetHook(nil)
+	w.clock.ms += 60_000
+	w.d.housekeep()
+	require.NoError(t, attempt(func() { noLeftovers(w, l) }))
+	w.stop()
+}
+
 // A log of which the state file knows nothing but what the journal said is recovered as one of which it knows nothing.
 func TestLineOfTheJournalAlone(t *testing.T) {
 	for _, rolls := range []int{0, 2} {
