@@ -103,7 +103,8 @@ type Dir struct {
 	unsaved  atomic.Int64 // … by so many bytes
 	keeper   housekeeper
 
-	dropped atomic.Bool // an fdatasync failed in the replay
+	dropped    atomic.Bool // an fdatasync failed in the replay
+	unfinished atomic.Bool // on this kernel, a recovery may not have come to its end; see recovery.again
 
 	stateRuns      runs
 	checkpointRuns runs

@@ -25,8 +25,8 @@ const (
 	doubtMark = "doubt"
 	// lostMark says that a page cache was lost with what had been acknowledged from it, and nobody has dealt with that yet.
 	lostMark = "lost"
-	// leftMark says that logs may have in this kernel's page cache what the disk has not, and were not opened since. If the
-	// kernel goes, that is lost as well.
+	// leftMark says that logs may have in this kernel's page cache what the disk has not, and were not opened since, or a
+	// recovery of one did not come to its end. If the kernel goes, that is lost as well.
 	leftMark = "left"
 )
 
@@ -84,6 +84,7 @@ func (d *Dir) howLeft() error {
 	m.doubt = torn || m.doubt && !d.rebooted
 	m.boot = d.boot
 	d.marks.now, d.doubt = m, m.doubt
+	d.unfinished.Store(m.left)
 	_, clean := d.fs.Stat(filepath.Join(d.root, cleanFile))
 	switch {
 	case clean == nil:
@@ -175,4 +176,14 @@ func (d *Dir) PowerLossSettled() error {
 		return fmt.Errorf("noting in %s that a lost page cache was dealt with: %w", d.root, err)
 	}
 	return nil
+}
+
+// beginRecovery notes that a log is recovered, before anything of it is changed.
+func (d *Dir) beginRecovery() error { return d.remark(func(m *mark) { m.left = true }) }
+
+// allOpened notes that no log is left that nobody has looked at.
+func (d *Dir) allOpened() {
+	if err := d.remark(func(m *mark) { m.left = false }); err != nil {
+		d.logger.Warn("that all logs are open could not be noted, the next start may take longer", "path", d.root, "error", err)
+	}
 }

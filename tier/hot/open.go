@@ -54,7 +54,11 @@ func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
 	d.logs[name] = l
 	delete(d.onDisk, name)
 	delete(d.unopened, name)
+	all := len(d.onDisk) == 0 && len(d.opening) == 1 // the one that is this
 	d.mu.Unlock()
+	if all {
+		d.allOpened()
+	}
 	// Else each crash before the next save has to read it again, with all that came since. Only now would a save include it.
 	if n := st.lacks(l); n > 0 {
 		d.pointMoved(n)

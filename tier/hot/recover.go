@@ -25,7 +25,11 @@ func (l *Log) load(st *logState) error {
 			return err
 		}
 	}
-	return l.recover(st)
+	if err := l.recover(st); err != nil {
+		l.dir.unfinished.Store(true) // it may have removed something that is not gone for good yet
+		return err
+	}
+	return nil
 }
 
 // loadClean takes the log as it was closed. It reports false if the folder is not what the state file says.
@@ -97,6 +101,7 @@ type recovery struct {
 	l       *Log
 	st      *logState
 	reread  bool // what st vouches for is read all the same
+	again   bool // a former one, on this kernel, may have changed files and not come to where that is made durable
 	segs    []*segment
 	epochs  epoch.Cache
 	grown   bool  // the segment that is vouched for in part has more bytes than that
@@ -112,7 +117,11 @@ type recovery struct {
 // bytes were whole before they counted. If they are not there or not whole, something other than a crash took them, and
 // the log stays as it is (ErrDamaged).
 func (l *Log) recover(st *logState) error {
-	r := &recovery{l: l, st: st, reread: st != nil && st.Damaged, indexed: beginning(everything)}
+	r := &recovery{l: l, st: st, reread: st != nil && st.Damaged, again: l.dir.unfinished.Load(), indexed: beginning(everything)}
+	r.touched = r.again
+	if err := l.dir.beginRecovery(); err != nil {
+		return err
+	}
 	bases, err := r.list()
 	if err != nil {
 		return err
@@ -345,7 +354,7 @@ func (r *recovery) verify(bases []int64, trusted int) error {
 			return r.removeFrom(bases, i+1)
 		}
 		if s.file.dirty.Load() && r.l.dir.files.len() > r.l.dir.o.MaxOpenFiles { // it is not closed before
-			if err := r.sync(s); err != nil {
+			if err := r.sync(&s.file); err != nil {
 				return err
 			}
 		}
@@ -532,10 +541,10 @@ func (r *recovery) finish() error {
 		return nil
 	}
 	for _, s := range r.segs {
-		if r.durable(s.base) > 0 && s.base < r.st.last().Base && !s.file.dirty.Load() {
+		if !r.again && r.durable(s.base) > 0 && s.base < r.st.last().Base && !s.file.dirty.Load() {
 			continue
 		}
-		if err := r.sync(s); err != nil {
+		if err := r.sync(&s.file); err != nil {
 			return err
 		}
 	}
@@ -548,10 +557,10 @@ func (r *recovery) finish() error {
 	return nil
 }
 
-// sync makes a segment's file durable. A failure is not for the caller to try again: a second attempt, with another
+// sync makes a file of a segment durable. A failure is not for the caller to try again: a second attempt, with another
 // descriptor, would find that all is well (I-31).
-func (r *recovery) sync(s *segment) error {
-	h, err := s.file.acquire(false)
+func (r *recovery) sync(f *file) error {
+	h, err := f.acquire(false)
 	if err != nil {
 		return err
 	}
@@ -559,6 +568,6 @@ func (r *recovery) sync(s *segment) error {
 	if err := h.Datasync(); err != nil {
 		return r.l.dir.syncFailed(err)
 	}
-	s.file.dirty.Store(false)
+	f.dirty.Store(false)
 	return nil
 }

@@ -77,7 +77,7 @@ func (r *recovery) goesOn(s *segment) {
 	}
 }
 
-// cutIndexes drops the entries that are beyond what is vouched for.
+// cutIndexes drops the entries that are beyond what is vouched for, durably, also those that a former recovery dropped.
 func (r *recovery) cutIndexes(s *segment) error {
 	for _, x := range []*index{&s.idx, &s.tidx} {
 		info, err := r.l.dir.fs.Stat(x.file.path())
@@ -87,10 +87,14 @@ func (r *recovery) cutIndexes(s *segment) error {
 		if err != nil {
 			return err
 		}
-		if info.Size() != int64(x.onDisk*x.width) {
-			if err := x.cut(x.onDisk); err != nil {
-				return err
-			}
+		switch {
+		case info.Size() != int64(x.onDisk*x.width):
+			err = x.cut(x.onDisk)
+		case r.again:
+			err = r.sync(&x.file)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

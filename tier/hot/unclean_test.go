@@ -441,6 +441,127 @@ func TestTrimmedFilesAreDeletedInTheEnd(t *testing.T) {
 	w.stop()
 }
 
+// What a recovery removed that did not come to its end stays removed.
+func TestWhatAnUnfinishedRecoveryRemovedStaysRemoved(t *testing.T) {
+	for _, end := range []string{"tried again", "killed", "stopped", "killed and stopped"} {
+		t.Run(end, func(t *testing.T) {
+			w := newWorld(0, "")
+			l := w.open(0)
+			want := w.put(l, 1)
+			require.NoError(t, l.Roll())
+			require.NoError(t, l.Sync())
+			require.NoError(t, w.d.SaveState())
+			w.d.flusher.Close()
+			w.write(l, 5)
+			require.NoError(t, l.Roll())
+			w.write(l, 2)
+			syncFile(w.mem, filepath.Join(l.Folder(), fileName(6, logSuffix)))
+			require.NoError(t, w.mem.SyncDir(l.Folder()))
+			w.power(false)
+			f := w.faulty()
+			w.kill()
+			n := 0
+			f.SetHook(func(c disk.Call) disk.Fault {
+				if c.Op == disk.OpReadDir && strings.HasSuffix(c.Name, "t-0") {
+					if n++; n == 2 { // behind the removal
+						return disk.Fault{Err: syscall.EMFILE}
+					}
+				}
+				return disk.Fault{}
+			})
+			_, err := w.d.Open(w.part(0), nil)
+			require.ErrorIs(t, err, syscall.EMFILE)
+			f.SetHook(nil)
+			if strings.HasPrefix(end, "killed") {
+				w.kill()
+			}
+			if strings.HasSuffix(end, "stopped") {
+				w.stop()
+				w.start()
+			}
+			l = w.open(0)
+			require.Equal(t, int64(1), l.End())
+			want = append(want, w.put(l, 5)...) // as many: the old segment would fit
+			w.wrap = nil
+			w.power(false)
+			l = w.open(0)
+			require.Equal(t, int64(6), l.End())
+			require.NoError(t, attempt(func() { holds(l, want) }))
+		})
+	}
+}
+
+// … and so do index entries, and what it cut off at the end.
+func TestWhatAnUnfinishedRecoveryCutStaysCut(t *testing.T) {
+	w := newWorld(0, "")
+	l := w.open(0)
+	want := w.put(l, 1)
+	must(w.d.SaveState())
+	w.d.flusher.Close()
+	for range 20 {
+		w.write(l, 1)
+	}
+	s := l.active()
+	must(s.flushIndexes())
+	require.Greater(t, s.idx.len(), 2, "the test needs entries")
+	syncFile(w.mem, s.idx.file.path()) // the indexes reached the disk, of the batches only garbage
+	syncFile(w.mem, s.tidx.file.path())
+	must(w.mem.SyncDir(l.Folder()))
+	h, err := w.mem.OpenFile(s.file.path(), os.O_RDWR, 0)
+	must(err)
+	whole := int64(len(want))
+	_, err = h.WriteAt([]byte("garbage"), whole)
+	must(err)
+	must(h.Datasync())
+	w.power(false)
+	// A recovery cuts all of them and is killed before it makes anything durable.
+	must(h.Close())
+	for _, name := range []string{s.file.path(), s.idx.file.path(), s.tidx.file.path()} {
+		size := int64(0)
+		if name == s.file.path() {
+			size = whole
+		}
+		h, err := w.mem.OpenFile(name, os.O_RDWR, 0)
+		must(err)
+		must(h.Truncate(size))
+		must(h.Close())
+	}
+	must(w.d.beginRecovery())
+	w.kill()
+	l = w.open(0)
+	require.Equal(t, int64(1), l.End())
+	from := w.mem.Crash()
+	for name, size := range map[string]int64{s.file.path(): whole, s.idx.file.path(): 0, s.tidx.file.path(): 0} {
+		info, err := from.Stat(name)
+		require.NoError(t, err)
+		require.Equal(t, size, info.Size(), name)
+	}
+	require.NoError(t, attempt(func() { holds(l, want) }))
+	w.stop()
+}
+
+// Once all logs were opened, a recovery after a kill has nothing to make durable that it did not change itself.
+func TestAFinishedRecoveryIsNotRepeated(t *testing.T) {
+	w := newWorld(0, "")
+	for i := range int32(3) {
+		w.put(w.open(2*i), 1)
+	}
+	for range 2 {
+		w.kill()
+		require.False(t, w.d.unfinished.Load())
+		for i := range int32(3) {
+			require.Equal(t, i > 0, w.d.marks.now.left, "log %d", i)
+			w.open(2 * i)
+		}
+		require.False(t, w.d.marks.now.left)
+	}
+	w.kill()
+	w.open(0)
+	w.kill()
+	require.True(t, w.d.unfinished.Load(), "logs are left")
+	w.stop()
+}
+
 // A log of which the state file knows nothing but what the journal said is recovered as one of which it knows nothing.
 func TestLineOfTheJournalAlone(t *testing.T) {
 	for _, rolls := range []int{0, 2} {
