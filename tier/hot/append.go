@@ -426,6 +426,7 @@ func (s *segment) cutTorn(h *handle, size int64) error {
 	l := s.log
 	l.syncMu.Lock() // the flush that is under way may have come too early
 	defer l.syncMu.Unlock()
+	l.wantSync.Store(true) // it is not for the journal, which has no cuts
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.synced = 0

@@ -26,7 +26,13 @@ const checkpointsASave = 16
 // checkpoint brings forward, for logs of which there is much, most of them at most, from where a start after a crash has to
 // read. No lock is held by the caller. An error means that the directory is offline.
 func (d *Dir) checkpoint(most int) error {
-	return d.checkpointRuns.do(func() error {
+	runs := &d.checkpointRuns
+	if most == allLogsDue { // who waits for one of all is not served by one of some
+		runs = &d.fullCheckpointRuns
+	}
+	return runs.do(func() error {
+		d.checkpointMu.Lock()
+		defer d.checkpointMu.Unlock()
 		type dueLog struct {
 			l *Log
 			n int64

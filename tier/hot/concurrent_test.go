@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/epoch"
 	"github.com/firnlog/firn/tier/record"
 )
 
@@ -328,5 +330,38 @@ func TestOpenFilesAreBounded(t *testing.T) {
 		require.NotEmpty(t, b)
 		require.LessOrEqual(t, d.files.len(), 12)
 	}
+	require.NoError(t, d.Close())
+}
+
+// A leader epoch that begins while a batch of the one before is being written begins behind it.
+func TestEpochBeginsBehindWhatIsBeingWritten(t *testing.T) {
+	f := disk.NewFaulty(disk.NewCrashable(1), nil)
+	d := openDir(t, f, "/log")
+	l := d.open(0, nil)
+	require.NoError(t, l.AssignEpoch(1, -1))
+	_, err := tryAppend(l, batch(1, 10, startMs), 1)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	var once sync.Once
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpWrite && strings.HasSuffix(c.Name, logSuffix) {
+			once.Do(func() {
+				go func() { done <- l.AssignEpoch(2, -1) }()
+				require.Eventually(t, func() bool { // until it has come
+					free := l.trimMu.TryLock()
+					if free {
+						l.trimMu.Unlock()
+					}
+					return !free
+				}, time.Minute, time.Millisecond)
+			})
+		}
+		return disk.Fault{}
+	})
+	_, err = tryAppend(l, batch(3, 10, startMs), 1)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	f.SetHook(nil)
+	require.Equal(t, []epoch.Entry{{Epoch: 1, Start: 0}, {Epoch: 2, Start: 4}}, l.Epochs())
 	require.NoError(t, d.Close())
 }

@@ -501,6 +501,24 @@ var stories = []struct {
 			holds(w.open(int32(i)), want[i])
 		}
 	}},
+	{"I-01 a preallocated segment ends where its batches do", func(w *world) {
+		for _, still := range []bool{true, false} { // the config is as it was when the segment is full
+			l := w.open(0)
+			cfg := *l.config()
+			cfg.Preallocate = true
+			l.SetConfig(&cfg)
+			must(l.Roll())
+			want := w.put(l, 1)
+			must(l.Sync())
+			again := cfg
+			again.Preallocate = still
+			l.SetConfig(&again)
+			must(l.Roll())
+			want = append(want, w.put(l, 2)...)
+			w.power(false)
+			holds(w.open(0), want)
+		}
+	}},
 	{"I-38 I-01 what the state file says of a folder that is gone is not believed of the next", tellOrphans},
 	{"I-05 producers above the recovery point are not believed in", tellProducersAbove},
 	{"I-36 what is set aside is whole, though the journal forgets it", func(w *world) {

@@ -106,10 +106,12 @@ type Dir struct {
 	dropped    atomic.Bool // an fdatasync failed in the replay
 	unfinished atomic.Bool // on this kernel, a recovery may not have come to its end; see recovery.again
 
-	stateRuns      runs
-	checkpointRuns runs
-	rootRuns       runs
-	starts         starts
+	stateRuns          runs
+	checkpointRuns     runs
+	fullCheckpointRuns runs
+	checkpointMu       sync.Mutex // serialises the runs of both
+	rootRuns           runs
+	starts             starts
 
 	mu        sync.Mutex
 	cond      sync.Cond                   // of mu: opening changed
@@ -274,8 +276,10 @@ func (d *Dir) findPartitions() error {
 	if err != nil {
 		return err
 	}
+	folders := map[string]bool{}
 	for _, e := range entries {
 		name := e.Name()
+		folders[name] = true
 		path := filepath.Join(d.root, name)
 		switch {
 		case disk.IsTmp(name) && !e.IsDir():
@@ -291,6 +295,7 @@ func (d *Dir) findPartitions() error {
 			return err
 		}
 	}
+	d.startsOnDisk(folders)
 	for name := range d.unopened {
 		if _, ok := d.onDisk[name]; !ok {
 			delete(d.unopened, name)

@@ -116,6 +116,73 @@ func TestFullDiskAtRoll(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// What a full disk left of refused batches, and firn cut off, does not come back behind what the journal takes afterwards (I-02).
+func TestFullDiskAndTheJournal(t *testing.T) {
+	for seed := range uint64(100) {
+		w := newWorld(2*seed+1, "") // with a journal
+		f := w.faulty()
+		w.kill()
+		l := w.open(0)
+		want := append(w.put(l, 1), w.put(l, 1)...)
+		var three []byte
+		var headers []record.Header
+		for range 3 {
+			b := batch(1, 700, w.clock.ms)
+			h, err := record.Check(b)
+			require.NoError(t, err)
+			three, headers = append(three, b...), append(headers, h)
+		}
+		f.SetHook(disk.FullAfter(2*headers[0].Size() + 10))
+		_, err := l.Append(three, headers, AppendOptions{Epoch: max(0, l.latestEpoch()), Now: w.clock.ms, Check: true})
+		require.ErrorIs(t, err, ErrFull)
+		f.SetHook(nil)
+		want = append(want, mustAppend(t, l, batch(1, 700, w.clock.ms+1))...)
+		require.NoError(t, l.Flush())
+		w.wrap = nil
+		w.power(true)
+		require.NoError(t, attempt(func() {
+			l := w.open(0)
+			holds(l, want)
+			check(l.End() == 3, "end is %d", l.End())
+		}), "seed %d", seed)
+		w.d.flusher.Close()
+	}
+}
+
+// A segment that could not be made leaves nothing: the log goes on in the one before, beyond where the other would begin.
+func TestNoRoomForASegment(t *testing.T) {
+	w := newWorld(2, "")
+	f := w.faulty()
+	w.kill()
+	l := w.open(0)
+	want := w.put(l, 1)
+	cfg := *l.config()
+	cfg.Preallocate, cfg.SegmentBytes = true, 1000
+	l.SetConfig(&cfg)
+	for l.active().now().size < 700 {
+		want = append(want, w.put(l, 1)...)
+	}
+	base := l.End()
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpTruncate && strings.HasSuffix(c.Name, fileName(base, logSuffix)) {
+			return disk.Fault{Err: syscall.EDQUOT}
+		}
+		return disk.Fault{}
+	})
+	_, err := tryAppend(l, batch(1, 600, w.clock.ms), max(0, l.latestEpoch()))
+	require.ErrorIs(t, err, ErrFull)
+	want = append(want, w.put(l, 1)...) // for which there is room
+	require.Len(t, l.Segments(), 1)
+	require.Greater(t, l.End(), base)
+	f.SetHook(nil)
+	want = append(want, w.putMany(l, 1)...)
+	require.NoError(t, l.Sync())
+	require.NoError(t, w.d.SaveState())
+	w.kill()
+	require.NoError(t, attempt(func() { holds(w.open(0), want) }))
+	w.d.flusher.Close()
+}
+
 // Whoever rides on a failed write fails with it, and nobody gets its offsets twice (I-02).
 func TestRidersFailTogether(t *testing.T) {
 	d, f, _ := faultyWorld(t)

@@ -1,11 +1,16 @@
 package hot
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // hints remembers a few places where batches begin: consumers go on where they stopped, and every fetch ends at
 // the same high watermark, so most reads need no index. Consumers that read the same, one behind the other, end at the same
 // places: only the first of them looks for those. Logs that many read from at once are given more places.
 type hints struct {
+	life atomic.Int64 // changes when places do
+
 	mu   sync.Mutex
 	ring []hint
 	next int
@@ -49,10 +54,14 @@ func (h *hints) boundary(s *segment, from, limit int64) (pos, offset int64, ok b
 	return 0, 0, false
 }
 
-// put remembers a batch. end is where it ends, 0 if that is not known.
-func (h *hints) put(s *segment, offset, pos, end int64) {
+// put remembers a batch, which was found in that life: who looked before batches were cut off may come after others took their
+// offsets. end is where it ends, 0 if that is not known.
+func (h *hints) put(life int64, s *segment, offset, pos, end int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if life != h.life.Load() {
+		return
+	}
 	for i := range h.ring {
 		if e := &h.ring[i]; e.s == s && e.offset == offset {
 			e.end = max(e.end, end)
@@ -71,6 +80,7 @@ func (h *hints) put(s *segment, offset, pos, end int64) {
 
 func (h *hints) clear() {
 	h.mu.Lock()
+	h.life.Add(1)
 	clear(h.ring)
 	h.mu.Unlock()
 }

@@ -20,7 +20,7 @@ func (l *Log) Pending() (int64, bool) {
 	many := l.dir.files.len() > l.dir.o.MaxOpenFiles
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed != nil || many || l.wantSync.Load() {
+	if l.closed != nil || many {
 		return 0, false
 	}
 	return l.pending()
@@ -30,7 +30,7 @@ func (l *Log) Pending() (int64, bool) {
 // to the journal: after a roll, one flush of the files themselves brings the old segment to its end.
 func (l *Log) pending() (int64, bool) {
 	s, at := l.active(), l.point
-	if s.base != at.base || l.durable.base != at.base || l.acked.base != at.base || !s.entrySynced {
+	if l.wantSync.Load() || s.base != at.base || l.durable.base != at.base || l.acked.base != at.base || !s.entrySynced {
 		return 0, false
 	}
 	return at.tail.size - l.acked.size, true
@@ -67,6 +67,7 @@ func (l *Log) Collect(f *flush.Frame, most int64) (next int64, added, ok bool) {
 // Written implements flush.Journaled. Only of what was collected last it is known how far the bytes go: for less it does
 // nothing, and whoever writes or syncs the rest says so.
 func (l *Log) Written(next int64) bool {
+	life := l.hints.life.Load()
 	l.mu.Lock()
 	at := l.collected
 	if at.tail.next != next {
@@ -77,7 +78,7 @@ func (l *Log) Written(next int64) bool {
 	s := l.active()
 	l.mu.Unlock()
 	if s.base == at.base {
-		l.hints.put(s, at.tail.next, at.tail.size, 0) // where the reads of the near future end
+		l.hints.put(life, s, at.tail.next, at.tail.size, 0) // where the reads of the near future end
 	}
 	return l.raiseStable() || moved
 }

@@ -95,7 +95,11 @@ func (d *Dir) build(l *Log) error {
 		_ = d.fs.RemoveAll(tmp)
 		return err
 	}
-	return d.syncRoot()
+	// What a full disk makes of this is not for the next attempt to mend: the folder has its name (I-31).
+	if err := d.syncRoot(); err != nil {
+		return d.syncFailed(err)
+	}
+	return nil
 }
 
 // syncRoot makes the names in the log directory durable. Who comes while it is being done shares the next time.

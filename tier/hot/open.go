@@ -235,6 +235,7 @@ func (d *Dir) Remove(p topic.Partition) error {
 	delete(d.onDisk, name)
 	delete(d.unopened, name)
 	d.orphan(name)
+	d.startsGone(key(p))
 	d.mu.Unlock()
 	if err := d.fs.RemoveAll(gone); err != nil {
 		d.logger.Warn("deleting a removed partition's files failed, the next start tries again",

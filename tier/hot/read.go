@@ -117,6 +117,7 @@ func (l *Log) read(d *Data, offset, limit, maxBytes int64, atLeastOne bool, as p
 
 // add appends what is to be read of s, from d.Next on, and reports whether the next segment may follow.
 func (d *Data) add(s *segment, limit, room int64, atLeastOne bool, as patience) (more bool, err error) {
+	life := s.log.hints.life.Load()
 	from, base, err := s.findAs(d.Next, as)
 	if err != nil {
 		return false, err
@@ -150,7 +151,7 @@ func (d *Data) add(s *segment, limit, room int64, atLeastOne bool, as patience) 
 	d.Regions = append(d.Regions, disk.Region{File: h.File, Position: from, Length: end - from})
 	d.Bytes += int(end - from)
 	d.Next = min(next, limit) // a cleaned batch may be missing there
-	s.log.hints.put(s, next, end, 0)
+	s.log.hints.put(life, s, next, end, 0)
 	return whole, nil
 }
 

@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"errors"
 	"os"
 
 	"github.com/firnlog/firn/tier/disk"
@@ -97,14 +98,23 @@ func (l *Log) createSegment(base, now int64) (*segment, error) {
 	}
 	if err != nil {
 		s.file.shut()
-		return nil, err
+		// Else a log that goes on in the old segment, beyond this base, would have one in between that is not its own.
+		return nil, errors.Join(err, l.dir.fs.Remove(s.file.path()))
 	}
 	return s, nil
 }
 
-// cutFile gives back what the file takes beyond what is in it, if anything was taken ahead. The caller is the writer.
+// cutFile gives back what the file takes beyond what is in it, if anything was taken ahead. A file that is longer than that
+// (Config.Preallocate, also of some time ago) is part of the next flush: zeros between two segments would look like lost
+// batches. The caller is the writer and holds no syncMu.
 func (s *segment) cutFile() error {
-	if !s.log.config().Preallocate && s.reserved == 0 {
+	info, err := s.log.dir.fs.Stat(s.file.path())
+	if err != nil {
+		return err
+	}
+	size := s.now().size
+	longer := info.Size() > size
+	if !longer && s.reserved == 0 {
 		return nil
 	}
 	h, err := s.file.acquire(false)
@@ -112,7 +122,10 @@ func (s *segment) cutFile() error {
 		return err
 	}
 	defer h.release()
-	return h.Truncate(s.now().size)
+	if longer {
+		return s.cutTorn(h, size)
+	}
+	return h.Truncate(size)
 }
 
 // writeFile writes a file that need not survive a power cut; its content says itself whether it is whole.

@@ -194,6 +194,7 @@ func (s *segment) boundary(from, limit, end, next int64, as patience) (pos, base
 	if pos, base, ok := s.log.hints.boundary(s, from, limit); ok {
 		return pos, base, nil
 	}
+	life := s.log.hints.life.Load()
 	floor, err := s.floor(byPosition, limit, as)
 	if err != nil {
 		return 0, 0, err
@@ -202,7 +203,7 @@ func (s *segment) boundary(from, limit, end, next int64, as patience) (pos, base
 	err = s.scan(max(from, floor), end, as, func(sc *scanner) bool {
 		if sc.pos > limit {
 			pos, base = sc.at, sc.h.BaseOffset
-			s.log.hints.put(s, base, pos, sc.pos)
+			s.log.hints.put(life, s, base, pos, sc.pos)
 			return false
 		}
 		return true

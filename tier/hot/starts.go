@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"maps"
 	"path/filepath"
 
 	"github.com/firnlog/firn/tier/hot/checkpoint"
@@ -16,7 +17,8 @@ const (
 
 // starts are the checkpoints as they stand on disk.
 type starts struct {
-	log, local map[checkpoint.Key]int64 // guarded by the Dir's mu
+	log, local map[checkpoint.Key]int64    // guarded by the Dir's mu
+	gone       map[checkpoint.Key]struct{} // of partitions that are no more: the next checkpoints leave them out; likewise
 	logRuns    runs
 	localRuns  runs
 }
@@ -37,7 +39,33 @@ func (d *Dir) loadStarts() error {
 		}
 		*c.m = m
 	}
+	d.starts.gone = map[checkpoint.Key]struct{}{}
 	return nil
+}
+
+// startsGone notes, under mu, that there is nothing of a partition any more.
+func (d *Dir) startsGone(k checkpoint.Key) {
+	if d.hasStart(k) {
+		d.starts.gone[k] = struct{}{}
+	}
+}
+
+// hasStart reports, under mu, whether one of the checkpoints has the key.
+func (d *Dir) hasStart(k checkpoint.Key) bool {
+	_, log := d.starts.log[k]
+	_, local := d.starts.local[k]
+	return log || local
+}
+
+// startsOnDisk notes, under mu, of which partitions that have a start there is no folder.
+func (d *Dir) startsOnDisk(folders map[string]bool) {
+	for _, m := range []map[checkpoint.Key]int64{d.starts.log, d.starts.local} {
+		for k := range m {
+			if !folders[topic.Partition{Topic: k.Topic, Index: k.Index}.String()] {
+				d.startsGone(k)
+			}
+		}
+	}
 }
 
 // saveStarts makes where the logs begin durable. It includes what each log wants its start to be.
@@ -57,7 +85,9 @@ func (d *Dir) writeStarts(name string, last *map[checkpoint.Key]int64, of func(*
 	d.mu.Lock()
 	m := make(map[checkpoint.Key]int64, len(*last))
 	for k, v := range *last {
-		if _, forgotten := d.forgotten[k]; !forgotten {
+		_, forgotten := d.forgotten[k]
+		_, gone := d.starts.gone[k]
+		if !forgotten && !gone {
 			m[k] = v
 		}
 	}
@@ -72,6 +102,7 @@ func (d *Dir) writeStarts(name string, last *map[checkpoint.Key]int64, of func(*
 	}
 	d.mu.Lock()
 	*last = m
+	maps.DeleteFunc(d.starts.gone, func(k checkpoint.Key, _ struct{}) bool { return !d.hasStart(k) })
 	d.mu.Unlock()
 	return nil
 }
@@ -84,6 +115,7 @@ func (d *Dir) forgetStarts(p topic.Partition) error {
 	_, log := d.starts.log[k]
 	_, local := d.starts.local[k]
 	d.forgotten[k] = struct{}{}
+	delete(d.starts.gone, k)
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()

@@ -150,7 +150,7 @@ func (l *Log) synced(todo []unsynced, at point) bool {
 	s := l.active()
 	l.mu.Unlock()
 	if s.base == at.base {
-		l.hints.put(s, at.tail.next, at.tail.size, 0) // where the reads of the near future end
+		l.hints.put(l.hints.life.Load(), s, at.tail.next, at.tail.size, 0) // where the reads of the near future end
 	}
 	return l.raiseStable() || moved
 }

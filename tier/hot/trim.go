@@ -226,6 +226,7 @@ func (l *Log) truncate(offset int64) error {
 		return err
 	}
 	l.restart(s, end)
+	l.hints.clear() // of what was found meanwhile
 	if err := l.cutEpochs(end); err != nil {
 		return err
 	}
