@@ -210,7 +210,8 @@ func (p *Partition) assignEpoch(log Log, epoch int32) error {
 	if p.epochSet.Load() >= epoch {
 		return nil
 	}
-	if err := log.AssignEpoch(epoch, log.End()); err != nil {
+	// At the end, which is for the log to tell: a batch of the epoch before may be on its way.
+	if err := log.AssignEpoch(epoch, -1); err != nil {
 		return fmt.Errorf("begin leader epoch %d of %s: %w", epoch, p.id, err)
 	}
 	p.epochSet.Store(epoch)
