@@ -210,6 +210,8 @@ func TestTellers(t *testing.T) {
 	e.create("t", parts, "flush.messages", "9223372036854775807")
 	var begun, told atomic.Int64
 	goOn := make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(letGo)
 	for i := range int32(parts) {
 		p := e.partition("t", i)
 		e.produce(p, batch(1, 10, 0))
@@ -239,7 +241,7 @@ func TestTellers(t *testing.T) {
 		for first.failure() == 0 { // Close has nothing else to do by then
 			time.Sleep(time.Millisecond)
 		}
-		close(goOn)
+		letGo()
 	}()
 	e.m.Close()
 	require.EqualValues(t, 2*parts, told.Load())

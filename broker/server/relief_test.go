@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -30,6 +31,13 @@ type patient struct {
 func newPatient() *patient {
 	nothing := func() {}
 	return &patient{kept: make(chan *wire.Reply, 1), registering: nothing, registered: nothing}
+}
+
+// expectSoon has the answers fail that don't come within a minute: a connection that waits is else never given up.
+func (c client) expectSoon() {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 type nobody struct{}
@@ -86,6 +94,7 @@ func TestParkedGivesWay(t *testing.T) {
 			t.Fatalf("%d bytes are held, and somebody waits", used)
 		}
 		other := l.dial(t)
+		other.expectSoon()
 		other.send(frame(1, "small"))
 		other.expect(1, "at once")
 		clients[0].expect(parks, "early")
@@ -124,6 +133,8 @@ func TestNothingIsParkedWhileSomebodyWaits(t *testing.T) {
 				t.Fatal("nobody had to wait")
 			}
 			close(goOn)
+			parks20.expectSoon()
+			other.expectSoon()
 			parks20.expect(parks, "early")
 			other.expect(1, "at once")
 			go answer(kept, []byte("kept"))
