@@ -128,6 +128,8 @@ func TestSmokeScale(t *testing.T) {
 		assert.GreaterOrEqual(t, rounds[0][AllServed], rounds[0][FirstFetch], side)
 		assert.Positive(t, rounds[0][ReplayedMB], side)
 		assert.Positive(t, rounds[0][ReadMB], side)
+		assert.Positive(t, rounds[0][AboveMB], side)
+		assert.InDelta(t, 0, rounds[0][BeyondMB], beyondMost, side)
 	}
 }
 
