@@ -242,23 +242,20 @@ func (d *Dir) start() error {
 		return err
 	}
 	d.noteUnopened()
-	replayed, err := d.endReplay()
-	if err != nil {
+	if err := d.endReplay(); err != nil {
 		return err
 	}
-	// From here on a start that finds the clean marker would be wrong: it goes before anything is changed.
+	// From here on a start that finds the clean marker would be wrong: it goes before anything is changed, and before the mark
+	// says that the kernel is this one, whose page cache nobody has to doubt. So does a journal that was replayed: a second
+	// replay would undo what happens now. If neither is there, a start before this may have failed before it was gone for good.
+	if err := d.fs.Remove(filepath.Join(d.root, cleanFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := d.fs.SyncDir(d.root); err != nil {
+		return err
+	}
 	if err := d.markStart(); err != nil {
 		return err
-	}
-	// So does a journal that was replayed: a second replay would undo what happens now.
-	gone := d.fs.Remove(filepath.Join(d.root, cleanFile))
-	if gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-		return gone
-	}
-	if gone == nil || replayed {
-		if err := d.fs.SyncDir(d.root); err != nil {
-			return err
-		}
 	}
 	if d.o.JournalBytes > 0 {
 		d.journal = flush.NewJournal(flush.JournalOptions{FS: d.fs, Dir: d.root, Logger: d.logger, FileBytes: d.o.JournalBytes,

@@ -59,17 +59,18 @@ func (d *Dir) replayJournal() error {
 }
 
 // endReplay deletes the journal, after the state file took over what it said of the logs, for they may not be opened in the
-// life of this process. It reports whether files were deleted, which is for the caller to make durable.
-func (d *Dir) endReplay() (deleted bool, err error) {
+// life of this process.
+func (d *Dir) endReplay() error {
 	if d.stop != StopClean && len(d.vouched) > 0 {
 		err := d.saveState()
 		if disk.Full(err) { // no reason to serve nobody
 			d.logger.Warn("how far the flush journal had the logs could not be saved: damage might not be told from what a crash left", "error", err)
 		} else if err != nil {
-			return false, err
+			return err
 		}
 	}
-	return flush.RemoveJournal(d.fs, d.root)
+	_, err := flush.RemoveJournal(d.fs, d.root)
+	return err
 }
 
 func (d *Dir) replay() (err error) {

@@ -53,7 +53,7 @@ type logState struct {
 	Producers  *producersAt  `json:"producers,omitzero"` // what was known of them at an offset of Segments; nil: see noted.go
 
 	// Of a log that is not open (see unopened.go); a firn that does not know them passes over them.
-	Unchecked bool        `json:"unchecked,omitzero"` // nobody opened it since a stop that was not clean: no clean stop vouches for it
+	Unchecked bool        `json:"unchecked,omitzero"` // nobody opened it since a crash, or another kernel: no clean stop vouches for it
 	Journal   *boundState `json:"journal,omitzero"`   // what the flush journal said of it since
 }
 
@@ -329,7 +329,7 @@ func (d *Dir) stateLines() ([][]byte, error) {
 	noteProducers(logs, notedBytes)
 	lines := make([][]byte, 0, len(unopened)+len(logs))
 	for _, st := range unopened {
-		line, err := st.encode()
+		line, err := st.unseen(d.rebooted).encode()
 		if err != nil {
 			return nil, err
 		}

@@ -599,3 +599,76 @@ func TestLineOfTheJournalAlone(t *testing.T) {
 		w.stop()
 	}
 }
+
+// lostIndex is a log that was closed, and whose index entries the machine that stopped then did not write.
+func lostIndex(w *world) []byte {
+	w.rarely()
+	l := w.open(0)
+	want := w.putMany(l, 1)
+	for l.active().idx.len() < 3 {
+		want = append(want, w.put(l, 1)...)
+	}
+	w.stop()
+	w.off(false)
+	return want
+}
+
+// After a clean stop of process and machine, indexes are looked at before they are used, also by a process that is not the
+// first on the new kernel.
+func TestIndexesOfUnopenedAreNotTrusted(t *testing.T) {
+	for seed := range uint64(10) {
+		w := newWorld(seed, "")
+		want := lostIndex(w)
+		w.start()
+		require.Equal(t, StopClean, w.d.LastStop())
+		require.False(t, w.d.unopened["t-0"].Unchecked, "the first process takes it as it was closed")
+		w.stop()
+		w.start()
+		l := w.open(0)
+		require.NoError(t, attempt(func() { holds(l, want); indexesHold(l) }))
+		w.stop()
+	}
+}
+
+// … also where the first did not get as far as that the clean stop is history.
+func TestIndexesAfterAFailedStartAreNotTrusted(t *testing.T) {
+	for seed := range uint64(10) {
+		w := newWorld(seed, "")
+		want := lostIndex(w)
+		w.wrap = func(fsys disk.FS) disk.FS {
+			return disk.NewFaulty(fsys, func(c disk.Call) disk.Fault {
+				if c.Op == disk.OpRemove && filepath.Base(c.Name) == cleanFile {
+					return disk.Fault{Err: syscall.EMFILE}
+				}
+				return disk.Fault{}
+			})
+		}
+		require.ErrorIs(t, w.tryStart(), syscall.EMFILE)
+		w.wrap = nil
+		w.start()
+		require.Equal(t, StopClean, w.d.LastStop())
+		l := w.open(0)
+		require.NoError(t, attempt(func() { holds(l, want); indexesHold(l) }))
+		w.stop()
+	}
+}
+
+// I-01: a clean stop that a start ended does not come back, also if that start failed before this was durable.
+func TestCleanMarkerDoesNotComeBack(t *testing.T) {
+	w := newWorld(2, "")
+	want := w.put(w.open(0), 1)
+	w.stop()
+	w.wrap = func(fsys disk.FS) disk.FS {
+		return disk.NewFaulty(fsys, disk.FailNth(disk.OpSyncDir, 1, syscall.ENOSPC))
+	}
+	require.ErrorIs(t, w.tryStart(), syscall.ENOSPC)
+	w.wrap = nil
+	w.start()
+	require.Equal(t, StopKilled, w.d.LastStop())
+	l := w.open(0)
+	require.NoError(t, l.Roll())
+	want = append(want, w.put(l, 2)...)
+	w.power(false)
+	require.NoError(t, attempt(func() { holds(w.open(0), want) }))
+	w.stop()
+}

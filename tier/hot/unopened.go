@@ -10,6 +10,18 @@ type boundState struct {
 	Size int64 `json:"size"`
 }
 
+// unseen is the line of a log for those that come after this process, which has not opened it. After a clean stop of the machine
+// the log is as it was closed, but its indexes may not be, for they are not synced: the next process would not know that it has
+// to look.
+func (st *logState) unseen(rebooted bool) *logState {
+	if st.Unchecked || !rebooted {
+		return st
+	}
+	next := *st // this one is for who opens it now
+	next.Unchecked = true
+	return &next
+}
+
 // noteUnopened notes in the lines of the logs that none of them is as a clean stop leaves it, if it was not one, and up to
 // where the journal said that they are whole. For a log without a line, one is made that vouches for nothing. Of what the
 // journal said to a former start, the lines tell.

@@ -93,6 +93,10 @@ type world struct {
 	journal bool
 	// every is checkpointBytes; 0: 1000.
 	every int64
+	// preallocate: segments' files are made as long as they may become.
+	preallocate bool
+	// paged: partitions from 2 on are not flushed before they acknowledge.
+	paged bool
 }
 
 func newWorld(seed uint64, ignore string) *world {
@@ -132,7 +136,9 @@ func check(ok bool, format string, args ...any) {
 	}
 }
 
-func (w *world) start() {
+func (w *world) start() { must(w.tryStart()) }
+
+func (w *world) tryStart() error {
 	w.spy.FS = w.mem
 	if w.wrap != nil {
 		w.spy.FS = w.wrap(w.mem)
@@ -144,8 +150,10 @@ func (w *world) start() {
 		o.JournalBytes = 64 << 10
 	}
 	d, err := OpenDir(o)
-	must(err)
-	w.d = d
+	if err == nil {
+		w.d = d
+	}
+	return err
 }
 
 // kill ends the process and starts another: what was written is still there.
@@ -156,6 +164,14 @@ func (w *world) kill() {
 
 // power cuts it and starts again: with torn, the disk had written some of what was not synced.
 func (w *world) power(torn bool) {
+	w.off(torn)
+	w.start()
+	nothing := w.d.LastStop() == StopNone && len(w.d.Partitions()) == 0 // not even the mark of the start was durable yet
+	check(w.d.LastStop() == StopCrashed || nothing, "after a power cut, LastStop is %v", w.d.LastStop())
+}
+
+// off cuts the power.
+func (w *world) off(torn bool) {
 	next := w.mem.Crash
 	if torn {
 		next = w.mem.CrashTorn
@@ -164,9 +180,6 @@ func (w *world) power(torn bool) {
 	w.d.flusher.Close()
 	w.mem = mem
 	w.boot++
-	w.start()
-	nothing := w.d.LastStop() == StopNone && len(w.d.Partitions()) == 0 // not even the mark of the start was durable yet
-	check(w.d.LastStop() == StopCrashed || nothing, "after a power cut, LastStop is %v", w.d.LastStop())
 }
 
 func (w *world) stop() {
@@ -178,15 +191,24 @@ func (w *world) part(index int32) topic.Partition {
 }
 
 func (w *world) open(index int32) *Log {
+	cfg := w.config(index)
+	l, err := w.d.Open(w.part(index), &cfg)
+	must(err)
+	return l
+}
+
+func (w *world) config(index int32) Config {
 	cfg := DefaultConfig()
 	cfg.SegmentBytes = 4000
 	cfg.IndexIntervalBytes = 500
 	cfg.TimestampAfterMaxMs = Forever
 	cfg.FileDeleteDelayMs = 0
 	cfg.RemoteStorage = index%2 == 1
-	l, err := w.d.Open(w.part(index), &cfg)
-	must(err)
-	return l
+	cfg.Preallocate = w.preallocate
+	if w.paged && index >= 2 {
+		cfg.FlushMessages = Forever
+	}
+	return cfg
 }
 
 // put appends and returns what was appended; flushed, unless told otherwise.
