@@ -724,7 +724,7 @@ func TestEverySyncIsNeeded(t *testing.T) {
 						w = newWorld(seed, site)
 						s.tell(w)
 					})
-					reached = reached || w == nil || w.spy.seen[site] > 0
+					reached = reached || w == nil || w.spy.came(site)
 					if err != nil {
 						noticed = append(noticed, s.name+": "+err.Error())
 					}

@@ -43,6 +43,13 @@ func (s *syncSpy) ask() bool {
 	return site != s.ignore
 }
 
+// came reports whether a line was asked for; a story may have left somebody at work.
+func (s *syncSpy) came(site string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[site] > 0
+}
+
 func (s *syncSpy) SyncDir(name string) error {
 	if !s.ask() {
 		return nil
