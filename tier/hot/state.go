@@ -261,7 +261,11 @@ func encodeState(lines [][]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := slices.Concat(head, []byte{'\n'})
+	size := len(head) + 16
+	for _, line := range lines {
+		size += len(line)
+	}
+	b := append(append(make([]byte, 0, size), head...), '\n')
 	for _, line := range lines {
 		b = append(b, line...)
 	}
