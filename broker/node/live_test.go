@@ -30,16 +30,21 @@ func startLive(t *testing.T, settings conf) *live {
 	defer cancel()
 	n, err := Start(ctx, Config{BrokerID: 1, DataDir: t.TempDir(), KafkaAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", Settings: settings, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(n.KafkaAddr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(),
-		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordRetries(0), kgo.AllowAutoTopicCreation())
-	require.NoError(t, err)
 	t.Cleanup(func() {
-		cl.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, n.Stop(ctx))
 	})
-	return &live{t, n, cl}
+	return &live{t, n, client(t, n)}
+}
+
+// client is closed at the end of the test, before what was there before it.
+func client(t *testing.T, n *Node) *kgo.Client {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(n.KafkaAddr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordRetries(0), kgo.AllowAutoTopicCreation())
+	require.NoError(t, err)
+	t.Cleanup(cl.Close)
+	return cl
 }
 
 // alter changes one config of the broker ("1") or of all brokers (""); no value deletes it.
