@@ -407,8 +407,9 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 	// In page-cache mode nobody was told that a flush had been done, and it may be gigabytes: only if one is known to have failed.
 	rewrite := int64(math.MaxInt64)
 	if d := r.l.dir; d.doubt || !d.rebooted && r.l.config().flushMode() {
-		rewrite = r.durable(s.base)
-		s.file.dirty.Store(true)
+		if rewrite = r.durable(s.base); rewrite < size {
+			s.file.dirty.Store(true)
+		}
 	}
 	interval := int64(r.l.config().IndexIntervalBytes)
 	t := s.now()

@@ -672,3 +672,21 @@ func TestCleanMarkerDoesNotComeBack(t *testing.T) {
 	require.NoError(t, attempt(func() { holds(w.open(0), want) }))
 	w.stop()
 }
+
+// What is read again for its index entries alone is not taken for something that has to be flushed.
+func TestReadAgainIsNotDirty(t *testing.T) {
+	w := newWorld(2, "")
+	w.rarely()
+	l := w.open(0)
+	for l.active().idx.len() < 3 {
+		w.put(l, 1)
+	}
+	require.NoError(t, l.Sync())
+	require.NoError(t, w.d.SaveState())
+	cut(w.mem, l.active().idx.file.path(), 0)
+	w.kill()
+	l = w.open(0)
+	require.NoError(t, attempt(func() { indexesHold(l) }))
+	require.False(t, l.active().file.dirty.Load())
+	w.stop()
+}
