@@ -717,7 +717,7 @@ func TestEverySyncIsNeeded(t *testing.T) {
 			var noticed []string
 			reached := false
 			// What a torn disk keeps is chance: some seed shows it.
-			for seed := uint64(0); seed < 50 && len(noticed) == 0; seed++ {
+			for seed := uint64(0); seed < 200 && len(noticed) == 0; seed++ {
 				for _, s := range stories {
 					var w *world
 					err := attempt(func() {
