@@ -103,6 +103,7 @@ type Dir struct {
 	unsaved  atomic.Int64 // … by so many bytes
 	keeper   housekeeper
 
+	overlooked bool        // of a folder, the start could not read whose it is
 	dropped    atomic.Bool // an fdatasync failed in the replay
 	unfinished atomic.Bool // on this kernel, a recovery may not have come to its end; see recovery.again
 
@@ -319,6 +320,7 @@ func (d *Dir) findPartition(name string) error {
 	if err != nil {
 		// Open sets it aside if the partition belongs here; a folder that is nobody's is left alone.
 		d.logger.Warn("a folder of the log directory has no usable partition.metadata", "folder", name, "error", err)
+		d.overlooked = d.overlooked || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, checkpoint.ErrCorrupt)
 		return nil
 	}
 	d.onDisk[name] = topic.Partition{ID: id, Topic: name[:i], Index: int32(index)}

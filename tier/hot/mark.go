@@ -136,12 +136,12 @@ func (d *Dir) remark(change func(m *mark)) error {
 // markStop makes the mark durable, before the clean marker says that nothing was left behind but what the mark says.
 func (d *Dir) markStop() error {
 	d.mu.Lock()
-	unopened := len(d.onDisk)
+	unopened := len(d.onDisk) > 0 || d.overlooked
 	d.mu.Unlock()
 	d.marks.mu.Lock()
 	defer d.marks.mu.Unlock()
 	m := &d.marks.now
-	m.left = unopened > 0 && (m.left || d.stop == StopKilled)
+	m.left = unopened && (m.left || d.stop == StopKilled)
 	return d.writeMark(*m, true)
 }
 

@@ -54,7 +54,7 @@ func (d *Dir) Open(p topic.Partition, cfg *Config) (*Log, error) {
 	d.logs[name] = l
 	delete(d.onDisk, name)
 	delete(d.unopened, name)
-	all := len(d.onDisk) == 0 && len(d.opening) == 1 // the one that is this
+	all := len(d.onDisk) == 0 && len(d.opening) == 1 && !d.overlooked // the one that is opening is this
 	d.mu.Unlock()
 	if all {
 		d.allOpened()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/checkpoint"
 	"github.com/firnlog/firn/tier/hot/flush"
 )
 
@@ -688,5 +689,31 @@ func TestReadAgainIsNotDirty(t *testing.T) {
 	l = w.open(0)
 	require.NoError(t, attempt(func() { indexesHold(l) }))
 	require.False(t, l.active().file.dirty.Load())
+	w.stop()
+}
+
+// I-03: a log that is not known of, because the start could not read whose it is, may be left in the page cache as well.
+func TestPowerLossOfAnUnreadableFolder(t *testing.T) {
+	w := newWorld(0, "")
+	w.paged = true
+	w.write(w.open(2), 1)
+	w.d.flusher.Close()
+	w.wrap = func(fsys disk.FS) disk.FS {
+		return disk.NewFaulty(fsys, func(c disk.Call) disk.Fault {
+			if c.Op == disk.OpOpen && filepath.Base(c.Name) == checkpoint.MetadataFile {
+				return disk.Fault{Err: syscall.EMFILE}
+			}
+			return disk.Fault{}
+		})
+	}
+	w.start()
+	w.wrap = nil
+	require.Empty(t, w.d.Partitions())
+	w.open(4) // one that is there is not all
+	w.stop()
+	w.off(false)
+	w.start()
+	require.Equal(t, StopClean, w.d.LastStop())
+	require.True(t, w.d.PowerLost())
 	w.stop()
 }
