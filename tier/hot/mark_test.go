@@ -189,11 +189,7 @@ func TestFullDiskForgetsNoDoubt(t *testing.T) {
 			require.Equal(t, want, all(t, l, l.End(), 1<<30))
 			require.NoError(t, d.SaveState())
 			d.flusher.Close()
-			o.FS, o.BootID = mem.Crash(), "boot-2"
-			d, err = OpenDir(o)
-			require.NoError(t, err)
-			l, err = d.Open(part(0), &cfg)
-			require.NoError(t, err)
+			d, l = afterPowerCut(t, mem, o, &cfg)
 			require.Equal(t, want, all(t, l, l.End(), 1<<30))
 			require.NoError(t, d.Close())
 		})
@@ -230,11 +226,7 @@ func TestHalfAMarkIsADoubt(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, all(t, l, l.End(), 1<<30))
 		d.flusher.Close()
-		o.FS, o.BootID = mem.Crash(), "boot-2"
-		d, err = OpenDir(o)
-		require.NoError(t, err)
-		l, err = d.Open(part(0), &cfg)
-		require.NoError(t, err)
+		d, l = afterPowerCut(t, mem, o, &cfg)
 		require.Equal(t, want, all(t, l, l.End(), 1<<30))
 		require.NoError(t, d.Close())
 	}

@@ -364,11 +364,7 @@ func allIsWrittenAgain(t *testing.T, indexLost bool) {
 	d2.sweep()
 	require.Zero(t, d2.files.len(), "what is synced is closed")
 
-	o.FS, o.BootID = mem.Crash(), "boot-2"
-	d3, err := OpenDir(o)
-	require.NoError(t, err)
-	l, err = d3.Open(part(0), &cfg)
-	require.NoError(t, err)
+	d3, l := afterPowerCut(t, mem, o, &cfg)
 	require.Equal(t, end, l.End())
 	require.Equal(t, want, all(t, l, end, 1<<30))
 	require.NoError(t, d3.Close())
@@ -380,6 +376,17 @@ func afterKill(t *testing.T, o Options, cfg *Config) (*Dir, *Log) {
 	d, err := OpenDir(o)
 	require.NoError(t, err)
 	require.Equal(t, StopKilled, d.LastStop())
+	l, err := d.Open(part(0), cfg)
+	require.NoError(t, err)
+	return d, l
+}
+
+// afterPowerCut opens part(0) on what a power cut leaves of mem.
+func afterPowerCut(t *testing.T, mem *disk.Crashable, o Options, cfg *Config) (*Dir, *Log) {
+	t.Helper()
+	o.FS, o.BootID = mem.Crash(), "boot-2"
+	d, err := OpenDir(o)
+	require.NoError(t, err)
 	l, err := d.Open(part(0), cfg)
 	require.NoError(t, err)
 	return d, l
@@ -428,12 +435,8 @@ func TestFailedFlushInARecovery(t *testing.T) {
 			d.flusher.Close()
 			require.NoError(t, d.SaveState())
 
-			o.FS, o.BootID = mem.Crash(), "boot-2"
-			d, err = OpenDir(o)
-			require.NoError(t, err)
+			d, l = afterPowerCut(t, mem, o, &cfg)
 			require.False(t, d.doubt)
-			l, err = d.Open(part(0), &cfg)
-			require.NoError(t, err)
 			require.Equal(t, want, all(t, l, l.End(), 1<<30))
 			require.NoError(t, d.Close())
 		})

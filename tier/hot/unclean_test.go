@@ -121,11 +121,7 @@ func TestWrittenAgainAfterACleanStopThatOpenedNothing(t *testing.T) {
 			require.NoError(t, d.SaveState())
 			d.flusher.Close()
 
-			o.FS, o.BootID = mem.Crash(), "boot-2"
-			d, err = OpenDir(o)
-			require.NoError(t, err)
-			l, err = d.Open(part(0), &cfg)
-			require.NoError(t, err)
+			d, l = afterPowerCut(t, mem, o, &cfg)
 			require.Equal(t, want, all(t, l, l.End(), 1<<30))
 			require.NoError(t, d.Close())
 		})
