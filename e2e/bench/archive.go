@@ -206,18 +206,23 @@ func (b *Bench) coldSides(ctx context.Context, topics int, codec func() ([]measu
 	}
 	sides := b.cacheSides(firnEmpty, firnWarm, firn, set)
 	if b.Wants(readerEmpty) || b.Wants(readerWarm) {
-		dir, err := b.Dir("reader")
-		if err != nil {
-			return nil, err
-		}
-		reader, err := b.StartLimit(ctx, "reader", "-endpoint", store.server.Endpoint, "-bucket", store.bucket, "-credentials", store.server.CredentialsFile, "-cache", dir,
-			"-cache-bytes", strconv.FormatInt(max(readerRoom, 2*set.bytes), 10))
+		reader, err := b.startReader(ctx, store, max(readerRoom, 2*set.bytes))
 		if err != nil {
 			return nil, err
 		}
 		sides = append(sides, b.cacheSides(readerEmpty, readerWarm, reader, set)...)
 	}
 	return append(sides, Side{Name: bareGets, Round: store.getAll}), nil
+}
+
+// startReader starts the reference reader on what is in the store by then.
+func (b *Bench) startReader(ctx context.Context, a *archive, cacheBytes int64) (*Server, error) {
+	dir, err := b.Dir("reader")
+	if err != nil {
+		return nil, err
+	}
+	return b.StartLimit(ctx, "reader", "-endpoint", a.server.Endpoint, "-bucket", a.bucket, "-credentials", a.server.CredentialsFile,
+		"-cache", dir, "-cache-bytes", strconv.FormatInt(cacheBytes, 10))
 }
 
 // cacheSides are those of a server whose cache is empty when it starts.
@@ -321,7 +326,7 @@ func (c coldSet) measured(ctx context.Context, s *Server, length time.Duration) 
 // plus is the cost of two pieces of work that came one after the other.
 func plus(a, b measure.Cost) measure.Cost {
 	return measure.Cost{
-		Took: a.Took + b.Took, CPU: a.CPU + b.CPU, ClientCPU: a.ClientCPU + b.ClientCPU, Written: a.Written + b.Written,
+		Took: a.Took + b.Took, CPU: a.CPU + b.CPU, ClientCPU: a.ClientCPU + b.ClientCPU, Written: a.Written + b.Written, Device: a.Device + b.Device,
 		Peak: max(a.Peak, b.Peak), Switches: a.Switches + b.Switches, Syscalls: a.Syscalls + b.Syscalls,
 	}
 }
@@ -338,7 +343,7 @@ func (a *archive) getAll(ctx context.Context, length time.Duration) (Figures, er
 	if err != nil {
 		return nil, err
 	}
-	m, err := measure.StartMeter(os.Getpid())
+	m, err := measure.StartMeter(os.Getpid(), "")
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,7 @@ func TestSmokeArchive(t *testing.T) {
 	}
 	archived := all["g upload keeps pace with produce"].Rounds
 	assert.Positive(t, archived[upload][0][Behind])
+	assert.Positive(t, archived[upload][0][Backlog])
 	assert.Contains(t, archived[upload][0], UploadCPU)
 	if !harness.Full() {
 		return
@@ -75,6 +76,7 @@ func TestSmokeArchive(t *testing.T) {
 	replay := all["f produce at 50 MB/s while two consumers replay the archive"].Rounds
 	assert.Zero(t, replay[alone][0][ReplayMB])
 	assert.Positive(t, replay[withReplays][0][ReplayMB])
+	assert.Positive(t, replay[besideReader][0][ReplayMB])
 	for side, rounds := range replay {
 		assert.Positive(t, rounds[0][judge.P99], side)
 		assert.Positive(t, rounds[0][judge.MBPerSecond], side)

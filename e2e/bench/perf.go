@@ -50,7 +50,7 @@ func (s *Server) meter() (*meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := measure.StartMeter(s.PID())
+	m, err := measure.StartMeter(s.PID(), s.Dir)
 	if err != nil {
 		return nil, errors.Join(err, r.stop())
 	}

@@ -21,13 +21,16 @@ const (
 	clientThreads    = 8
 
 	alone, withReplays = "firn alone", "firn and two replays"
+	besideReader       = "firn, replays from the reader"
 	unarchived, upload = "firn, no archive", "firn, archive in MinIO"
 
-	// ReplayMB is what the replays were given while the producer was at work.
+	// ReplayMB is what the replays were given, most of it while the producer was at work.
 	ReplayMB judge.Figure = "replay MB/s"
 	// UploadCPU is what archiving cost: what the round took beside that of the same alternation without.
 	UploadCPU judge.Figure = "upload CPU-s/GB"
-	// Behind is how long after the last acknowledgement all was in the archive.
+	// Backlog is what was not in the archive when the last record was acknowledged.
+	Backlog judge.Figure = "MB behind"
+	// Behind is how long after that all was.
 	Behind judge.Figure = "s behind"
 )
 
@@ -35,7 +38,7 @@ const (
 func replayCase() Case {
 	return Case{
 		Name:    "f produce at 50 MB/s while two consumers replay the archive",
-		About:   "Batches of 64 records of 1 KiB, acks=all and flushed, on 4 connections at fixed times and timed from then, to a topic that is not archived; beside it, two consumers that read a topic each, as fast as they can, from MinIO.",
+		About:   "Batches of 64 records of 1 KiB, acks=all and flushed, on 4 connections at fixed times and timed from then, to a topic that is not archived; beside it, two consumers that read a topic each, as fast as they can, from MinIO. What the machine itself makes of that is the third side: firn has nothing but the producer there, and the same consumers replay the same objects from the reference reader.",
 		Memory:  func(b *Bench) int64 { return 4 * b.Bytes },
 		Bars:    []Bar{{Figure: judge.P99, Side: withReplays, Beside: alone, AtMost: 1.3}},
 		Prepare: func(ctx context.Context, b *Bench) ([]Side, error) { return b.replaySides(ctx) },
@@ -43,7 +46,7 @@ func replayCase() Case {
 }
 
 func (b *Bench) replaySides(ctx context.Context) ([]Side, error) {
-	firn, _, err := b.archivedFirn(ctx, "firn-replay")
+	firn, store, err := b.archivedFirn(ctx, "firn-replay")
 	if err != nil {
 		return nil, err
 	}
@@ -55,60 +58,58 @@ func (b *Bench) replaySides(ctx context.Context) ([]Side, error) {
 	if err != nil {
 		return nil, err
 	}
-	round := func(replays coldSet) func(ctx context.Context, length time.Duration) (Figures, error) {
-		return func(ctx context.Context, length time.Duration) (Figures, error) {
-			// The producer must not wait for the replays' share of the runtime: all are threads that the kernel schedules.
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(clientThreads))
-			// Started anew, so that a cache has nothing of the round before; what is left of that is given up before the load.
-			if err := errors.Join(firn.Stop(), firn.Restart(ctx), b.settle()); err != nil {
+	sides := []Side{
+		{Name: alone, Round: b.replayRound(firn, firn, coldSet{})},
+		{Name: withReplays, Round: b.replayRound(firn, firn, set)},
+	}
+	if b.Wants(besideReader) {
+		reader, err := b.startReader(ctx, store, leastRoom)
+		if err != nil {
+			return nil, err
+		}
+		sides = append(sides, Side{Name: besideReader, Round: b.replayRound(firn, reader, set)})
+	}
+	return sides, nil
+}
+
+// replayRound produces to firn while consumers read a set from another server, or from firn as well.
+func (b *Bench) replayRound(firn, from *Server, set coldSet) func(ctx context.Context, length time.Duration) (Figures, error) {
+	return func(ctx context.Context, length time.Duration) (Figures, error) {
+		// The producer must not wait for the replays' share of the runtime: all are threads that the kernel schedules.
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(clientThreads))
+		// Started anew, so that a cache has nothing of the round before; what is left of that is given up before the load.
+		if err := restart(ctx, firn, from); err != nil {
+			return nil, err
+		}
+		if err := b.settle(); err != nil {
+			return nil, err
+		}
+		return b.topicRound(ctx, firn, Flush, steadyPartitions, length, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
+			var (
+				wg     sync.WaitGroup
+				begin  = time.Now()
+				got    measure.Read
+				failed error
+			)
+			wg.Go(func() { got, failed = set.read(ctx, from.Addr, length+2*replayLead) })
+			time.Sleep(replayLead)
+			f, _, err := steady(ctx, s, topic, length)
+			wg.Wait()
+			if err := errors.Join(err, failed); err != nil {
 				return nil, err
 			}
-			return b.topicRound(ctx, firn, Flush, steadyPartitions, length, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
-				var (
-					wg     sync.WaitGroup
-					failed error
-				)
-				wg.Go(func() { _, failed = replays.read(ctx, s.Addr, length+2*replayLead) })
-				time.Sleep(replayLead)
-				var f Figures
-				rate, err := growth(s.coldRead, func() (err error) {
-					f, _, err = steady(ctx, s, topic, length)
-					return err
-				})
-				wg.Wait()
-				if err := errors.Join(err, failed); err != nil {
-					return nil, err
-				}
-				return f.Add(Figures{ReplayMB: rate / 1e6}), nil
-			})
-		}
+			return f.Add(Figures{ReplayMB: float64(got.Bytes) / 1e6 / time.Since(begin).Seconds()}), nil
+		})
 	}
-	return []Side{{Name: alone, Round: round(coldSet{})}, {Name: withReplays, Round: round(set)}}, nil
 }
 
-// coldRead is how many bytes from the archive firn has given to readers since it started.
-func (s *Server) coldRead() (float64, error) {
-	const name = "firn_cold_read_bytes_total"
-	v := s.metric(name)
-	if v < 0 {
-		return 0, fmt.Errorf("%s does not tell its %s", s.Name, name)
+// restart stops servers, the same one once, and starts them again.
+func restart(ctx context.Context, a, b *Server) error {
+	err := errors.Join(a.Stop(), a.Restart(ctx))
+	if err != nil || a == b {
+		return err
 	}
-	return v, nil
-}
-
-// growth is by how much a counter grew per second while do ran.
-func growth(counter func() (float64, error), do func() error) (float64, error) {
-	before, err := counter()
-	if err != nil {
-		return 0, err
-	}
-	begin := time.Now()
-	if err := do(); err != nil {
-		return 0, err
-	}
-	took := time.Since(begin)
-	after, err := counter()
-	return (after - before) / took.Seconds(), err
+	return errors.Join(b.Stop(), b.Restart(ctx))
 }
 
 // steady produces at the fixed rate and gives what it cost from the first record until the last is acknowledged.
@@ -142,7 +143,7 @@ func steadyLoad(s *Server, topic string) measure.Paced {
 func uploadCase() Case {
 	return Case{
 		Name:     "g upload keeps pace with produce",
-		About:    "The load of case f, to a topic that is not archived and to one that is; the second is measured until all of it is in MinIO. The difference is what archiving costs, which cases a to d leave out.",
+		About:    "The load of case f, to a topic that is not archived and to one that is; the second is measured until all of it is in MinIO. What is not there when the last record is acknowledged is the MB behind, and the s behind how long that still takes: a record waits a second at most to be uploaded with others (firn.remote.upload.max.lag.ms). The difference is what archiving costs, which cases a to d leave out.",
 		Memory:   func(b *Bench) int64 { return 3 * roundMemory(b) / 4 },
 		Together: uploadCost,
 		Prepare:  func(ctx context.Context, b *Bench) ([]Side, error) { return b.uploadSides(ctx) },
@@ -192,18 +193,32 @@ func (b *Bench) uploadRound(ctx context.Context, s *Server, length time.Duration
 		return nil, errors.Join(err, stopErr)
 	}
 	last := time.Now()
-	err = s.await(ctx, func() bool {
+	backlog, err := s.backlog(topic)
+	err = errors.Join(err, s.await(ctx, func() bool {
 		return s.tiers(topic, func(r harness.Tiers) bool { return r.ColdEnd == r.HotEnd })
-	})
+	}))
 	behind := time.Since(last)
 	cost, costErr := m.Stop()
 	if err := errors.Join(err, costErr); err != nil {
 		return nil, err
 	}
 	whole := perGB(cost, got.Bytes)
-	for _, k := range []judge.Figure{judge.CPUPerGB, judge.WrittenPerByte, judge.PeakMB, judge.SwitchesPerMB, judge.SyscallsPerMB} {
-		f[k] = whole[k]
+	for _, k := range []judge.Figure{judge.CPUPerGB, judge.WrittenPerByte, judge.DevicePerByte, judge.PeakMB, judge.SwitchesPerMB, judge.SyscallsPerMB} {
+		if v, ok := whole[k]; ok {
+			f[k] = v
+		}
 	}
-	f[Behind] = behind.Seconds()
+	f[Backlog], f[Behind] = float64(backlog*recordSize)/1e6, behind.Seconds()
 	return f, errors.Join(s.DeleteTopic(ctx, topic), b.settle())
+}
+
+// backlog is how many records of a topic are not archived yet.
+func (s *Server) backlog(topic string) (n int64, err error) {
+	if !s.tiers(topic, func(r harness.Tiers) bool {
+		n += r.HotEnd - r.ColdEnd
+		return true
+	}) {
+		return 0, fmt.Errorf("%s does not tell what of %s is archived", s.Name, topic)
+	}
+	return n, nil
 }

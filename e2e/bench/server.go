@@ -265,6 +265,9 @@ func perGB(c measure.Cost, bytes int64) Figures {
 	f[judge.CPUPerGB] = c.CPU.Seconds() / gb
 	f[judge.ClientCPU] = c.ClientCPU.Seconds() / gb
 	f[judge.WrittenPerByte] = float64(c.Written) / float64(bytes)
+	if c.Device >= 0 {
+		f[judge.DevicePerByte] = float64(c.Device) / float64(bytes)
+	}
 	f[judge.SwitchesPerMB] = float64(c.Switches) / mb
 	f[judge.SyscallsPerMB] = float64(c.Syscalls) / mb
 	return f

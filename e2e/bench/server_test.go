@@ -1,12 +1,10 @@
 package main
 
 import (
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 	"github.com/firnlog/firn/e2e/measure"
@@ -14,7 +12,7 @@ import (
 
 // someCost is that of 2,000 requests with 4,000 records of 50 MB in all.
 var someCost = measure.Cost{
-	Took: 10 * time.Second, CPU: 2 * time.Second, ClientCPU: time.Second, Written: 75_000_000, Peak: 80_000_000, Switches: 1000, Syscalls: 5000,
+	Took: 10 * time.Second, CPU: 2 * time.Second, ClientCPU: time.Second, Written: 75_000_000, Device: 100_000_000, Peak: 80_000_000, Switches: 1000, Syscalls: 5000,
 }
 
 // TestPerRequest: small requests are told of by the byte, too, as large ones are.
@@ -22,7 +20,7 @@ func TestPerRequest(t *testing.T) {
 	assert.Equal(t, Figures{
 		judge.MBPerSecond: 5, judge.RequestsPerSecond: 200, judge.CPUPercent: 20, judge.PeakMB: 80,
 		judge.CPUPerRequest: 1000, judge.ClientCPUPerCall: 500, judge.SwitchesPerCall: 0.5, judge.SyscallsPerCall: 2.5,
-		judge.CPUPerGB: 40, judge.ClientCPU: 20, judge.WrittenPerByte: 1.5, judge.SwitchesPerMB: 20, judge.SyscallsPerMB: 100,
+		judge.CPUPerGB: 40, judge.ClientCPU: 20, judge.WrittenPerByte: 1.5, judge.DevicePerByte: 2, judge.SwitchesPerMB: 20, judge.SyscallsPerMB: 100,
 	}, perRequest(someCost, 2000, 50_000_000))
 }
 
@@ -37,25 +35,4 @@ func TestPerRecord(t *testing.T) {
 	}
 	assert.NotContains(t, f, judge.MBPerSecond)
 	assert.NotContains(t, f, judge.RequestsPerSecond)
-}
-
-// TestGrowth: what a counter had before, and what it gains afterwards, is not of the time between.
-func TestGrowth(t *testing.T) {
-	at := 1e12
-	counter := func() (float64, error) { return at, nil }
-	began := time.Now()
-	rate, err := growth(counter, func() error {
-		at += 1e9
-		time.Sleep(time.Millisecond)
-		return nil
-	})
-	least := 1e9 / time.Since(began).Seconds()
-	require.NoError(t, err)
-	assert.GreaterOrEqual(t, rate, least)
-	assert.LessOrEqual(t, rate, 1e12, "a millisecond went by at least")
-	broken := errors.New("no")
-	_, err = growth(counter, func() error { return broken })
-	require.ErrorIs(t, err, broken)
-	_, err = growth(func() (float64, error) { return 0, broken }, func() error { return nil })
-	require.ErrorIs(t, err, broken)
 }

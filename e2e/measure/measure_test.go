@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"hash/crc32"
@@ -333,24 +334,34 @@ func TestLatencies(t *testing.T) {
 
 // TestMeter measures this process: it is both server and client.
 func TestMeter(t *testing.T) {
-	m, err := StartMeter(os.Getpid())
+	folder := t.TempDir()
+	m, err := StartMeter(os.Getpid(), folder)
 	require.NoError(t, err)
-	f, err := os.CreateTemp(t.TempDir(), "")
+	f, err := os.CreateTemp(folder, "")
 	require.NoError(t, err)
 	defer f.Close()
 	sum := uint32(0)
 	for begin := time.Now(); time.Since(begin) < 100*time.Millisecond; {
 		sum = crc32.Update(sum, castagnoli, make([]byte, 4096))
 	}
-	_, err = f.Write(make([]byte, 1<<20))
+	_, err = f.Write(bytes.Repeat([]byte{1}, 1<<20))
 	require.NoError(t, err)
+	require.NoError(t, f.Sync())
 	c, err := m.Stop()
 	require.NoError(t, err)
+	if c.Device >= 0 { // else it is a file system of memory, or of several devices
+		assert.GreaterOrEqual(t, c.Device, int64(1<<20))
+	}
 	assert.Positive(t, c.CPU, sum)
 	assert.Positive(t, c.ClientCPU)
 	assert.Positive(t, c.Peak)
 	assert.Positive(t, c.Syscalls)
 	assert.GreaterOrEqual(t, c.Took, 100*time.Millisecond)
-	_, err = StartMeter(-1)
+	_, err = StartMeter(-1, "")
 	require.Error(t, err)
+	m, err = StartMeter(os.Getpid(), "")
+	require.NoError(t, err)
+	c, err = m.Stop()
+	require.NoError(t, err)
+	assert.Negative(t, c.Device)
 }

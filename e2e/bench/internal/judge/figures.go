@@ -34,6 +34,7 @@ const (
 
 	PeakMB          Figure = "peak MB"           // the largest VmRSS of the server during the round (VmHWM, reset before it)
 	WrittenPerByte  Figure = "written/byte"      // the server's write_bytes (folios that it dirtied for a device, whole) per byte of payload
+	DevicePerByte   Figure = "device/byte"       // what the device took during the round, whoever wrote it, per byte of payload; what only a page cache has by then is not among it
 	SwitchesPerMB   Figure = "switches/MB"       // context switches of the server's threads that lived through the round
 	SyscallsPerMB   Figure = "I/O calls/MB"      // read and write calls of the server (syscr + syscw, sendfile counts in both), which leave sendmsg, fdatasync, epoll and futex out
 	SwitchesPerCall Figure = "switches/request"  // as above, where requests are small
@@ -45,7 +46,7 @@ const (
 var Order = []Figure{
 	MBPerSecond, RequestsPerSecond, RecordsPerSecond, Seconds, CPUPerGB, CPUPerRequest, CPUPerMillion, CPUPercent,
 	P50, P99, P999, EndToEnd50, EndToEnd99, EndToEnd999,
-	PeakMB, WirePerByte, WrittenPerByte, SwitchesPerMB, SyscallsPerMB, SwitchesPerCall, SyscallsPerCall, RecordsPerBatch, ClientCPU, ClientCPUPerCall, ClientCPUPerMillion,
+	PeakMB, WirePerByte, WrittenPerByte, DevicePerByte, SwitchesPerMB, SyscallsPerMB, SwitchesPerCall, SyscallsPerCall, RecordsPerBatch, ClientCPU, ClientCPUPerCall, ClientCPUPerMillion,
 }
 
 // Throughput says whether the figure is a rate of work. Where client and server share the cores such a figure depends on

@@ -259,6 +259,8 @@ const legend = `
   they are written back among them. The journal of the file system is not in it. The kernel counts a whole folio, which may be
   2 MiB, when one page of it is dirtied again after it was written back, though the device gets that page alone: where small
   records are flushed into a file that was filled in large steps, as a flush journal is, this is many times what is written.
+- Device is what the disk that the server's folder is on took during the round (/sys/dev/block/*/stat), whoever wrote it: the
+  file system's journal is in it, and a MinIO on that disk; what only the page cache has at the round's end is not.
 - Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
 - I/O calls are syscr and syscw of /proc/PID/io, which are not all system calls: reads and writes, vectored ones too, are in it
   once and sendfile twice; what is sent with sendmsg, as firn sends what does not come from a file, and fdatasync, epoll and
