@@ -14,13 +14,13 @@ import (
 // kept or dropped as a whole.
 type alternation struct {
 	rounds map[string]Figures // by side
-	device float64            // MB/s; 0 where no bar asks
+	device float64            // MB/s, the mean of before and after; 0 where no bar asks
 	syncs  []time.Duration
 	stolen float64 // share of CPU time that the machine's host took away meanwhile
 	known  bool    // stolen is
 }
 
-// probe measures the device before each alternation: a machine.Probe, but for tests.
+// probe measures the device around each alternation: a machine.Probe, but for tests.
 type probe interface {
 	Throughput() (float64, error)
 	Syncs(n int) ([]time.Duration, error)
@@ -66,8 +66,9 @@ func (b *Bench) alternate(ctx context.Context, c Case, sides []Side, device prob
 // alternation does number i of n, in the order that belongs to it.
 func (b *Bench) alternation(ctx context.Context, c Case, sides []Side, device probe, i, n int) (alternation, error) {
 	a := alternation{rounds: map[string]Figures{}}
+	asked := slices.ContainsFunc(c.Bars, func(bar Bar) bool { return bar.Device })
 	var err error
-	if slices.ContainsFunc(c.Bars, func(bar Bar) bool { return bar.Device }) {
+	if asked {
 		if a.device, err = device.Throughput(); err != nil {
 			return a, err
 		}
@@ -85,6 +86,13 @@ func (b *Bench) alternation(ctx context.Context, c Case, sides []Side, device pr
 		b.say("  %d/%d %-18s %s", i+1, n, sides[k].Name, brief(f))
 	}
 	a.stolen, a.known = b.cpuTime().StolenSince(before)
+	if asked {
+		after, err := device.Throughput()
+		if err != nil {
+			return a, err
+		}
+		a.device = (a.device + after) / 2
+	}
 	if c.Together != nil {
 		c.Together(a.rounds)
 	}

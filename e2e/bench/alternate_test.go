@@ -95,6 +95,31 @@ func TestEveryRoundCounts(t *testing.T) {
 	assert.Empty(t, r.Dropped)
 }
 
+// changing is a device that is faster each time it is measured.
+type changing struct {
+	someDevice
+	rate float64
+}
+
+func (d *changing) Throughput() (float64, error) {
+	d.rate += 100
+	return d.rate, nil
+}
+
+// TestDeviceIsMeasuredAroundAlternations: before and after, where a bar asks, and not at all where none does.
+func TestDeviceIsMeasuredAroundAlternations(t *testing.T) {
+	b, c, _ := played(t, 2, []float64{0, 0})
+	b.newProbe = func(string) (probe, error) { return &changing{}, nil }
+	r, err := b.runCase(t.Context(), c)
+	require.NoError(t, err)
+	assert.Equal(t, []float64{150, 350}, r.Device)
+	b, c, _ = played(t, 2, []float64{0, 0})
+	c.Bars[0].Device = false
+	r, err = b.runCase(t.Context(), c)
+	require.NoError(t, err)
+	assert.Empty(t, r.Device)
+}
+
 // TestUploadCostIsOfOneAlternation: in whichever order the sides had their rounds.
 func TestUploadCostIsOfOneAlternation(t *testing.T) {
 	b := testBench(t, Options{Round: time.Millisecond, Progress: progress{t}})

@@ -118,16 +118,23 @@ func endsOf(addr string, topics map[string]int) error {
 
 // firstAnswer starts a server and tells how long after that do first succeeded.
 func (s *Server) firstAnswer(do func() error) (time.Duration, error) {
-	began := time.Now()
-	if err := s.launch(); err != nil {
-		return 0, err
-	}
-	r, err := s.record() // it misses the first moments, until perf is there
+	began, profile, err := s.begin()
 	if err != nil {
 		return 0, err
 	}
 	took, err := s.until(began, do)
-	return took, errors.Join(err, r.stop())
+	return took, errors.Join(err, profile.stop())
+}
+
+// begin starts a server, tells when, and begins a profile of it if one is to be taken, which the caller stops. That misses the
+// first moments, until perf is there.
+func (s *Server) begin() (time.Time, *recording, error) {
+	began := time.Now()
+	if err := s.launch(); err != nil {
+		return began, nil, err
+	}
+	r, err := s.record()
+	return began, r, err
 }
 
 // until tries again and again, a millisecond apart, and tells how long after began do succeeded.

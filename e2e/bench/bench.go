@@ -28,7 +28,7 @@ type Options struct {
 	Binary       string        // the firn that is measured; empty: it is built
 	Out          string        // folder of the results
 	Perf         bool          // take CPU profiles of firn, in rounds of their own that are not counted
-	Resume       bool          // cases whose results stand in Out already are not run again
+	Resume       bool          // cases that stand in Out already, with as many alternations and rounds as long, are not run again
 	Progress     io.Writer     // one line a round
 	Table        io.Writer     // what was measured, at the end
 }

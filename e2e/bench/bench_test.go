@@ -98,6 +98,7 @@ func TestSmoke(t *testing.T) {
 	o.Progress = &said
 	require.NoError(t, run(t.Context(), o))
 	assert.NotContains(t, said.String(), "case 1", "what was measured is not measured again")
+	assert.Contains(t, said.String(), "kept, as measured of firn "+results[0].Commit+": "+results[0].Case)
 }
 
 // TestSmokeBesideKafka: with Kafka, there are ratios to judge.
@@ -204,7 +205,8 @@ func TestInterrupted(t *testing.T) {
 	f, err := report.Open(out)
 	require.NoError(t, err)
 	require.Len(t, f.Results(), 1)
-	assert.False(t, f.Has(f.Results()[0].Case))
+	_, has := f.Has(f.Results()[0].Case, 0, 0)
+	assert.False(t, has)
 }
 
 // TestCaseFails: a case that fails is told at the end, leaves what it measured, and does not stop the run.

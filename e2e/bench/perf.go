@@ -21,6 +21,8 @@ import (
 const (
 	perfRate = "499" // samples a second of CPU time: not in step with anything that ticks
 	topShown = 40
+	// mostProfiled is how many rounds of a side at most are profiled until there are samples enough.
+	mostProfiled = 5
 )
 
 // needPerf says whether profiles can be taken here.
@@ -150,8 +152,8 @@ func (r *recording) stop() error {
 	return err
 }
 
-// profileSides gives each side of firn's one more round, which is not counted, and takes a profile of it. A side that
-// cannot be profiled is told and left out.
+// profileSides gives each side of firn's one more round, which is not counted, and takes a profile of it; where the process is
+// at work for moments only, some rounds more. A side that cannot be profiled is told and left out.
 func (b *Bench) profileSides(ctx context.Context, sides []Side, r *judge.Result) {
 	for _, s := range sides {
 		if !strings.HasPrefix(s.Name, "firn") {
@@ -160,7 +162,12 @@ func (b *Bench) profileSides(ctx context.Context, sides []Side, r *judge.Result)
 		b.say("  profiling %s", s.Name)
 		p := &profiler{file: filepath.Join(b.dir, "perf.data")}
 		b.profiler = p
-		_, err := s.Round(ctx, b.Round)
+		var err error
+		for range mostProfiled {
+			if _, err = s.Round(ctx, b.Round); err != nil || p.got.Samples == 0 || p.got.Samples >= profile.Enough {
+				break
+			}
+		}
 		b.profiler = nil
 		if err == nil && p.got.Samples == 0 {
 			err = errors.New("its rounds measure no process while that works")
@@ -169,6 +176,6 @@ func (b *Bench) profileSides(ctx context.Context, sides []Side, r *judge.Result)
 			b.say("  no profile of %s: %v", s.Name, err)
 			continue
 		}
-		r.Profiles = append(r.Profiles, judge.Profile{Side: s.Name, Groups: p.got.Groups(), Text: p.got.Text(topShown)})
+		r.Profiles = append(r.Profiles, judge.Profile{Side: s.Name, Samples: p.got.Samples, Groups: p.got.Groups(), Text: p.got.Text(topShown)})
 	}
 }

@@ -40,10 +40,11 @@ func TestProfiles(t *testing.T) {
 	require.Len(t, r.Profiles, 1)
 	assert.Equal(t, "firn page cache", r.Profiles[0].Side)
 	assert.NotEmpty(t, r.Profiles[0].Groups)
+	assert.Positive(t, r.Profiles[0].Samples)
 	files, err := filepath.Glob(filepath.Join(out, "profiles", "*"))
 	require.NoError(t, err)
 	assert.Equal(t, []string{filepath.Join(out, "profiles", "a-produce-16-partitions-plain-firn-page-cache.txt")}, files)
 	text, err := os.ReadFile(files[0])
 	require.NoError(t, err)
-	assert.Contains(t, string(text), "By function")
+	assert.Contains(t, string(text), "samples of the process's CPU time")
 }

@@ -58,11 +58,9 @@ func (b *Bench) runAll(ctx context.Context, out *report.Folder) (failed []error)
 	if err := out.Machine(what); err != nil {
 		return []error{err}
 	}
-	var todo []Case
-	for _, c := range cases() {
-		if b.Cases.MatchString(c.Name) && !(b.Resume && out.Has(c.Name)) {
-			todo = append(todo, c)
-		}
+	todo, err := b.choose(out)
+	if err != nil {
+		return []error{err}
 	}
 	if err := b.touch(todo); err != nil {
 		return []error{err}
@@ -92,6 +90,26 @@ func (b *Bench) runAll(ctx context.Context, out *report.Folder) (failed []error)
 		}
 	}
 	return failed
+}
+
+// choose gives the cases to run, and has what was measured before judged as it would be now.
+func (b *Bench) choose(out *report.Folder) (todo []Case, err error) {
+	for _, c := range cases() {
+		if err := out.Judge(c.Name, c.About, c.Bars); err != nil {
+			return nil, err
+		}
+		if !b.Cases.MatchString(c.Name) {
+			continue
+		}
+		if b.Resume {
+			if commit, has := out.Has(c.Name, b.Alternations, b.Round); has {
+				b.say("kept, as measured of firn %s: %s", commit, c.Name)
+				continue
+			}
+		}
+		todo = append(todo, c)
+	}
+	return todo, nil
 }
 
 // touch makes the memory that the rounds will use as page cache the machine's own.

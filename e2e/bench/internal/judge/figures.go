@@ -79,6 +79,8 @@ type Bar struct {
 	Device bool `json:"device,omitempty"`
 	// Every: each round must meet the bar, not only the median of them (ten starts of ten).
 	Every bool `json:"every,omitempty"`
+	// Own: the bound is the bench's own, where what is asked for has no number. Such bars are counted apart.
+	Own bool `json:"own,omitempty"`
 }
 
 // DeviceMargin is how much faster than a bar asks the device must be for the bar to stand.

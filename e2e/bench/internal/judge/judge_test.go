@@ -82,7 +82,7 @@ func TestDevice(t *testing.T) {
 	}
 	r.Device = times(9, 374) // asked: 300, so 375 are needed
 	assert.Equal(t, TooSlow, r.Judge()[0].Outcome)
-	assert.Contains(t, r.Judge()[0].Text(), "1.25")
+	assert.Contains(t, r.Judge()[0].Text(), "(1.247 of what the bar asks; 1.25 needed)")
 	assert.Contains(t, r.Judge()[0].Text(), "by the ratio alone not met", "a bar that is missed does not vanish")
 	r.Rounds["firn flush"] = rounds(MBPerSecond, times(9, 301)...)
 	assert.Equal(t, TooSlow, r.Judge()[0].Outcome)
@@ -93,6 +93,19 @@ func TestDevice(t *testing.T) {
 	assert.Equal(t, NotMet, r.Judge()[0].Outcome)
 	r.Rounds["firn flush"] = rounds(MBPerSecond, times(9, 300)...)
 	assert.Equal(t, Met, r.Judge()[0].Outcome)
+}
+
+// TestVerdictsTellWhatTheyAreWorth: how much was stolen, where the bench itself says that it is too much, and whose bound it is.
+func TestVerdictsTellWhatTheyAreWorth(t *testing.T) {
+	r := &Result{
+		Rounds: map[string][]Figures{"firn": rounds("MB", times(9, 50)...)},
+		Bars:   []Bar{{Figure: "MB", Side: "firn", AtMost: 64}, {Figure: "MB", Side: "firn", AtMost: 64, Own: true}},
+	}
+	r.Stolen = []float64{MostStolen, MostStolen, MostStolen, MostStolen, MostStolen, 0.9, 0.9, 0.9, 0.9}
+	assert.Equal(t, "met", r.Judge()[0].Text())
+	assert.Equal(t, "met, a bound of the bench's own", r.Judge()[1].Text())
+	r.Stolen = []float64{0, 0, 0, 0, 0.061, 0.9, 0.9, 0.9, 0.9}
+	assert.Equal(t, "met, with 6.1% of CPU time stolen", r.Judge()[0].Text())
 }
 
 // TestDeviceTakesWhatIsSent: of compressed batches it is asked to write what they are on the wire, in what is read back

@@ -16,8 +16,8 @@ type Result struct {
 	LeftOut []string `json:"leftOut,omitempty"`
 	// Rounds of each side; those at the same index were of the same alternation.
 	Rounds map[string][]Figures `json:"rounds"`
-	// Device is the rate, in MB/s, at which the device took bytes with one fdatasync a MiB, by alternation; empty if no
-	// bar asks.
+	// Device is the rate, in MB/s, at which the device took bytes with one fdatasync a MiB, by alternation: the mean of before
+	// it and after it. Empty if no bar asks.
 	Device []float64 `json:"deviceMBPerSecond,omitempty"`
 	// Stolen is the share of CPU time, 0 to 1, that the machine's host took away during each alternation; empty where that
 	// is not known. Repeated is how often one was done again because that was more than MostStolen.
@@ -47,9 +47,10 @@ type Dropped struct {
 
 // Profile says where a side's CPU time went.
 type Profile struct {
-	Side   string          `json:"side"`
-	Groups []profile.Share `json:"groups"` // the largest first
-	Text   string          `json:"-"`      // to read, functions among it
+	Side    string          `json:"side"`
+	Samples int             `json:"samples,omitempty"` // 0: not known
+	Groups  []profile.Share `json:"groups"`            // the largest first
+	Text    string          `json:"-"`                 // to read, functions among it
 }
 
 // Sync are latencies in milliseconds.

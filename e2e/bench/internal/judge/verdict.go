@@ -32,6 +32,8 @@ type Verdict struct {
 	Reported bool `json:"reported,omitempty"`
 	// Trial: there were fewer alternations than a verdict needs.
 	Trial bool `json:"trial,omitempty"`
+	// Stolen is the median of what was stolen during the case's alternations, where that is more than MostStolen; else 0.
+	Stolen float64 `json:"stolen,omitempty"`
 }
 
 // Judge judges all bars of the case.
@@ -53,6 +55,9 @@ func (b Bar) judge(r *Result) Verdict {
 		return v
 	}
 	v.Outcome = b.outcome(v.Ratio)
+	if s := SpreadOf(r.Stolen).Median; s > MostStolen {
+		v.Stolen = s
+	}
 	if b.Device {
 		d := SpreadOf(device)
 		v.Device = &d
@@ -159,13 +164,19 @@ func (v Verdict) Share(x float64) float64 {
 func (v Verdict) Text() string {
 	s := string(v.Outcome)
 	if v.Outcome == TooSlow {
-		s = fmt.Sprintf("%s (%.2f of what the bar asks; %.2f needed), by the ratio alone %s", s, v.Device.Median, DeviceMargin, v.Alone)
+		s = fmt.Sprintf("%s (%.3f of what the bar asks; %g needed), by the ratio alone %s", s, v.Device.Median, DeviceMargin, v.Alone)
 	}
 	if v.Trial {
 		s += fmt.Sprintf(" (trial of %d)", v.Ratio.N)
 	}
 	if v.Reported {
 		s += ", reported"
+	}
+	if v.Bar.Own {
+		s += ", a bound of the bench's own"
+	}
+	if v.Stolen > 0 {
+		s += fmt.Sprintf(", with %.1f%% of CPU time stolen", 100*v.Stolen)
 	}
 	return s
 }

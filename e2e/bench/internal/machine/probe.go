@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	probeBytes = 256 << 20 // of the probe's file
+	probeBytes = 256 << 20   // of the probe's file
+	probeFor   = time.Second // at least, that the device is measured: it takes less than that at once, faster
 	mib        = 1 << 20
 	syncSize   = 4 << 10
 )
@@ -34,21 +35,32 @@ func NewProbe(dir string) (*Probe, error) {
 	p := &Probe{f: f, buf: make([]byte, mib)}
 	rng := rand.NewChaCha8([32]byte{})
 	_, _ = rng.Read(p.buf) // never fails
-	if _, err := p.Throughput(); err != nil {
+	if err := p.fill(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
 
-// Throughput writes the file anew with one fdatasync a MiB, and gives MB/s.
+// Throughput writes the file anew, again and again for a second at least, with one fdatasync a MiB, and gives MB/s.
 func (p *Probe) Throughput() (float64, error) {
-	begin := time.Now()
-	for at := int64(0); at < probeBytes; at += mib {
-		if err := p.write(p.buf, at); err != nil {
+	begin, times := time.Now(), 0
+	for time.Since(begin) < probeFor {
+		if err := p.fill(); err != nil {
 			return 0, err
 		}
+		times++
 	}
-	return probeBytes / 1e6 / time.Since(begin).Seconds(), nil
+	return float64(times) * probeBytes / 1e6 / time.Since(begin).Seconds(), nil
+}
+
+// fill writes the file once, from its start to its end.
+func (p *Probe) fill() error {
+	for at := int64(0); at < probeBytes; at += mib {
+		if err := p.write(p.buf, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Syncs measures n single writes of 4 KiB, each with fdatasync, one after the other.

@@ -20,6 +20,9 @@ type Profile struct {
 	groups  map[string]int
 }
 
+// Enough is how many samples it takes for shares to tell anything.
+const Enough = 500
+
 // Share is a part of all samples.
 type Share struct {
 	Name    string  `json:"name"`
@@ -116,8 +119,11 @@ func (p *Profile) shares(of map[string]int) []Share {
 	return all
 }
 
-// Text is the profile to read: the groups, and the top functions.
+// Text is the profile to read: the groups, and the top functions. Of too few samples it says that alone.
 func (p *Profile) Text(top int) string {
+	if p.Samples < Enough {
+		return fmt.Sprintf("too few samples of the process's CPU time: %d\n", p.Samples)
+	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "%d samples of the process's CPU time\n\n", p.Samples)
 	for _, g := range p.Groups() {

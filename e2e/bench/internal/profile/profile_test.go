@@ -51,8 +51,10 @@ func TestProfile(t *testing.T) {
 	assert.Equal(t, 4, p.Samples)
 	assert.Equal(t, []Share{{"copies and pages", 50}, {"CRC", 25}, {"firn and what it calls", 25}}, p.Groups())
 	assert.Equal(t, []Share{{"rep_movs_alternative", 50}, {"hash/crc32.Update", 25}}, p.Top(2))
-	assert.Equal(t, "4 samples of the process's CPU time\n\n 50.0%  copies and pages\n 25.0%  CRC\n 25.0%  firn and what it calls\n\n"+
-		"By function, without what it calls:\n\n 50.0%  rep_movs_alternative\n", p.Text(1))
+	assert.Equal(t, "too few samples of the process's CPU time: 4\n", p.Text(1))
+	require.NoError(t, p.Add(strings.NewReader(strings.Repeat(script, Enough/3))))
+	assert.Equal(t, "502 samples of the process's CPU time\n\n 66.5%  copies and pages\n 33.3%  CRC\n  0.2%  firn and what it calls\n\n"+
+		"By function, without what it calls:\n\n 66.5%  rep_movs_alternative\n", p.Text(1))
 	var none Profile
 	require.NoError(t, none.Add(strings.NewReader("\n")))
 	assert.Zero(t, none.Samples)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/firnlog/firn/e2e/bench/internal/judge"
 	"github.com/firnlog/firn/e2e/bench/internal/machine"
@@ -74,10 +75,24 @@ func (f *Folder) Machine(m machine.Description) error {
 	return f.replace(machineFile, m)
 }
 
-// Has says whether a case was measured to its end.
-func (f *Folder) Has(name string) bool {
+// Has says whether a case was measured to its end, with so many alternations and rounds so long at least, and which commit of
+// firn that was.
+func (f *Folder) Has(name string, alternations int, round time.Duration) (commit string, has bool) {
 	r := f.results[name]
-	return r != nil && r.Error == ""
+	if r == nil || r.Error != "" || r.Alternations() < alternations || r.SecondsARound < round.Seconds() {
+		return "", false
+	}
+	return r.Commit, true
+}
+
+// Judge has a case that was measured judged by the bars that it has now, if it does now what it did then, by its description.
+func (f *Folder) Judge(name, about string, bars []judge.Bar) error {
+	r := f.results[name]
+	if r == nil || r.About != about || slices.Equal(r.Bars, bars) {
+		return nil
+	}
+	r.Bars = bars
+	return f.writeCase(r)
 }
 
 // Add takes over what a case measured, and writes its profiles to be read.
@@ -92,6 +107,10 @@ func (f *Folder) Add(r *judge.Result) error {
 			return err
 		}
 	}
+	return f.writeCase(r)
+}
+
+func (f *Folder) writeCase(r *judge.Result) error {
 	return f.replace(filepath.Join(casesDir, slug(r.Case)+".json"), r)
 }
 

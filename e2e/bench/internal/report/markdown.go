@@ -100,22 +100,38 @@ func ranged(s judge.Spread) string {
 	return fmt.Sprintf("%s (%s–%s)", Number(s.Median), Number(s.Min), Number(s.Max))
 }
 
+// summary counts what became of bars, but for what a trial or a case that ended early says of them.
 func summary(results []*judge.Result) string {
-	var decide, reported outcomes
+	var decide, reported, own outcomes
+	left := 0
 	for _, r := range results {
 		for _, v := range r.Judge() {
-			if v.Reported {
+			switch {
+			case v.Trial || r.Error != "":
+				left++
+			case v.Bar.Own:
+				own.add(v)
+			case v.Reported:
 				reported.add(v)
-			} else {
+			default:
 				decide.add(v)
 			}
 		}
 	}
-	return "\n## Bars\n\nOf the bars that decide: " + decide.String() + ". Of those of throughput, which are reported: " + reported.String() + ".\n"
+	s := "\n## Bars\n\nOf the bars that decide: " + decide.String() + ". Of those of throughput, which are reported: " + reported.String() +
+		". Of those whose bound is the bench's own: " + own.String() + "."
+	if left > 0 {
+		s += fmt.Sprintf(" Not counted, because of trials and of cases that ended early: %d.", left)
+	}
+	return s + "\n"
 }
 
-// outcomes counts what became of bars, and what the ratio alone says of those that the device does not allow.
-type outcomes struct{ all, alone map[judge.Outcome]int }
+// outcomes counts what became of bars, what the ratio alone says of those that the device does not allow, and how many there
+// are of cases in which much was stolen.
+type outcomes struct {
+	all, alone map[judge.Outcome]int
+	stolen     int
+}
 
 func (o *outcomes) add(v judge.Verdict) {
 	if o.all == nil {
@@ -125,12 +141,18 @@ func (o *outcomes) add(v judge.Verdict) {
 	if v.Outcome == judge.TooSlow {
 		o.alone[v.Alone]++
 	}
+	if v.Stolen > 0 {
+		o.stolen++
+	}
 }
 
 func (o *outcomes) String() string {
 	s := counts(o.all)
 	if len(o.alone) > 0 {
 		s += " (by the ratio alone: " + counts(o.alone) + ")"
+	}
+	if o.stolen > 0 {
+		s += fmt.Sprintf(" (%d of them with more than %g%% of CPU time stolen)", o.stolen, 100*judge.MostStolen)
 	}
 	return s
 }
@@ -180,7 +202,7 @@ func chapter(r *judge.Result) string {
 		s.WriteString("\n")
 	}
 	for _, p := range r.Profiles {
-		fmt.Fprintf(&s, "\nCPU time of %s: %s.\n", p.Side, shares(p.Groups))
+		fmt.Fprintf(&s, "\nCPU time of %s: %s.\n", p.Side, shares(p))
 	}
 	verdicts := r.Judge()
 	if len(verdicts) == 0 {
@@ -217,10 +239,13 @@ func stolen(r *judge.Result) string {
 	return line
 }
 
-// shares names the kinds of work of a profile.
-func shares(groups []profile.Share) string {
-	all := make([]string, len(groups))
-	for i, g := range groups {
+// shares names the kinds of work of a profile, if that has samples enough.
+func shares(p judge.Profile) string {
+	if p.Samples > 0 && p.Samples < profile.Enough {
+		return fmt.Sprintf("too few samples: %d", p.Samples)
+	}
+	all := make([]string, len(p.Groups))
+	for i, g := range p.Groups {
 		all[i] = fmt.Sprintf("%s %.1f%%", g.Name, g.Percent)
 	}
 	return strings.Join(all, ", ")
@@ -246,7 +271,10 @@ const legend = `
 - A bar is judged on the ratios of the two sides within each alternation, of which a verdict needs nine. *Met*: the median
   meets it. *Not decided*: the median misses it and the middle half of the ratios lies on both sides of it. *Not met*: neither
   meets it. Where a bar depends on the device, that must take the same bytes, as they are on the wire, with one fdatasync a MiB
-  at 1.25 times the rate asked; where it does not, what becomes of the ratio alone is printed, too.
+  at 1.25 times the rate asked, by the mean of a second before the alternation and one after it; where it does not, what becomes
+  of the ratio alone is printed, too.
+- Trials, of fewer alternations, and cases that ended early count in no sum of bars. A verdict of a case in which more than 5% of
+  CPU time was stolen says so. Some bounds are the bench's own, where what is asked for has no number.
 - MB and GB are of record batches as they were before a producer compressed them; wire/byte is how many bytes are sent, and
   written, for each of those.
 - CPU is of the server's process, user and system (/proc/PID/stat); client CPU is of the bench, which is the client.
@@ -263,8 +291,8 @@ const legend = `
   file system's journal is in it, and a MinIO on that disk; what only the page cache has at the round's end is not.
 - Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
 - I/O calls are syscr and syscw of /proc/PID/io, which are not all system calls: reads and writes, vectored ones too, are in it
-  once and sendfile twice; what is sent with sendmsg, as firn sends what does not come from a file, and fdatasync, epoll and
-  futex are not.
+  once and sendfile twice; sendmsg, fdatasync, epoll and futex are not. With sendmsg firn and the source send what does not come
+  from a file, the sink and Kafka with write: of a produce, the answers of these two are in it and those of firn are not.
 - Latency at a fixed rate is that of case d, of the second of b, and of f and g: it counts from the moment at which a record was
   due, whether it could be sent then or not. Cases a, c, e and the first of b run as fast as they can: their latency
   counts from when each request was sent, and where several are unanswered it is of requests that queue behind each other.

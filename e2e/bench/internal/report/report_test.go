@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,12 +42,14 @@ func someResults() []*judge.Result {
 		Case: "a produce, 16 partitions, plain", About: "Records of 1 KiB.", Sides: []string{"firn flush", "kafka flush"}, LeftOut: []string{"sink flush", "sink page cache"}, SecondsARound: 10,
 		Commit: "0123456789ab", Rounds: map[string][]judge.Figures{}, Fdatasync: &judge.Sync{P50: 0.0912, P99: 3.14},
 		Stolen: []float64{0.012, 0.003, 0.0411, 0.01, 0.02, 0, 0.013, 0.014, 0.011}, Repeated: 2,
-		Profiles: []judge.Profile{{Side: "firn flush", Groups: []profile.Share{{Name: "CRC", Percent: 60.04}, {Name: profile.Rest, Percent: 39.96}}, Text: "60.0%  CRC\n"}},
+		Profiles: []judge.Profile{{Side: "firn flush", Groups: []profile.Share{{Name: "CRC", Percent: 60.04}, {Name: profile.Rest, Percent: 39.96}}, Text: "60.0%  CRC\n"},
+			{Side: "firn", Samples: 59, Groups: []profile.Share{{Name: "CRC", Percent: 100}}, Text: "too few\n"}},
 		Bars: []judge.Bar{
 			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "kafka flush", AtMost: 0.6},
 			{Figure: judge.MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true},
 			{Figure: judge.MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 5, Device: true},
 			{Figure: judge.CPUPerGB, Side: "firn flush", Beside: "sink flush", AtMost: 1.4},
+			{Figure: judge.P99, Side: "firn flush", AtMost: 8, Own: true},
 		},
 	}
 	for i := range 9 {
@@ -56,7 +59,7 @@ func someResults() []*judge.Result {
 		flush.Device = append(flush.Device, 900+x)
 	}
 	start := &judge.Result{
-		Case: "h start-up", About: "A used folder.", Sides: []string{"firn"}, SecondsARound: 10, Commit: "0123456789ab", Error: "it\nbroke", Stolen: []float64{0.07, 0}, Repeated: 1,
+		Case: "h start-up", About: "A used folder.", Sides: []string{"firn"}, SecondsARound: 10, Commit: "0123456789ab", Error: "it\nbroke", Stolen: []float64{0.07, 0.06}, Repeated: 1,
 		Rounds: map[string][]judge.Figures{"firn": {{judge.Seconds: 0.31}, {judge.Seconds: 0.52}}},
 		Bars:   []judge.Bar{{Figure: judge.Seconds, Side: "firn", AtMost: 0.5, Every: true}},
 	}
@@ -65,6 +68,24 @@ func someResults() []*judge.Result {
 
 func TestMarkdown(t *testing.T) {
 	golden(t, "results.md", Markdown(someMachine, someResults()))
+}
+
+// TestSummaryCountsVerdicts: trials and what ended early are none, and bounds of the bench's own are apart.
+func TestSummaryCountsVerdicts(t *testing.T) {
+	of := func(n int, b judge.Bar) *judge.Result {
+		b.Figure, b.Side, b.AtMost = "MB", "firn", 64
+		r := &judge.Result{Rounds: map[string][]judge.Figures{}, Bars: []judge.Bar{b}}
+		for range n {
+			r.Rounds["firn"] = append(r.Rounds["firn"], judge.Figures{"MB": 50})
+		}
+		return r
+	}
+	early, stolen := of(9, judge.Bar{}), of(9, judge.Bar{})
+	early.Error, stolen.Stolen = "it was interrupted", []float64{0.06}
+	got := summary([]*judge.Result{of(9, judge.Bar{}), stolen, of(8, judge.Bar{}), early, of(9, judge.Bar{Own: true}), of(8, judge.Bar{Own: true})})
+	assert.Equal(t, "\n## Bars\n\nOf the bars that decide: 2 met (1 of them with more than 5% of CPU time stolen). "+
+		"Of those of throughput, which are reported: none. Of those whose bound is the bench's own: 1 met. "+
+		"Not counted, because of trials and of cases that ended early: 3.\n", got)
 }
 
 func TestTable(t *testing.T) {
@@ -96,7 +117,8 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// TestFolderResumes: what was measured is there again, but for what did not end; another machine's is not mixed in.
+// TestFolderResumes: what was measured is there again, but for what did not end and for what tells less; another machine's is
+// not mixed in.
 func TestFolderResumes(t *testing.T) {
 	dir := t.TempDir()
 	f, err := Open(dir)
@@ -107,9 +129,16 @@ func TestFolderResumes(t *testing.T) {
 	}
 	f, err = Open(dir)
 	require.NoError(t, err)
-	assert.True(t, f.Has("a produce, 16 partitions, plain"))
-	assert.False(t, f.Has("h start-up"), "it ended early")
-	assert.False(t, f.Has("c"))
+	has := func(name string, alternations int, round time.Duration) bool {
+		commit, has := f.Has(name, alternations, round)
+		assert.Equal(t, has, commit == "0123456789ab", name)
+		return has
+	}
+	assert.True(t, has("a produce, 16 partitions, plain", 9, 10*time.Second))
+	assert.False(t, has("a produce, 16 partitions, plain", 10, time.Second), "there were fewer alternations")
+	assert.False(t, has("a produce, 16 partitions, plain", 1, 11*time.Second), "its rounds were shorter")
+	assert.False(t, has("h start-up", 1, time.Second), "it ended early")
+	assert.False(t, has("c", 0, 0))
 	var table bytes.Buffer
 	require.NoError(t, f.Write(&table))
 	assert.Empty(t, table.String(), "only what this run measured is printed")
@@ -126,6 +155,23 @@ func TestFolderResumes(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "cases", "torn.json"), []byte("{"), 0o644))
 	_, err = Open(dir)
 	require.ErrorContains(t, err, "torn.json")
+}
+
+// TestJudgedByTodaysBars: a case that does what it did when it was measured gets the bars that it has by now.
+func TestJudgedByTodaysBars(t *testing.T) {
+	dir, was := t.TempDir(), someResults()[0]
+	f, err := Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, f.Add(someResults()[0]))
+	require.NoError(t, f.Judge(was.Case, "Records of 2 KiB.", nil))
+	require.NoError(t, f.Judge("another", was.About, nil))
+	assert.Equal(t, was.Bars, f.Results()[0].Bars)
+	now := []judge.Bar{{Figure: judge.P99, Side: "firn flush", AtMost: 7}}
+	require.NoError(t, f.Judge(was.Case, was.About, now))
+	f, err = Open(dir)
+	require.NoError(t, err)
+	assert.Equal(t, now, f.Results()[0].Bars)
+	assert.Equal(t, was.Rounds, f.Results()[0].Rounds)
 }
 
 func TestCasesStandByNumber(t *testing.T) {
