@@ -146,7 +146,8 @@ func TestKeptName(t *testing.T) {
 	a, b := filepath.Base(d.keptName(long+"-1")), filepath.Base(d.keptName(long+"-2"))
 	require.NotEqual(t, a, b)
 	require.LessOrEqual(t, len(a+disk.TmpSuffix), 255)
-	require.Equal(t, keptPrefix+"t-0", filepath.Base(d.keptName("t-0")))
+	require.Equal(t, keptPrefix+"t-0"+keptSuffix, filepath.Base(d.keptName("t-0")))
+	require.Equal(t, keptPrefix+"t-0", filepath.Base(d.formerKeptName("t-0")), "as earlier versions have it")
 	require.NoError(t, d.Close())
 }
 

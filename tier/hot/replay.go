@@ -18,10 +18,16 @@ import (
 	"github.com/firnlog/firn/tier/topic"
 )
 
-// keptPrefix begins the names of files in the log directory that hold what the journal had of a log whose own files are
-// not what it goes on from; the partition's name ends them. As long as one is there its log is opened only if it is
-// whole. Whoever puts the log's files back gets it back with all that was acknowledged.
-const keptPrefix = "firn-journal-kept."
+// keptPrefix and keptSuffix enclose, with the partition's name between them, the names of files in the log directory that
+// hold what the journal had of a log whose own files are not what it goes on from. As long as one is there its log is opened
+// only if it is whole. Whoever puts the log's files back gets it back with all that was acknowledged.
+//
+// Files of earlier versions are without the suffix, and count as long as there is none with it. What has such a name and is a
+// folder is a partition of a topic that somebody called so.
+const (
+	keptPrefix = "firn-journal-kept."
+	keptSuffix = ".kept"
+)
 
 // errUnread means that the journal, or what was kept of it, could not be read.
 var errUnread = errors.New("the flush journal cannot be read")
@@ -182,8 +188,11 @@ func (d *Dir) keep(r *flush.Replay, s *flush.Survivor) error {
 	return disk.WriteFileSync(d.fs, d.keptName(s.Part.String()), b)
 }
 
-// keptName is where that is. Kafka's names may be so long that nothing can be added to them.
-func (d *Dir) keptName(name string) string {
+// keptName is where that is. It is no partition's folder, whose names end in a number.
+func (d *Dir) keptName(name string) string { return d.formerKeptName(name) + keptSuffix }
+
+// formerKeptName is where earlier versions had it. Kafka's names may be so long that nothing can be added to them.
+func (d *Dir) formerKeptName(name string) string {
 	if len(name) > 180 {
 		sum := sha256.Sum256([]byte(name))
 		name = name[:180] + "." + hex.EncodeToString(sum[:8])
@@ -191,14 +200,36 @@ func (d *Dir) keptName(name string) string {
 	return filepath.Join(d.root, keptPrefix+name)
 }
 
+// keptNames are all the places where something may be kept of a log, the newer one last: it must not go before the other.
+func (d *Dir) keptNames(name string) [2]string {
+	return [2]string{d.formerKeptName(name), d.keptName(name)}
+}
+
+// isKept reports whether there is a file of that name.
+func (d *Dir) isKept(path string) (bool, error) {
+	info, err := d.fs.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && !info.IsDir(), err
+}
+
 // dropKept forgets what was kept of a log, if anything was; durable once the directory is synced.
 func (d *Dir) dropKept(name string) error {
+	for _, path := range d.keptNames(name) {
+		there, err := d.isKept(path)
+		if there {
+			err = d.fs.Remove(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	delete(d.vouched, name)
-	delete(d.unreadable, d.keptName(name))
-	d.mu.Unlock()
-	if err := d.fs.Remove(d.keptName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, path := range d.keptNames(name) {
+		delete(d.unreadable, path)
 	}
 	return nil
 }
@@ -211,10 +242,15 @@ func (d *Dir) applyKept() error {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), keptPrefix) || disk.IsTmp(e.Name()) {
+		if !strings.HasPrefix(e.Name(), keptPrefix) || disk.IsTmp(e.Name()) || e.IsDir() {
 			continue
 		}
 		name := filepath.Join(d.root, e.Name())
+		if newer, err := d.isKept(name + keptSuffix); err != nil {
+			return err
+		} else if newer { // as new as that, or newer, for it was kept later
+			continue
+		}
 		switch err := d.replayKept(name); {
 		case errors.Is(err, errUnread):
 			d.logger.Error("what the flush journal held of a partition cannot be read, the partition stays offline", "file", name, "error", err)
@@ -240,9 +276,14 @@ func (d *Dir) replayKept(name string) (err error) {
 
 // keptDamaged says why a log is not opened because of what was kept of it, if so.
 func (d *Dir) keptDamaged(name string) error {
-	kept := d.keptName(name)
+	var kept string
+	var err error
 	d.mu.Lock()
-	err := d.unreadable[kept]
+	for _, path := range d.keptNames(name) {
+		if unread := d.unreadable[path]; unread != nil {
+			kept, err = path, unread
+		}
+	}
 	d.mu.Unlock()
 	if err == nil {
 		return nil
@@ -266,8 +307,10 @@ func (d *Dir) giveUpKept(name string) error {
 
 // vouchFor makes a log that was found damaged because of what the journal said be found so again.
 func (d *Dir) vouchFor(p topic.Partition, v place) error {
-	if _, err := d.fs.Stat(d.keptName(p.String())); err == nil {
-		return nil
+	for _, path := range d.keptNames(p.String()) {
+		if there, err := d.isKept(path); err == nil && there {
+			return nil
+		}
 	}
 	b := flush.KeepBound(p, v.base, v.size)
 	return disk.WriteFileSync(d.fs, d.keptName(p.String()), b)
