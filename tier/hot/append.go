@@ -382,6 +382,8 @@ func (l *Log) writeRun(run []*op) error {
 	if bytes == 0 {
 		return nil // duplicates only
 	}
+	s.file.writing.Store(true)
+	defer s.file.writing.Store(false)
 	h, err := s.file.acquire(false)
 	if err != nil {
 		return err
@@ -430,6 +432,7 @@ func (s *segment) cutTorn(h *handle, size int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.synced = 0
+	s.file.dirty.Store(true)
 	return nil
 }
 
@@ -449,6 +452,7 @@ func (l *Log) publish(s *segment, t segmentTail) {
 	l.mu.Lock()
 	l.point = pt
 	s.set(t)
+	s.file.dirty.Store(true) // a flush of what was there before may have ended while this was written (I-31)
 	l.end.Store(t.next)
 	l.mu.Unlock()
 	l.raiseStable()

@@ -57,7 +57,8 @@ type file struct {
 	base   int64
 	suffix string
 
-	dirty atomic.Bool // written since the last fdatasync: not closed by the sweep
+	dirty   atomic.Bool // written since the last fdatasync: not closed by the sweep
+	writing atomic.Bool // an append is writing to it: likewise, for a flush meanwhile may say that it is clean
 
 	openMu sync.Mutex // one opening at a time; taken before mu, which is never held while the disk is waited for
 
@@ -180,6 +181,20 @@ func (f *file) shut() {
 	}
 }
 
+// shutClean is shut of a file that nobody needs open: with bytes that are not flushed, it stays.
+func (f *file) shutClean() {
+	f.mu.Lock()
+	h := f.h
+	if h == nil || f.writing.Load() || f.dirty.Load() { // who is about to write says so before it pins the file, under mu
+		f.mu.Unlock()
+		return
+	}
+	f.h = nil
+	f.log.dir.files.drop(f)
+	f.mu.Unlock()
+	h.release()
+}
+
 // retire makes the file one that is no longer part of the log: who holds it may finish, nobody opens it anew.
 // The file gets the suffix .deleted, or is removed at once.
 func (f *file) retire(now bool) error {
@@ -255,7 +270,7 @@ func (d *Dir) closeOne() {
 		}
 	}
 	if worst != nil {
-		worst.shut()
+		worst.shutClean()
 	}
 }
 

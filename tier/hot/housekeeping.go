@@ -220,7 +220,7 @@ func (d *Dir) sweep() {
 			s.idx.file.shut()
 			s.tidx.file.shut()
 		}
-		u.file.shut()
+		u.file.shutClean()
 	}
 }
 
