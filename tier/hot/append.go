@@ -420,7 +420,8 @@ func (l *Log) writeRun(run []*op) error {
 }
 
 // cutTorn takes back what a failed write left behind a position, and has the next flush make that durable, whatever was
-// flushed before: bytes between two segments would look like lost ones.
+// flushed before, also if nothing is left: bytes between two segments would look like lost ones, and whole batches, behind
+// what the journal takes next, like the log's.
 func (s *segment) cutTorn(h *handle, size int64) error {
 	if err := h.Truncate(size); err != nil {
 		return err
@@ -431,7 +432,7 @@ func (s *segment) cutTorn(h *handle, size int64) error {
 	l.wantSync.Store(true) // it is not for the journal, which has no cuts
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.synced = 0
+	s.synced = -1 // so that a file of no bytes is not synced, either
 	s.file.dirty.Store(true)
 	return nil
 }

@@ -118,12 +118,22 @@ func TestFullDiskAtRoll(t *testing.T) {
 
 // What a full disk left of refused batches, and firn cut off, does not come back behind what the journal takes afterwards (I-02).
 func TestFullDiskAndTheJournal(t *testing.T) {
+	t.Run("behind others", func(t *testing.T) { fullDiskAndTheJournal(t, false) })
+	t.Run("in a new segment", func(t *testing.T) { fullDiskAndTheJournal(t, true) })
+}
+
+func fullDiskAndTheJournal(t *testing.T, rolled bool) {
 	for seed := range uint64(100) {
 		w := newWorld(2*seed+1, "") // with a journal
 		f := w.faulty()
 		w.kill()
+		w.d.flusher.Close() // only this test flushes
 		l := w.open(0)
 		want := append(w.put(l, 1), w.put(l, 1)...)
+		if rolled {
+			require.NoError(t, l.Roll())
+			require.NoError(t, l.Sync())
+		}
 		var three []byte
 		var headers []record.Header
 		for range 3 {
@@ -136,8 +146,13 @@ func TestFullDiskAndTheJournal(t *testing.T) {
 		_, err := l.Append(three, headers, AppendOptions{Epoch: max(0, l.latestEpoch()), Now: w.clock.ms, Check: true})
 		require.ErrorIs(t, err, ErrFull)
 		f.SetHook(nil)
+		if rolled { // a flush of a file of no bytes
+			require.NoError(t, l.Sync())
+		}
 		want = append(want, mustAppend(t, l, batch(1, 700, w.clock.ms+1))...)
+		frames := w.d.journal.Stats().Frames.Load()
 		require.NoError(t, l.Flush())
+		require.Equal(t, rolled, w.d.journal.Stats().Frames.Load() > frames, "who takes it")
 		w.wrap = nil
 		w.power(true)
 		require.NoError(t, attempt(func() {
