@@ -124,9 +124,6 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 	}
 	l := newLog(d, p, cfg)
 	err := l.load(st)
-	if err != nil {
-		d.files.shutAll(l)
-	}
 	vouched, ok := d.vouch(name)
 	switch {
 	case errors.Is(err, ErrDamaged):
@@ -142,6 +139,9 @@ func (d *Dir) open(p topic.Partition, cfg *Config) (*Log, error) {
 		}
 	case err == nil && ok:
 		err = d.dropKept(name)
+	}
+	if err != nil {
+		d.files.shutAll(l)
 	}
 	return l, err
 }
@@ -196,7 +196,8 @@ func (l *Log) begin(segs []*segment, indexed point, logStart int64) {
 }
 
 // Remove deletes the partition, opened or not: its folder is renamed, which is durable when Remove returns, and then
-// deleted. Regions that were read can still be sent. It is no error if there is no such partition.
+// deleted. Regions that were read can still be sent. It is no error if there is no such partition. After an error, of a full
+// disk for one, it may be called again.
 func (d *Dir) Remove(p topic.Partition) error {
 	name := p.String()
 	l, done, err := d.enter(name)
@@ -217,6 +218,9 @@ func (d *Dir) Remove(p topic.Partition) error {
 		if !l.Stored() {
 			return nil
 		}
+		d.mu.Lock()
+		d.onDisk[name] = p // the log is gone, the folder is not: should this fail, the next Remove finds it
+		d.mu.Unlock()
 	case l == nil && known && found.ID == p.ID:
 	default:
 		return nil // the folder, if any, is that of another life
@@ -228,8 +232,8 @@ func (d *Dir) Remove(p topic.Partition) error {
 	if err := d.fs.Rename(filepath.Join(d.root, name), gone); err != nil {
 		return fmt.Errorf("removing %s: %w", name, d.writeFailed(err))
 	}
-	if err := d.syncRoot(); err != nil {
-		return fmt.Errorf("removing %s: %w", name, d.writeFailed(err))
+	if err := d.syncRoot(); err != nil { // the folder has its name, and there is nothing to try again (I-31)
+		return fmt.Errorf("removing %s: %w", name, d.syncFailed(err))
 	}
 	d.mu.Lock()
 	delete(d.onDisk, name)
