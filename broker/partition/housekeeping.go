@@ -32,8 +32,8 @@ func (m *Manager) housekeeping() {
 	}
 }
 
-// Housekeep does one round for all partitions: logs that could not be opened are tried again; of the others, what
-// retention gives up goes, then what is above the share of the disk. What fails for one partition is told (Explain,
+// Housekeep does one round for all partitions: logs that could not be opened, or removed, are tried again; of the others,
+// what retention gives up goes, then what is above the share of the disk. What fails for one partition is told (Explain,
 // log) and tried again in the next round.
 //
 // It takes nothing away from readers of a topic with remote storage: where such a partition begins is the ledger's
@@ -42,6 +42,7 @@ func (m *Manager) housekeeping() {
 // stays until it is.
 func (m *Manager) Housekeep(ctx context.Context) {
 	m.reopen()
+	m.removeAgain()
 	now := m.o.Now()
 	for _, p := range m.All() {
 		l := p.log.Load()

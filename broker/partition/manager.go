@@ -101,6 +101,7 @@ type Manager struct {
 	mu    sync.RWMutex
 	parts map[topic.ID][]*Partition // by index; guarded by mu
 	off   error                     // why the log directory is offline; guarded by mu
+	stuck []topic.Partition         // logs of deleted topics that could not be removed; guarded by mu
 }
 
 // New makes a Manager. It serves what the image names once Start was called.
@@ -321,8 +322,11 @@ func (m *Manager) remove(ids []topic.Partition, ps []*Partition) {
 				defer ps[i].openMu.Unlock()
 			}
 			if err := m.o.Disk.Remove(ids[i]); err != nil {
-				m.o.Logger.Error("cannot remove the log of a deleted topic; it is set aside when the name is used again",
+				m.o.Logger.Error("cannot remove the log of a deleted topic; it is tried again, and set aside when the name is used before",
 					"partition", ids[i], "id", ids[i].ID, "error", err)
+				m.mu.Lock()
+				m.stuck = append(m.stuck, ids[i])
+				m.mu.Unlock()
 			}
 		})
 		for _, id := range ids {
@@ -330,6 +334,20 @@ func (m *Manager) remove(ids []topic.Partition, ps []*Partition) {
 		}
 		close(done)
 	}()
+}
+
+// removeAgain tries again what could not be removed, on a full disk for one.
+func (m *Manager) removeAgain() {
+	if m.ctx.Err() != nil || m.o.Disk.Offline() != nil {
+		return
+	}
+	m.mu.Lock()
+	ids := m.stuck
+	m.stuck = nil
+	m.mu.Unlock()
+	if len(ids) > 0 {
+		m.remove(ids, nil)
+	}
 }
 
 // prepareLanes is how many logs are opened, made or removed at once for one request or topic: each waits for the disk, and
