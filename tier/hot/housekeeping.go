@@ -149,10 +149,10 @@ func (d *Dir) allLogs() []*Log {
 func (d *Dir) flushOld(now int64) {
 	d.dirty.filter(func(l *Log) bool {
 		l.mu.Lock()
-		from := l.dirtyFrom
+		from, closed := l.dirtyFrom, l.closed != nil
 		l.mu.Unlock()
-		if from == 0 {
-			// The next append enters it again.
+		if from == 0 || closed {
+			// The next append enters it again, if there can be one.
 			return false
 		}
 		if ms := l.config().FlushMs; ms != Forever && elapsed(now, from) >= ms {

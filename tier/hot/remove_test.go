@@ -54,3 +54,16 @@ func TestRemoveThatIsNotDurable(t *testing.T) {
 	require.ErrorIs(t, d.Offline(), syscall.ENOSPC)
 	require.Error(t, d.Close())
 }
+
+// A log that was removed is not kept because it was never flushed.
+func TestRemovedLogIsLetGoOf(t *testing.T) {
+	d := openDir(t, disk.NewCrashable(1), "/log")
+	for i := range int32(3) {
+		appendTo(t, d.open(i, func(c *Config) { c.FlushMessages, c.FlushMs = Forever, Forever }), batch(1, 10, startMs))
+	}
+	require.Len(t, d.dirty.set, 3)
+	require.NoError(t, d.Remove(part(1)))
+	d.housekeep()
+	require.Len(t, d.dirty.set, 2, "those that are still there may be flushed one day")
+	require.NoError(t, d.Close())
+}
