@@ -198,6 +198,45 @@ func TestNoRoomForASegment(t *testing.T) {
 	w.d.flusher.Close()
 }
 
+// A segment that could neither be made nor taken back is the end of the directory, as after any other failure: recovery would
+// take what comes behind it for lost (I-01).
+func TestNoRoomForASegmentThatStays(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.EDQUOT} {
+		w := newWorld(2, "")
+		f := w.faulty()
+		w.kill()
+		l := w.open(0)
+		want := w.put(l, 1)
+		cfg := *l.config()
+		cfg.Preallocate, cfg.SegmentBytes = true, 1000
+		l.SetConfig(&cfg)
+		for l.active().now().size < 700 {
+			want = append(want, w.put(l, 1)...)
+		}
+		base := fileName(l.End(), logSuffix)
+		f.SetHook(func(c disk.Call) disk.Fault {
+			switch {
+			case !strings.HasSuffix(c.Name, base):
+			case c.Op == disk.OpTruncate:
+				return disk.Fault{Err: syscall.EDQUOT}
+			case c.Op == disk.OpRemove:
+				return disk.Fault{Err: errno}
+			}
+			return disk.Fault{}
+		})
+		for _, size := range []int{600, 10} { // for the second there would be room
+			_, err := tryAppend(l, batch(1, size, w.clock.ms), max(0, l.latestEpoch()))
+			require.ErrorIs(t, err, ErrOffline)
+			require.NotErrorIs(t, err, ErrFull)
+		}
+		require.Error(t, w.d.Offline())
+		f.SetHook(nil)
+		w.kill()
+		require.NoError(t, attempt(func() { holds(w.open(0), want) }))
+		w.d.flusher.Close()
+	}
+}
+
 // Whoever rides on a failed write fails with it, and nobody gets its offsets twice (I-02).
 func TestRidersFailTogether(t *testing.T) {
 	d, f, _ := faultyWorld(t)

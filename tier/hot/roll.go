@@ -1,7 +1,7 @@
 package hot
 
 import (
-	"errors"
+	"fmt"
 	"os"
 
 	"github.com/firnlog/firn/tier/disk"
@@ -98,8 +98,12 @@ func (l *Log) createSegment(base, now int64) (*segment, error) {
 	}
 	if err != nil {
 		s.file.shut()
-		// Else a log that goes on in the old segment, beyond this base, would have one in between that is not its own.
-		return nil, errors.Join(err, l.dir.fs.Remove(s.file.path()))
+		// Else a log that goes on in the old segment, beyond this base, would have one in between that is not its own. So it
+		// may not go on as after a full disk, whatever the two errors are.
+		if rerr := l.dir.fs.Remove(s.file.path()); rerr != nil && !os.IsNotExist(rerr) {
+			return nil, fmt.Errorf("a segment could not be made (%s), and what there is of it could not be removed: %s", err.Error(), rerr.Error())
+		}
+		return nil, err
 	}
 	return s, nil
 }
