@@ -120,9 +120,9 @@ func (d *Dir) apply(r *flush.Replay, s *flush.Survivor) error {
 	last := s.Extents[len(s.Extents)-1]
 	end := last.Position + int64(last.Length)
 	d.mu.Lock()
-	d.vouched[name] = place{last.Segment, end}
+	d.vouched[name] = place{s.Segment, end}
 	d.mu.Unlock()
-	at, err := d.write(r, s, filepath.Join(d.root, name, fileName(last.Segment, logSuffix)))
+	at, err := d.write(r, s, filepath.Join(d.root, name, fileName(s.Segment, logSuffix)))
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (d *Dir) write(r *flush.Replay, s *flush.Survivor, name string) (int64, err
 		if e.Position > at {
 			return e.Position - 1, nil
 		}
-		b = slices.Grow(b[:0], e.Length)[:e.Length]
+		b = slices.Grow(b[:0], int(e.Length))[:e.Length]
 		err := r.ReadAt(e, b)
 		if errors.Is(err, flush.ErrDamaged) { // the file may have them all the same: recovery looks
 			whole = whole && e.Position+int64(e.Length) <= at

@@ -245,7 +245,7 @@ func parseHeader(b []byte) (header, error) {
 func parseRecords(h header, b []byte, fn func(r *Record, at int, damaged bool) error) error {
 	seed := h.seed()
 	get := func(at, n int) ([]byte, error) { return b[at : at+n], nil }
-	return walkRecords(h, get, func(r *Record, at, n int, sum uint32) error {
+	return walkRecords(h, get, nil, func(r *Record, at, n int, sum uint32) error {
 		r.Bytes = b[at : at+n]
 		return fn(r, at, checksum(seed, r.Bytes) != sum)
 	})
@@ -256,10 +256,12 @@ func checksum(seed uint32, b []byte) uint32 { return crc32.Update(seed, castagno
 
 // walkRecords is parseRecords that looks at no record's bytes: fn gets where in the frame's records they are, how many, and
 // what their checksum is. get returns n bytes of the records from position at on, which may be used until it is called
-// again; it is called in order of position, with what lies within the length that the header says.
-func walkRecords(h header, get func(at, n int) ([]byte, error), fn func(r *Record, at, n int, sum uint32) error) error {
+// again; it is called in order of position, with what lies within the length that the header says. known may be nil. fn must
+// not keep r.
+func walkRecords(h header, get func(at, n int) ([]byte, error), known names, fn func(r *Record, at, n int, sum uint32) error) error {
 	seed := h.seed()
 	at := 0
+	var r Record
 	for i := range h.records {
 		b, err := recordHead(h.length, at, get)
 		if err != nil {
@@ -269,9 +271,9 @@ func walkRecords(h header, get func(at, n int) ([]byte, error), fn func(r *Recor
 		if binary.LittleEndian.Uint32(b) != crc32.Update(seed, castagnoli, b[4:]) || n > h.length-at-end {
 			return fmt.Errorf("record %d: %w", i, errTorn)
 		}
-		r := Record{
+		r = Record{
 			Kind:     Kind(b[8]),
-			Part:     topic.Partition{Topic: string(b[recHeader:]), Index: int32(binary.LittleEndian.Uint32(b[32:]))},
+			Part:     topic.Partition{Topic: known.of(b[recHeader:]), Index: int32(binary.LittleEndian.Uint32(b[32:]))},
 			Epoch:    int32(binary.LittleEndian.Uint32(b[36:])),
 			Segment:  int64(binary.LittleEndian.Uint64(b[40:])),
 			Position: int64(binary.LittleEndian.Uint64(b[48:])),
@@ -288,6 +290,20 @@ func walkRecords(h header, get func(at, n int) ([]byte, error), fn func(r *Recor
 		return fmt.Errorf("%d bytes after the last record: %w", h.length-at, errTorn)
 	}
 	return nil
+}
+
+// names has the topics' names that were met so far, so that each is made a string once. Nil, it makes one each time.
+type names map[string]string
+
+func (n names) of(b []byte) string {
+	if name, ok := n[string(b)]; ok {
+		return name
+	}
+	name := string(b)
+	if n != nil {
+		n[name] = name
+	}
+	return name
 }
 
 // recordHead returns what stands before the bytes of the record at a position, its name included.

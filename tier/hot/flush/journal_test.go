@@ -124,7 +124,7 @@ func (l *memLog) recovered(r *Replay) ([]byte, error) {
 			if err := r.ReadAt(e, p); err != nil {
 				return nil, err
 			}
-			if end := int(e.Position) + e.Length; end > len(b) {
+			if end := int(e.Position) + len(p); end > len(b) {
 				b = append(b, make([]byte, end-len(b))...)
 			}
 			copy(b[e.Position:], p)

@@ -14,7 +14,7 @@ import (
 func (r *Replay) Keep(s *Survivor) ([]byte, error) {
 	k := newKeeper()
 	add := func(e *Extent) error {
-		rec := e.Record
+		rec := s.record(e)
 		b := make([]byte, e.Length)
 		err := r.ReadAt(e, b)
 		if errors.Is(err, ErrDamaged) {

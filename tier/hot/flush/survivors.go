@@ -24,7 +24,15 @@ type Replay struct {
 	Frames int         // that counted
 	Bytes  int64       // in Logs
 
-	files []replayFile
+	files  []replayFile
+	frames []replayFrame
+}
+
+// replayFrame is where the records of a frame begin.
+type replayFrame struct {
+	file int32 // index in Replay.files
+	seed uint32
+	at   int64 // position in it
 }
 
 // replayFile is one of the files that are read, which nobody writes to.
@@ -36,17 +44,27 @@ type replayFile struct {
 // Survivor is what the journal holds of one log.
 type Survivor struct {
 	Part    topic.Partition
-	Extents []Extent // at least one, all of one segment, each going on where the one before ended or before
+	Segment int64    // base offset of the segment that all of it is of
+	Extents []Extent // at least one, each going on where the one before ended or before
 }
 
-// Extent is where the bytes of a record are.
+// Extent is where the bytes of a record are. A journal of small records has more than a million of them, all in memory at
+// once (I-32): what they have in common stands in the Survivor and in the frame.
 type Extent struct {
-	Record        // without Bytes
-	Length int    // of the bytes
-	file   int    // index in Replay.files
-	at     int64  // position in it
-	seed   uint32 // of the frame
-	sum    uint32 // of the bytes
+	Position int64 // in the segment; see Record for these three
+	base     int64
+	next     int64
+	Length   int32  // of the bytes
+	at       int32  // position in the frame's records
+	frame    int32  // index in Replay.frames
+	epoch    int32  // see Record
+	sum      uint32 // of the bytes
+	Kind     Kind
+}
+
+// record is what the journal has of it, without the bytes.
+func (s *Survivor) record(e *Extent) Record {
+	return Record{Kind: e.Kind, Part: s.Part, Epoch: e.epoch, Segment: s.Segment, Position: e.Position, Base: e.base, Next: e.next}
 }
 
 // found is a frame of which the header was read.
@@ -197,8 +215,8 @@ func (r *Replay) whole(f found) (bool, error) {
 	return err == nil && !bad, nil
 }
 
-// records reads the heads of a frame's records. w is of the frame's file.
-func (r *Replay) records(f found, w *window, fn func(e Extent) error) error {
+// records reads the heads of a frame's records, as walkRecords does. w is of the frame's file.
+func (r *Replay) records(f found, w *window, known names, fn func(rec *Record, at, n int, sum uint32) error) error {
 	if f.at+frameHeader+int64(f.length) > r.files[f.file].size {
 		return errTorn
 	}
@@ -209,29 +227,30 @@ func (r *Replay) records(f found, w *window, fn func(e Extent) error) error {
 		}
 		return b, err
 	}
-	seed := f.seed()
-	return walkRecords(f.header, get, func(rec *Record, at, n int, sum uint32) error {
-		return fn(Extent{Record: *rec, Length: n, file: f.file, at: f.at + frameHeader + int64(at), seed: seed, sum: sum})
-	})
+	return walkRecords(f.header, get, known, fn)
 }
 
 // collect sorts what the frames hold by log.
 func (r *Replay) collect(frames []found) error {
 	logs := map[topic.Partition]*Survivor{}
-	add := func(e Extent) error {
-		s := logs[e.Part]
+	add := func(rec *Record, at, n int, sum uint32) error {
+		s := logs[rec.Part]
 		if s == nil {
-			s = &Survivor{Part: e.Part}
-			logs[e.Part] = s
+			s = &Survivor{Part: rec.Part}
+			logs[rec.Part] = s
 		}
-		return s.add(e)
+		return s.add(rec.Segment, Extent{Position: rec.Position, base: rec.Base, next: rec.Next, Length: int32(n),
+			at: int32(at), frame: int32(len(r.frames) - 1), epoch: rec.Epoch, sum: sum, Kind: rec.Kind})
 	}
+	known := names{}
+	r.frames = make([]replayFrame, 0, len(frames))
 	var w *window
 	for i, f := range frames {
 		if i == 0 || f.file != frames[i-1].file {
 			w = newWindow(r.files[f.file], recordWindow)
 		}
-		err := r.records(f, w, add)
+		r.frames = append(r.frames, replayFrame{file: int32(f.file), seed: f.seed(), at: f.at + frameHeader})
+		err := r.records(f, w, known, add)
 		if err != nil {
 			return fmt.Errorf("%w: write %d in %s at byte %d: %w; something other than firn or a crash changed it",
 				ErrJournal, f.seq, r.files[f.file].Name(), f.at, err)
@@ -242,8 +261,8 @@ func (r *Replay) collect(frames []found) error {
 			continue
 		}
 		r.Logs = append(r.Logs, s)
-		for _, e := range s.Extents {
-			r.Bytes += int64(e.Length)
+		for i := range s.Extents {
+			r.Bytes += int64(s.Extents[i].Length)
 		}
 	}
 	slices.SortFunc(r.Logs, func(a, b *Survivor) int {
@@ -253,19 +272,17 @@ func (r *Replay) collect(frames []found) error {
 	return nil
 }
 
-// add enters what one record says.
-func (s *Survivor) add(e Extent) error {
+// add enters what one record of a segment says.
+func (s *Survivor) add(segment int64, e Extent) error {
 	switch e.Kind {
-	case Bytes:
+	case Bytes, Bound:
 		// A log goes on in another segment only when all of the one before is durable.
-		if n := len(s.Extents); n > 0 && s.Extents[n-1].Segment != e.Segment {
-			s.Extents = s.Extents[:0]
+		if s.Segment != segment {
+			s.Segment, s.Extents = segment, s.Extents[:0]
 		}
 		s.Extents = append(s.Extents, e)
 	case Forget:
-		s.Extents = slices.DeleteFunc(s.Extents, func(old Extent) bool { return old.Next <= e.Next })
-	case Bound:
-		s.Extents = append(s.Extents, e)
+		s.Extents = slices.DeleteFunc(s.Extents, func(old Extent) bool { return old.next <= e.next })
 	default:
 		return fmt.Errorf("kind %d is not known", e.Kind)
 	}
@@ -277,12 +294,13 @@ func (r *Replay) ReadAt(e *Extent, p []byte) error {
 	if e.Kind != Bytes {
 		return ErrDamaged
 	}
-	f := r.files[e.file]
-	if n, err := f.ReadAt(p[:e.Length], e.at); n < e.Length {
-		return fmt.Errorf("%s: %d of %d bytes at %d: %w", f.Name(), n, e.Length, e.at, cmp.Or(err, io.ErrUnexpectedEOF))
+	in := r.frames[e.frame]
+	f, at, p := r.files[in.file], in.at+int64(e.at), p[:e.Length]
+	if n, err := f.ReadAt(p, at); n < len(p) {
+		return fmt.Errorf("%s: %d of %d bytes at %d: %w", f.Name(), n, len(p), at, cmp.Or(err, io.ErrUnexpectedEOF))
 	}
-	if checksum(e.seed, p[:e.Length]) != e.sum {
-		return fmt.Errorf("%s: %d bytes at %d: %w", f.Name(), e.Length, e.at, ErrDamaged)
+	if checksum(in.seed, p) != e.sum {
+		return fmt.Errorf("%s: %d bytes at %d: %w", f.Name(), len(p), at, ErrDamaged)
 	}
 	return nil
 }
