@@ -17,7 +17,7 @@ import (
 // already lists it: there is no LEADER_NOT_AVAILABLE in between. Versions 0-3 cannot say that they do not want it.
 //
 // Deliberate gaps: internal topics are not made this way.
-var metadataHandler = handler{3, 0, 13, blocking((*API).metadata)}
+var metadataHandler = handler{3, 0, 13, wide((*API).metadataSize, (*API).metadata)}
 
 func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
@@ -33,8 +33,7 @@ func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Resp
 	if req.Version >= 8 && req.Version <= 10 && req.IncludeClusterAuthorizedOperations {
 		resp.AuthorizedOperations = clusterOperations
 	}
-	all := req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
-	if all {
+	if asksForAll(req) {
 		for _, t := range img.Topics() {
 			resp.Topics = append(resp.Topics, describeTopic(img, t))
 		}
@@ -58,6 +57,51 @@ func (a *API) metadata(ctx context.Context, req *kmsg.MetadataRequest) kmsg.Resp
 	return resp
 }
 
+func asksForAll(req *kmsg.MetadataRequest) bool {
+	return req.Topics == nil || req.Version == 0 && len(req.Topics) == 0
+}
+
+// What a topic, beside its name, and a partition of one replica take in an answer to Metadata.
+const (
+	metadataTopicSize     = 256
+	metadataPartitionSize = 160
+)
+
+// metadataSize is what the answer takes. As in Kafka, what is asked for more than once is answered once.
+func (a *API) metadataSize(req *kmsg.MetadataRequest) (size int) {
+	img := a.Cluster.Image()
+	add := func(t *metadata.Topic) {
+		if t != nil {
+			size += metadataTopicSize + len(t.Name) + metadataPartitionSize*len(t.Partitions)
+		}
+	}
+	if asksForAll(req) {
+		for _, t := range img.Topics() {
+			add(t)
+		}
+		return size
+	}
+	type key struct {
+		byID bool
+		id   [16]byte
+		name string
+	}
+	req.Topics = merged(req.Topics, func(t *kmsg.MetadataRequestTopic) key {
+		if byID(*t) {
+			return key{byID: true, id: t.TopicID}
+		}
+		return key{name: *t.Topic}
+	}, func(_, _ *kmsg.MetadataRequestTopic) {})
+	for _, t := range req.Topics {
+		if byID(t) {
+			add(img.TopicByID(t.TopicID))
+		} else {
+			add(img.TopicByName(*t.Topic))
+		}
+	}
+	return size
+}
+
 // metadataByID is the first version in which topics may be asked for by id, although ids are in it from 10 on (KAFKA-10774).
 const metadataByID = 12
 
@@ -72,9 +116,8 @@ func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kms
 		refused = a.autoCreate(ctx, missing)
 		img = a.Cluster.Image()
 	}
-	seen := map[string]bool{}
 	for _, rt := range req.Topics {
-		if id := topic.ID(rt.TopicID); rt.Topic == nil || !id.IsZero() {
+		if id := topic.ID(rt.TopicID); byID(rt) {
 			t := img.TopicByID(id)
 			if t == nil {
 				resp.Topics = append(resp.Topics, unknownTopic(rt.Topic, id, kerr.UnknownTopicID))
@@ -83,10 +126,6 @@ func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kms
 			resp.Topics = append(resp.Topics, describeTopic(img, t))
 			continue
 		}
-		if seen[*rt.Topic] {
-			continue
-		}
-		seen[*rt.Topic] = true
 		switch t := img.TopicByName(*rt.Topic); {
 		case t != nil:
 			resp.Topics = append(resp.Topics, describeTopic(img, t))
@@ -103,13 +142,8 @@ func (a *API) askedFor(ctx context.Context, req *kmsg.MetadataRequest, resp *kms
 
 // missing are the valid names in the request that no topic has.
 func (a *API) missing(img *metadata.Image, req *kmsg.MetadataRequest) (names []string) {
-	seen := map[string]bool{}
 	for _, rt := range req.Topics {
-		if rt.Topic == nil || seen[*rt.Topic] || !topic.ID(rt.TopicID).IsZero() {
-			continue
-		}
-		seen[*rt.Topic] = true
-		if img.TopicByName(*rt.Topic) == nil && metadata.ValidateTopicName(*rt.Topic) == nil && !metadata.IsInternal(*rt.Topic) {
+		if !byID(rt) && img.TopicByName(*rt.Topic) == nil && metadata.ValidateTopicName(*rt.Topic) == nil && !metadata.IsInternal(*rt.Topic) {
 			names = append(names, *rt.Topic)
 		}
 	}

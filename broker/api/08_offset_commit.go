@@ -28,6 +28,14 @@ func (a *API) offsetCommit(_ context.Context, req *wire.Request, reply *wire.Rep
 	}
 	q := m.(*kmsg.OffsetCommitRequest)
 	unknown := a.splitCommit(q)
+	names := 0
+	for i := range q.Topics {
+		names += len(q.Topics[i].Partitions) * (len(q.Group) + len(q.Topics[i].Topic))
+	}
+	if err := req.Reserve(2 * names); err != nil { // in each offset's record, and in the batch of all
+		reply.Close(err)
+		return
+	}
 	if len(q.Topics) == 0 && len(unknown) > 0 { // nothing for the group to do
 		resp := q.ResponseKind().(*kmsg.OffsetCommitResponse)
 		resp.Topics = mergedCommits(unknown)

@@ -13,7 +13,7 @@ import (
 // OffsetFetch 1-10; from 8 on several groups, from 10 on topics by id. A group or an offset that is not there is -1 and
 // no error.
 //
-// Deliberate gaps: none.
+// Deliberate gaps: a group, a topic or a partition that is named more than once is answered once.
 var offsetFetchHandler = handler{9, 1, 10, (*API).offsetFetch}
 
 func (a *API) offsetFetch(_ context.Context, req *wire.Request, reply *wire.Reply) {
@@ -23,6 +23,7 @@ func (a *API) offsetFetch(_ context.Context, req *wire.Request, reply *wire.Repl
 		return
 	}
 	q := m.(*kmsg.OffsetFetchRequest)
+	fetchOnce(q)
 	if q.Version < 8 {
 		a.Groups.Submit(q.Group, q, clientOf(req), reply.Message)
 		return
@@ -46,6 +47,39 @@ func (a *API) offsetFetch(_ context.Context, req *wire.Request, reply *wire.Repl
 			got(r)
 		})
 	}, func() { reply.Message(resp) })
+}
+
+// fetchOnce names each group, topic and partition of a request once.
+func fetchOnce(q *kmsg.OffsetFetchRequest) {
+	q.Topics = merged(q.Topics, func(t *kmsg.OffsetFetchRequestTopic) string { return t.Topic },
+		func(to, from *kmsg.OffsetFetchRequestTopic) {
+			to.Partitions = append(to.Partitions, from.Partitions...)
+		})
+	for i := range q.Topics {
+		q.Topics[i].Partitions = distinct(q.Topics[i].Partitions)
+	}
+	q.Groups = merged(q.Groups, func(g *kmsg.OffsetFetchRequestGroup) string { return g.Group },
+		func(to, from *kmsg.OffsetFetchRequestGroup) {
+			if to.Topics == nil || from.Topics == nil {
+				to.Topics = nil // all
+			} else {
+				to.Topics = append(to.Topics, from.Topics...)
+			}
+		})
+	type name struct {
+		name string
+		id   [16]byte
+	}
+	for i := range q.Groups {
+		g := &q.Groups[i]
+		g.Topics = merged(g.Topics, func(t *kmsg.OffsetFetchRequestGroupTopic) name { return name{t.Topic, t.TopicID} },
+			func(to, from *kmsg.OffsetFetchRequestGroupTopic) {
+				to.Partitions = append(to.Partitions, from.Partitions...)
+			})
+		for j := range g.Topics {
+			g.Topics[j].Partitions = distinct(g.Topics[j].Partitions)
+		}
+	}
 }
 
 // splitFetch takes topics whose ids nobody knows out of the request and gives the answer to them.

@@ -10,7 +10,7 @@ import (
 // FindCoordinator 0-6. The first question for a group makes the offsets topic.
 //
 // Deliberate gaps: there are no coordinators of transactions and share groups yet; those keys are answered with
-// COORDINATOR_NOT_AVAILABLE, which clients retry.
+// COORDINATOR_NOT_AVAILABLE, which clients retry. A key that is named more than once is answered once.
 var findCoordinatorHandler = handler{10, 0, 6, blocking((*API).findCoordinator)}
 
 // Coordinator types (org.apache.kafka.common.requests.FindCoordinatorRequest.CoordinatorType).
@@ -31,8 +31,10 @@ func (a *API) findCoordinator(ctx context.Context, req *kmsg.FindCoordinatorRequ
 		}
 		return resp
 	}
-	for _, key := range req.CoordinatorKeys {
-		resp.Coordinators = append(resp.Coordinators, a.coordinator(ctx, req, key))
+	keys := distinct(req.CoordinatorKeys)
+	resp.Coordinators = make([]kmsg.FindCoordinatorResponseCoordinator, len(keys))
+	for i, key := range keys {
+		resp.Coordinators[i] = a.coordinator(ctx, req, key)
 	}
 	return resp
 }

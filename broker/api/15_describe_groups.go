@@ -10,7 +10,8 @@ import (
 
 // DescribeGroups 0-6.
 //
-// Deliberate gaps: without ACLs everybody may do everything, and that is what is answered when it is asked for.
+// Deliberate gaps: without ACLs everybody may do everything, and that is what is answered when it is asked for. A group that
+// is named more than once is answered once.
 var describeGroupsHandler = handler{15, 0, 6, (*API).describeGroups}
 
 // groupOperations are READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS (AclOperation), the operations on groups.
@@ -23,6 +24,7 @@ func (a *API) describeGroups(_ context.Context, req *wire.Request, reply *wire.R
 		return
 	}
 	q := m.(*kmsg.DescribeGroupsRequest)
+	q.Groups = distinct(q.Groups)
 	resp := q.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(q.Groups))
 	gather(len(q.Groups), func(i int, got func(kmsg.Response)) {

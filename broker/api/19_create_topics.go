@@ -18,7 +18,13 @@ import (
 //
 // Deliberate gaps: one replica a partition until there is replication; a larger factor is refused with
 // INVALID_REPLICATION_FACTOR.
-var createTopicsHandler = handler{19, 2, 7, blocking((*API).createTopics)}
+var createTopicsHandler = handler{19, 2, 7, wide((*API).createTopicsSize, (*API).createTopics)}
+
+// createTopicsSize is what the answer takes: all configs of each topic that is made, or could be.
+func (a *API) createTopicsSize(req *kmsg.CreateTopicsRequest) int {
+	const config = 128 // with its value, which is short as a rule
+	return min(len(req.Topics), a.Config.MaxPartitionsCall) * len(topicconfig.Defs()) * config
+}
 
 // topicPlan is a topic that may be made, and what the answer says of it.
 type topicPlan struct {
@@ -213,8 +219,9 @@ func checkReplicas(img *metadata.Image, replicas []int32) error {
 
 // createdConfigs lists a new topic's configs for the answer (version 5 and later).
 func (a *API) createdConfigs(stored map[string]string) []kmsg.CreateTopicsResponseTopicConfig {
-	out := []kmsg.CreateTopicsResponseTopicConfig{}
-	for _, v := range a.topicConfigs(stored) {
+	configs := a.topicConfigs(stored)
+	out := make([]kmsg.CreateTopicsResponseTopicConfig, 0, len(configs))
+	for _, v := range configs {
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
 		c.Name, c.Value, c.Source = v.Name, v.Value, int8(v.Source)
 		out = append(out, c)

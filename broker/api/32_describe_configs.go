@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/firnlog/firn/broker/loglevel"
+	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/metadata/brokerconfig"
 	"github.com/firnlog/firn/metadata/configdef"
@@ -21,35 +22,87 @@ import (
 // documentation and every value that was given, in order of precedence. A group need not exist.
 //
 // Deliberate gaps: client metrics do not exist here; like resources of an unknown type they are refused with
-// INVALID_REQUEST, which leaves the answer to the other resources of the request as it is.
-var describeConfigsHandler = handler{32, 1, 4, quick((*API).describeConfigs)}
+// INVALID_REQUEST, which leaves the answer to the other resources of the request as it is. A resource that is named more
+// than once is answered once, with all configs that are asked for of it.
+var describeConfigsHandler = handler{32, 1, 4, (*API).describeConfigs}
 
 type describedConfig = kmsg.DescribeConfigsResponseResourceConfig
 
-func (a *API) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsRequest) kmsg.Response {
-	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+func (a *API) describeConfigs(_ context.Context, req *wire.Request, reply *wire.Reply) {
+	m, err := req.Decode()
+	if err != nil {
+		reply.Close(err)
+		return
+	}
+	q := m.(*kmsg.DescribeConfigsRequest)
+	resp := q.ResponseKind().(*kmsg.DescribeConfigsResponse)
 	img := a.Cluster.Image()
-	for _, r := range req.Resources {
-		out := kmsg.NewDescribeConfigsResponseResource()
-		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
-		configs, err := a.configsOf(img, r.ResourceType, r.ResourceName)
-		out.ErrorCode, out.ErrorMessage = code(err), message(err)
-		out.Configs = []describedConfig{}
-		for _, c := range configs {
-			if len(r.ConfigNames) > 0 && !slices.Contains(r.ConfigNames, c.Name) {
-				continue
-			}
-			if !req.IncludeSynonyms {
-				c.ConfigSynonyms = nil
-			}
-			if !req.IncludeDocumentation {
-				c.Documentation = nil
-			}
-			out.Configs = append(out.Configs, c)
+	for _, r := range askedConfigs(q.Resources) {
+		out := a.describeResource(img, q, &r)
+		// Of how many resources there is much to say only what they are says: any name is a group's.
+		if err := req.Reserve(describedSize(&out)); err != nil {
+			reply.Close(err)
+			return
 		}
 		resp.Resources = append(resp.Resources, out)
 	}
-	return resp
+	reply.Message(resp)
+}
+
+// askedConfigs names each resource once.
+func askedConfigs(rs []kmsg.DescribeConfigsRequestResource) []kmsg.DescribeConfigsRequestResource {
+	return merged(rs, func(r *kmsg.DescribeConfigsRequestResource) configResource {
+		return configResource{r.ResourceType, r.ResourceName}
+	}, func(to, from *kmsg.DescribeConfigsRequestResource) {
+		if len(to.ConfigNames) == 0 || len(from.ConfigNames) == 0 {
+			to.ConfigNames = nil // all
+		} else {
+			to.ConfigNames = append(to.ConfigNames, from.ConfigNames...)
+		}
+	})
+}
+
+func (a *API) describeResource(img *metadata.Image, req *kmsg.DescribeConfigsRequest, r *kmsg.DescribeConfigsRequestResource) kmsg.DescribeConfigsResponseResource {
+	out := kmsg.NewDescribeConfigsResponseResource()
+	out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
+	configs, err := a.configsOf(img, r.ResourceType, r.ResourceName)
+	out.ErrorCode, out.ErrorMessage = code(err), message(err)
+	kept := configs[:0]
+	for _, c := range configs {
+		if len(r.ConfigNames) > 0 && !slices.Contains(r.ConfigNames, c.Name) {
+			continue
+		}
+		if !req.IncludeSynonyms {
+			c.ConfigSynonyms = nil
+		}
+		if !req.IncludeDocumentation {
+			c.Documentation = nil
+		}
+		kept = append(kept, c)
+	}
+	out.Configs = append(make([]describedConfig, 0, len(kept)), kept...) // no more than is answered stays in memory
+	return out
+}
+
+// describedSize is what the configs of a resource take in an answer, made and encoded.
+func describedSize(r *kmsg.DescribeConfigsResponseResource) (size int) {
+	const config, synonym = 128, 64 // beside their texts
+	for i := range r.Configs {
+		c := &r.Configs[i]
+		size += config + len(c.Name) + 2*lengthOf(c.Value) + lengthOf(c.Documentation)
+		for j := range c.ConfigSynonyms {
+			s := &c.ConfigSynonyms[j]
+			size += synonym + len(s.Name) + lengthOf(s.Value)
+		}
+	}
+	return size
+}
+
+func lengthOf(s *string) int {
+	if s == nil {
+		return 0
+	}
+	return len(*s)
 }
 
 func (a *API) configsOf(img *metadata.Image, kind kmsg.ConfigResourceType, name string) ([]describedConfig, error) {

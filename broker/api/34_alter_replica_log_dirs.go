@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,7 +16,12 @@ var alterReplicaLogDirsHandler = handler{34, 1, 2, quick((*API).alterReplicaLogD
 
 func (a *API) alterReplicaLogDirs(_ context.Context, req *kmsg.AlterReplicaLogDirsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.AlterReplicaLogDirsResponse)
+	type partition struct {
+		topic string
+		index int32
+	}
 	at := map[string]int{} // topic → its place in the answer; several folders may name one
+	placed := map[partition]int{}
 	for _, d := range req.Dirs {
 		for _, t := range d.Topics {
 			n, ok := at[t.Topic]
@@ -29,12 +33,15 @@ func (a *API) alterReplicaLogDirs(_ context.Context, req *kmsg.AlterReplicaLogDi
 				resp.Topics = append(resp.Topics, rt)
 			}
 			for _, index := range t.Partitions {
-				resp.Topics[n].Partitions = slices.DeleteFunc(resp.Topics[n].Partitions, func(p kmsg.AlterReplicaLogDirsResponseTopicPartition) bool {
-					return p.Partition == index // the folder that is named last counts
-				})
 				p := kmsg.NewAlterReplicaLogDirsResponseTopicPartition()
 				p.Partition, p.ErrorCode = index, code(a.moveTo(d.Dir, t.Topic, index))
-				resp.Topics[n].Partitions = append(resp.Topics[n].Partitions, p)
+				ps := &resp.Topics[n].Partitions
+				if i, again := placed[partition{t.Topic, index}]; again {
+					(*ps)[i] = p // the folder that is named last counts
+					continue
+				}
+				placed[partition{t.Topic, index}] = len(*ps)
+				*ps = append(*ps, p)
 			}
 		}
 	}

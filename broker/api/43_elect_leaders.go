@@ -58,7 +58,7 @@ func (a *API) electLeaders(_ context.Context, req *kmsg.ElectLeadersRequest) kms
 // elect says why a partition's leader does not change.
 func elect(img *metadata.Image, name string, index int32, kind int8) error {
 	if !exists(img, name, index) {
-		return refuse(kerr.UnknownTopicOrPartition, fmt.Sprintf("there is no partition %d of a topic %q", index, name))
+		return noPartition(img, name, index)
 	}
 	switch p := img.TopicByName(name).Partitions[index]; {
 	case img.Brokers[p.Leader] != nil && (kind == electUnclean || p.Leader == p.Replicas[0]):
@@ -67,6 +67,15 @@ func elect(img *metadata.Image, name string, index int32, kind int8) error {
 		return kerr.EligibleLeadersNotAvailable
 	}
 	return kerr.PreferredLeaderNotAvailable
+}
+
+// noPartition says which of the two does not exist. It does not repeat the name, which stands in the answer once: a partition
+// that is asked for takes four bytes, and the name of a topic that does not exist may be long (I-32).
+func noPartition(img *metadata.Image, name string, index int32) error {
+	if img.TopicByName(name) == nil {
+		return refuse(kerr.UnknownTopicOrPartition, "there is no such topic")
+	}
+	return refuse(kerr.UnknownTopicOrPartition, fmt.Sprintf("the topic has no partition %d", index))
 }
 
 func everyPartition(img *metadata.Image) []kmsg.ElectLeadersRequestTopic {

@@ -38,7 +38,7 @@ func (a *API) alterPartitionReassignments(_ context.Context, req *kmsg.AlterPart
 // reassign says what is wrong with a partition's new replicas; nil replicas mean that a reassignment be cancelled.
 func reassign(img *metadata.Image, name string, index int32, replicas []int32) error {
 	if !exists(img, name, index) {
-		return refuse(kerr.UnknownTopicOrPartition, fmt.Sprintf("there is no partition %d of a topic %q", index, name))
+		return noPartition(img, name, index)
 	}
 	if replicas == nil {
 		return kerr.NoReassignmentInProgress

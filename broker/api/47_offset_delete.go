@@ -45,6 +45,14 @@ func (a *API) offsetDelete(_ context.Context, req *wire.Request, reply *wire.Rep
 		}
 	}
 	q.Topics = known
+	names := 0
+	for i := range known {
+		names += len(known[i].Partitions) * (len(q.Group) + len(known[i].Topic))
+	}
+	if err := req.Reserve(2 * names); err != nil { // in each offset's tombstone, and in the batch of all
+		reply.Close(err)
+		return
+	}
 	a.Groups.Submit(q.Group, q, clientOf(req), func(r kmsg.Response) {
 		resp := r.(*kmsg.OffsetDeleteResponse)
 		if resp.ErrorCode == 0 {

@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/hot/producer"
 )
@@ -12,21 +14,47 @@ import (
 // DescribeProducers 0: the idempotent producers that a partition's log remembers.
 //
 // Deliberate gaps: without transactions there is no coordinator's epoch and no open transaction (-1). The last timestamp
-// is when the producer last wrote by this broker's clock, not the newest timestamp that it gave to a record.
-var describeProducersHandler = handler{61, 0, 0, blocking((*API).describeProducers)}
+// is when the producer last wrote by this broker's clock, not the newest timestamp that it gave to a record. A partition that
+// is named more than once is answered once.
+var describeProducersHandler = handler{61, 0, 0, (*API).describeProducers}
 
-func (a *API) describeProducers(_ context.Context, req *kmsg.DescribeProducersRequest) kmsg.Response {
+// describeProducers makes one answer at a time: how much it takes is known only when the logs were asked, and it may take as
+// much as what they know of all producers (I-32).
+func (a *API) describeProducers(ctx context.Context, req *wire.Request, reply *wire.Reply) {
+	m, err := req.Decode()
+	if err != nil {
+		reply.Close(err)
+		return
+	}
+	go func() {
+		defer a.recovered(req.Key, reply)
+		select {
+		case a.producers <- struct{}{}:
+			defer func() { <-a.producers }()
+			reply.Message(a.producersOfAll(m.(*kmsg.DescribeProducersRequest)))
+		case <-ctx.Done():
+			reply.Close(ctx.Err())
+		}
+	}()
+}
+
+func (a *API) producersOfAll(req *kmsg.DescribeProducersRequest) *kmsg.DescribeProducersResponse {
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
-	for _, t := range req.Topics {
+	topics := merged(req.Topics, func(t *kmsg.DescribeProducersRequestTopic) string { return t.Topic },
+		func(to, from *kmsg.DescribeProducersRequestTopic) {
+			to.Partitions = append(to.Partitions, from.Partitions...)
+		})
+	for _, t := range topics {
 		rt := kmsg.NewDescribeProducersResponseTopic()
 		rt.Topic = t.Topic
-		for _, index := range t.Partitions {
+		for _, index := range distinct(t.Partitions) {
 			p := kmsg.NewDescribeProducersResponseTopicPartition()
 			p.Partition = index
 			entries, err := a.producersOf(t.Topic, index)
 			p.ErrorCode, p.ErrorMessage = code(err), message(err)
+			p.ActiveProducers = make([]kmsg.DescribeProducersResponseTopicPartitionActiveProducer, len(entries))
 			for i := range entries {
-				p.ActiveProducers = append(p.ActiveProducers, activeProducer(&entries[i]))
+				p.ActiveProducers[i] = activeProducer(&entries[i])
 			}
 			rt.Partitions = append(rt.Partitions, p)
 		}
@@ -36,8 +64,8 @@ func (a *API) describeProducers(_ context.Context, req *kmsg.DescribeProducersRe
 }
 
 func (a *API) producersOf(name string, index int32) ([]producer.Entry, error) {
-	if err := metadata.ValidateTopicName(name); err != nil {
-		return nil, err
+	if metadata.ValidateTopicName(name) != nil {
+		return nil, kerr.InvalidTopicException // without the sentence, which would be repeated for each of its partitions
 	}
 	p, err := a.Partitions.ByName(name, index)
 	if err != nil {

@@ -73,7 +73,8 @@ type Deps struct {
 // API serves requests. It implements server.Handler.
 type API struct {
 	Deps
-	byKey [kmsg.MaxKey + 1]handler // serve is nil for what is not served
+	byKey     [kmsg.MaxKey + 1]handler // serve is nil for what is not served
+	producers chan struct{}            // taken by who answers DescribeProducers
 }
 
 // handler is one API key: the versions served, and what serves them. serve runs on the connection's reading
@@ -122,7 +123,7 @@ func New(d Deps) *API {
 	if c.MaxPartitionsCall == 0 {
 		c.MaxPartitionsCall = 10000
 	}
-	a := &API{Deps: d}
+	a := &API{Deps: d, producers: make(chan struct{}, 1)}
 	for _, h := range handlers() {
 		a.byKey[h.key] = h
 	}
@@ -157,8 +158,18 @@ func quick[R kmsg.Request](fn func(a *API, ctx context.Context, req R) kmsg.Resp
 // blocking serves a request whose answer may wait for metadata, disk or archive: on a goroutine of its own. The
 // server bounds how many requests of a connection are under way.
 func blocking[R kmsg.Request](fn func(a *API, ctx context.Context, req R) kmsg.Response) func(*API, context.Context, *wire.Request, *wire.Reply) {
+	return wide(func(*API, R) int { return 0 }, fn)
+}
+
+// wide is blocking for a request whose answer may take far more memory than what it names. size tells, without waiting, how
+// much that is, made and encoded; it may take out of the request what is not to be answered. The memory is taken before
+// anything is made (I-32).
+func wide[R kmsg.Request](size func(a *API, req R) int, fn func(a *API, ctx context.Context, req R) kmsg.Response) func(*API, context.Context, *wire.Request, *wire.Reply) {
 	return func(a *API, ctx context.Context, req *wire.Request, reply *wire.Reply) {
 		m, err := req.Decode()
+		if err == nil {
+			err = req.Reserve(size(a, m.(R)))
+		}
 		if err != nil {
 			reply.Close(err)
 			return

@@ -71,16 +71,19 @@ func gather(n int, ask func(i int, got func(kmsg.Response)), done func()) {
 }
 
 // distinct leaves out what came before.
-func distinct(names []string) []string {
-	seen := make(map[string]bool, len(names))
-	return slices.DeleteFunc(names, func(n string) bool {
-		again := seen[n]
-		seen[n] = true
+func distinct[T comparable](all []T) []T {
+	if len(all) < 2 {
+		return all
+	}
+	seen := make(map[T]bool, len(all))
+	return slices.DeleteFunc(all, func(one T) bool {
+		again := seen[one]
+		seen[one] = true
 		return again
 	})
 }
 
-// merged makes one entry of those of an answer that are about the same topic, in the place of the first.
+// merged makes one entry of those of a request or an answer that are about the same topic, in the place of the first.
 func merged[T any, K comparable](topics []T, key func(*T) K, add func(to, from *T)) []T {
 	at := make(map[K]int, len(topics))
 	out := topics[:0]

@@ -64,15 +64,17 @@ func TestCommitAndFetchByNameAndID(t *testing.T) {
 	two.Groups = []kmsg.OffsetFetchRequestGroup{
 		{Group: "g", MemberEpoch: -1, Topics: []kmsg.OffsetFetchRequestGroupTopic{{TopicID: topic.ID, Partitions: []int32{1}}, {TopicID: [16]byte{1}, Partitions: []int32{0}}}},
 		{Group: "never seen", MemberEpoch: -1, Topics: []kmsg.OffsetFetchRequestGroupTopic{{TopicID: topic.ID, Partitions: []int32{0}}}},
-		{Group: "g", MemberEpoch: -1}, // all of it
 	}
 	got := call[*kmsg.OffsetFetchResponse](e, two, 10).Groups
 	require.EqualValues(t, 22, got[0].Topics[0].Partitions[0].Offset)
 	require.Equal(t, kerr.UnknownTopicID.Code, got[0].Topics[1].Partitions[0].ErrorCode)
 	require.Zero(t, got[1].ErrorCode)
 	require.EqualValues(t, -1, got[1].Topics[0].Partitions[0].Offset, "an unknown group is -1 and no error")
-	require.EqualValues(t, topic.ID, got[2].Topics[0].TopicID)
-	require.Len(t, got[2].Topics[0].Partitions, 2)
+	two.Groups = append(two.Groups, kmsg.OffsetFetchRequestGroup{Group: "g", MemberEpoch: -1}) // all of it
+	got = call[*kmsg.OffsetFetchResponse](e, two, 10).Groups
+	require.Len(t, got, 2, "each group once")
+	require.EqualValues(t, topic.ID, got[0].Topics[0].TopicID)
+	require.Len(t, got[0].Topics[0].Partitions, 2)
 }
 
 // A deleted topic takes its groups' offsets along (I-38).
@@ -99,8 +101,9 @@ func TestDescribeListAndDeleteGroups(t *testing.T) {
 	require.Equal(t, "g", list[0].Group)
 
 	describe := kmsg.NewPtrDescribeGroupsRequest()
-	describe.Groups, describe.IncludeAuthorizedOperations = []string{"nosuch", "g"}, true
+	describe.Groups, describe.IncludeAuthorizedOperations = []string{"nosuch", "g", "nosuch"}, true
 	groups := call[*kmsg.DescribeGroupsResponse](e, describe, 6).Groups
+	require.Len(t, groups, 2, "each group once")
 	require.Equal(t, kerr.GroupIDNotFound.Code, groups[0].ErrorCode)
 	require.Equal(t, "Empty", groups[1].State)
 	require.EqualValues(t, groupOperations, groups[1].AuthorizedOperations)

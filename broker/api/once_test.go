@@ -77,3 +77,58 @@ func TestValuesBeforeExistence(t *testing.T) {
 	require.Equal(t, kerr.UnknownTopicOrPartition.Code, e.alter(topicKind, "nope", false, set("retention.ms", "5")).ErrorCode)
 	require.Equal(t, kerr.UnknownTopicOrPartition.Code, e.alter(topicKind, "nope", false, unset("no.such")).ErrorCode)
 }
+
+// That is answered once, too, of which something else is asked each time.
+func TestWhatIsAskedTwiceIsAnsweredOnce(t *testing.T) {
+	e, topic := newGroupEnv(t)
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	configs.Resources = []kmsg.DescribeConfigsRequestResource{
+		{ResourceType: topicKind, ResourceName: "t", ConfigNames: []string{"retention.ms"}},
+		{ResourceType: brokerKind, ResourceName: "1"},
+		{ResourceType: topicKind, ResourceName: "t", ConfigNames: []string{"segment.bytes"}},
+		{ResourceType: brokerKind, ResourceName: "1", ConfigNames: []string{"node.id"}}}
+	rs := call[*kmsg.DescribeConfigsResponse](e, configs, 4).Resources
+	require.Len(t, rs, 2)
+	require.Len(t, rs[0].Configs, 2)
+	require.Greater(t, len(rs[1].Configs), 100)
+
+	meta := kmsg.NewPtrMetadataRequest()
+	meta.Topics = []kmsg.MetadataRequestTopic{{TopicID: topic.ID}, {TopicID: [16]byte{1}}, {Topic: ptr("")}, {TopicID: topic.ID}, {Topic: ptr("t")},
+		{TopicID: [16]byte{1}}, {Topic: ptr("t")}, {Topic: ptr("")}}
+	var codes []int16
+	for _, t := range call[*kmsg.MetadataResponse](e, meta, 12).Topics {
+		codes = append(codes, t.ErrorCode)
+	}
+	require.Equal(t, []int16{0, kerr.UnknownTopicID.Code, kerr.InvalidTopicException.Code, 0}, codes)
+
+	fetch := kmsg.NewPtrOffsetFetchRequest()
+	fetch.Group = "g"
+	fetch.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: "t", Partitions: []int32{0, 1, 0}}, {Topic: "u", Partitions: []int32{0}}, {Topic: "t", Partitions: []int32{2, 1}}}
+	old := call[*kmsg.OffsetFetchResponse](e, fetch, 7).Topics
+	require.Len(t, old, 2)
+	require.Len(t, old[0].Partitions, 3)
+	unknown := [16]byte{1}
+	fetch.Groups = []kmsg.OffsetFetchRequestGroup{
+		{Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{{TopicID: topic.ID, Partitions: []int32{0, 0}}, {TopicID: unknown, Partitions: []int32{3}}}},
+		{Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{{TopicID: unknown, Partitions: []int32{3, 3}}, {TopicID: topic.ID, Partitions: []int32{0, 1}}}}}
+	groups := call[*kmsg.OffsetFetchResponse](e, fetch, 10).Groups
+	require.Len(t, groups, 1)
+	require.Len(t, groups[0].Topics, 2)
+	require.Len(t, groups[0].Topics[0].Partitions, 2)
+	require.Len(t, groups[0].Topics[1].Partitions, 1)
+
+	move := kmsg.NewPtrAlterReplicaLogDirsRequest()
+	e.a.Places.LogDir = "/data"
+	in := func(dir string, partitions ...int32) kmsg.AlterReplicaLogDirsRequestDir {
+		return kmsg.AlterReplicaLogDirsRequestDir{Dir: dir, Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: "t", Partitions: partitions}}}
+	}
+	move.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{in("/other", 1, 0, 1), in("/data", 0)}
+	moved := call[*kmsg.AlterReplicaLogDirsResponse](e, move, 2).Topics
+	require.Len(t, moved, 1)
+	at := map[int32]int16{}
+	for _, p := range moved[0].Partitions {
+		at[p.Partition] = p.ErrorCode
+	}
+	require.Len(t, moved[0].Partitions, 2)
+	require.Equal(t, map[int32]int16{0: 0, 1: kerr.LogDirNotFound.Code}, at, "the folder that is named last counts")
+}

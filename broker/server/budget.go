@@ -9,10 +9,11 @@ import (
 )
 
 // budget bounds the bytes of requests in memory over all connections. Frames take it as their bytes arrive, and requests of
-// many parts when they are parsed, first come first served. Partly read frames could block each other for ever, each
-// holding a part and waiting for more, so when nothing is free the first that waits may go on beyond the limit: the elder.
-// There is one at a time, until its request is answered, so memory is bounded by the limit plus what one request may take:
-// the largest frame (Limits.MaxRequestBytes), and for what is made of it as much again, or leastForms if that is more.
+// many parts, or with much to answer, when they are parsed and served, first come first served. Partly read frames could block
+// each other for ever, each holding a part and waiting for more, so when nothing is free the first that waits may go on beyond
+// the limit: the elder. There is one at a time, until its request is answered, so memory is bounded by the limit plus what one
+// request may take: the largest frame (Limits.MaxRequestBytes), and for what is made of it as much again, or leastForms if
+// that is more.
 //
 // Requests that are parked (Handler) keep what they hold for as long as their clients like. So that they do not keep all
 // others out, whoever begins to wait has them answered, and none is parked while somebody waits. Either order of the two is

@@ -12,7 +12,7 @@ import (
 type Limits struct {
 	MaxRequestBytes int   // socket.request.max.bytes; default 100 MiB
 	MaxInFlight     int   // requests of one connection that wait for their answer; reading pauses; default 64
-	MemoryBytes     int64 // of requests in memory, frames and what many parts are parsed to, all connections; default 512 MiB
+	MemoryBytes     int64 // of requests in memory, frames and what many parts are parsed to and answered with, all connections; default 512 MiB
 	AnswerBytes     int64 // bytes of answers in memory that clients have not taken, all connections; default 256 MiB
 
 	MaxConnections      int            // max.connections; default 10,000; Options.Ceiling holds it down

@@ -21,9 +21,13 @@ const (
 	costTag    = 64  // an entry in it
 )
 
+// answerCost is what the answer to an element of a list takes as a rule, made and encoded: a code, a few numbers and a short
+// sentence. Handlers whose answers take more reserve the rest.
+const answerCost = 256
+
 // checkRequest walks over a body as its schema says. It fails on claims that the bytes don't back, on null where the
 // protocol has no null, on negative lengths, and on a decoded form out of proportion. It allocates nothing. left is how
-// many bytes follow the last field; Kafka ignores them. cost is what the decoded form takes.
+// many bytes follow the last field; Kafka ignores them. cost is what the decoded form takes, and the answers to its elements.
 func checkRequest(key, version int16, body []byte) (left, cost int, err error) {
 	if key < 0 || int(key) > kmsg.MaxKey || schemas()[key] == nil {
 		return 0, 0, fmt.Errorf("%w %d", ErrUnknownKey, key)
@@ -46,7 +50,7 @@ func checkRequest(key, version int16, body []byte) (left, cost int, err error) {
 	if w.failed {
 		return 0, 0, fmt.Errorf("%w: %s version %d ends early or claims a wrong length", ErrMalformed, kmsg.NameForKey(key), version)
 	}
-	return len(w.b), most - w.budget, nil
+	return len(w.b), most - w.budget + w.elements*answerCost, nil
 }
 
 type walker struct {

@@ -11,10 +11,10 @@ import (
 // own description of the message, without allocating; only a body in which every claim is backed by bytes, and whose
 // decoded form is not out of proportion, reaches kmsg.
 func DecodeRequest(key, version int16, body []byte) (kmsg.Request, error) {
-	return decode(key, version, body, new(account))
+	return decode(key, version, body, nil)
 }
 
-// decode is DecodeRequest that takes memory for the decoded form first.
+// decode is DecodeRequest that takes memory for the decoded form, and for an ordinary answer to it, first.
 func decode(key, version int16, body []byte, a *account) (kmsg.Request, error) {
 	_, cost, err := checkRequest(key, version, body)
 	if err != nil {

@@ -111,11 +111,14 @@ type AbortedTransaction struct {
 
 var fetchPool = sync.Pool{New: func() any { return new(FetchRequest) }}
 
-// What a topic and a partition of a Fetch request take in memory until it is answered: parsed, asked of the session cache and
-// of the partitions, among those that wait for records, in the answer, and encoded.
+// FetchPartitionCost is what a partition of a Fetch takes in memory until it is answered: parsed, asked of the session cache
+// and of the partitions, among those that wait for records, in the answer, and encoded. Those that a request does not name
+// because its session knows them are for the handler to reserve.
+const FetchPartitionCost = 1 << 10
+
+// What the rest of a Fetch request takes likewise.
 const (
 	fetchTopicCost         = 256
-	fetchPartitionCost     = 1 << 10
 	forgottenTopicCost     = 64
 	forgottenPartitionCost = 64
 )
@@ -163,7 +166,7 @@ func (f *FetchRequest) parseTopics(r *reader, version int16, flex bool) {
 		} else {
 			t.Name, t.ID = r.name(flex, t.Name), topic.ID{}
 		}
-		t.Partitions = Resize(t.Partitions, r.list(flex, 16, fetchPartitionCost))
+		t.Partitions = Resize(t.Partitions, r.list(flex, 16, FetchPartitionCost))
 		for j := range t.Partitions {
 			t.Partitions[j].parse(r, version, flex)
 			if r.failed {

@@ -519,7 +519,7 @@ func TestFormsUpToTheLimit(t *testing.T) {
 			m.Topics = append(m.Topics, kmsg.FetchRequestTopic{Topic: "some topic", Partitions: make([]kmsg.FetchRequestTopicPartition, partitions)})
 		}
 		body := m.AppendTo(nil)
-		needs := topics*(fetchTopicCost+2*len("some topic")+partitions*fetchPartitionCost) - freeForm
+		needs := topics*(fetchTopicCost+2*len("some topic")+partitions*FetchPartitionCost) - freeForm
 		for missing := range 2 {
 			l := &lender{most: needs - missing}
 			req := &Request{Key: KeyFetch, Version: m.Version, Body: body}
@@ -532,6 +532,36 @@ func TestFormsUpToTheLimit(t *testing.T) {
 			}
 			req.Free()
 		}
+	}
+}
+
+// I-32: what a handler reserves is counted with what the request was parsed to, asked for a few times only, and refused where
+// there is no more; so are the answers to what a request names in a few bytes.
+func TestReserve(t *testing.T) {
+	m := kmsg.NewPtrDescribeProducersRequest()
+	m.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: "t", Partitions: make([]int32, 10_000)}}
+	l := &lender{most: 8 << 20}
+	req := &Request{Key: m.Key(), Body: m.AppendTo(nil)}
+	req.From(l)
+	if _, err := req.Decode(); err != nil || l.taken < 10_000*answerCost || l.taken > 2*10_000*answerCost {
+		t.Fatalf("%d bytes taken: %v", l.taken, err)
+	}
+	const piece = 1000
+	parsed, pieces := l.taken, 0
+	for req.Reserve(piece) == nil {
+		pieces++
+	}
+	if n := parsed + pieces*piece; n > l.most+freeForm || n < l.most-freeForm {
+		t.Errorf("%d pieces of %d bytes beside %d, of %d", pieces, piece, parsed, l.most)
+	}
+	if l.calls > 500 {
+		t.Errorf("asked %d times", l.calls)
+	}
+	if err := req.Reserve(piece); !errors.Is(err, errLender) {
+		t.Error(err)
+	}
+	if err := new(Request).Reserve(1 << 40); err != nil {
+		t.Errorf("nobody counts: %v", err)
 	}
 }
 

@@ -12,11 +12,11 @@ type reader struct {
 	b        []byte
 	failed   bool
 	elements int // of arrays, seen so far
-	account
+	*account
 }
 
 // account is what a request takes in memory beside its frame: parsed, and answered. It is taken from
-// the budget of all before it is allocated.
+// the budget of all before it is allocated. Where it is nil nobody counts.
 type account struct {
 	client Client // nil: nobody counts
 	spent  int    // what was used
@@ -31,9 +31,12 @@ const freeForm = 4 << 10
 // before, so that a request of many small arrays asks a few times only, or, where that is more than a request may take, half
 // of it, and so on down to what it needs.
 func (a *account) spend(n int) bool {
+	if a == nil || a.client == nil {
+		return true
+	}
 	a.spent += n
 	less := a.spent - freeForm - a.taken
-	if less <= 0 || a.client == nil {
+	if less <= 0 {
 		return true
 	}
 	for more := max(less, a.taken); ; more = max(less, more/2) {
@@ -57,7 +60,7 @@ func (r *reader) fail() {
 }
 
 func (r *reader) err(what string) error {
-	if r.why != nil {
+	if r.account != nil && r.why != nil {
 		return fmt.Errorf("%s: %w", what, r.why)
 	}
 	if r.failed {

@@ -25,7 +25,7 @@ type Request struct {
 	Received      time.Time // when the frame was complete
 
 	frame   *Buffer
-	client  Client
+	account account
 	produce *ProduceRequest
 	fetch   *FetchRequest
 }
@@ -42,7 +42,19 @@ var ErrUnknownKey = errors.New("unknown API key")
 // before anything is allocated (see check.go). Strings are copied, byte slices alias the frame. It is called within Serve,
 // as are Produce and Fetch: each may wait until other requests leave it memory.
 func (r *Request) Decode() (kmsg.Request, error) {
-	return decode(r.Key, r.Version, r.Body, &account{client: r.client})
+	return decode(r.Key, r.Version, r.Body, &r.account)
+}
+
+// Reserve takes n more bytes for what the request becomes, where that is more than was taken when it was parsed: a Decode
+// takes answerCost for each element of a list, and Fetch FetchPartitionCost for each partition that is named. What was taken
+// is given back when the request is answered. Like Decode it is called within Serve, where it may wait until other requests
+// leave it memory: before the memory is allocated, in as many pieces as is convenient, since most of them are served from what
+// was asked for already. The error says why there is none; the connection is to be closed with it. It allocates nothing.
+func (r *Request) Reserve(n int) error {
+	if !r.account.spend(n) {
+		return fmt.Errorf("what it asks for: %w", r.account.why)
+	}
+	return nil
 }
 
 // Produce parses the body of a Produce request. The result belongs to the Request: it is recycled when the reply is
@@ -82,7 +94,7 @@ func (r *Request) Fetch() (*FetchRequest, error) {
 }
 
 func (r *Request) reader() reader {
-	return reader{b: r.Body, account: account{client: r.client}}
+	return reader{b: r.Body, account: &r.account}
 }
 
 // Client tells of the connection that a request came from. Package server implements it.
@@ -92,7 +104,8 @@ type Client interface {
 	// connection has ended already, or because other requests wait for the memory that it holds.
 	Watch(g Goner) bool
 	// Reserve takes memory for what the request becomes beside its frame, parsed and answered, until it is answered. It
-	// may wait for it. The error says why there is none; the connection is to be closed then.
+	// may wait for it, and is called within Serve only: who waits elsewhere might wait for an answer that is sent after its
+	// own. The error says why there is none; the connection is to be closed then.
 	Reserve(n int) error
 }
 
@@ -102,10 +115,10 @@ type Goner = interface{ Gone() }
 
 // Watch has g told when the client goes away before its answer is given, and says whether the request may wait; see Client.
 // One without a connection, as in tests, has a client that stays.
-func (r *Request) Watch(g Goner) bool { return r.client == nil || r.client.Watch(g) }
+func (r *Request) Watch(g Goner) bool { return r.account.client == nil || r.account.client.Watch(g) }
 
 // From says whose request it is. Package server calls it before the request is served.
-func (r *Request) From(c Client) { r.client = c }
+func (r *Request) From(c Client) { r.account = account{client: c} }
 
 // Own hands the pooled frame that Body aliases to the request, so that Free recycles it.
 func (r *Request) Own(frame *Buffer) { r.frame = frame }
