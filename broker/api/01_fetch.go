@@ -22,6 +22,7 @@ var fetchHandler = handler{1, 4, 18, (*API).fetch}
 // it is made of.
 type fetchCall struct {
 	a        *API
+	req      *wire.Request
 	reply    *wire.Reply
 	readComm bool
 	asked    fetchsession.Request
@@ -33,18 +34,24 @@ type fetchCall struct {
 
 	release   func() // what the answer's records lie in
 	releaseFn func() // released, made once
+	reserveFn func(partitions int) error
 }
 
 var fetchCalls sync.Pool // of *fetchCall
 
-func (a *API) newFetchCall(reply *wire.Reply) *fetchCall {
+func (a *API) newFetchCall(req *wire.Request, reply *wire.Reply) *fetchCall {
 	c, ok := fetchCalls.Get().(*fetchCall)
 	if !ok {
 		c = &fetchCall{places: make(map[fetchsession.Key]int)}
-		c.releaseFn = c.released
+		c.releaseFn, c.reserveFn = c.released, c.reserve
 	}
-	c.a, c.reply = a, reply
+	c.a, c.req, c.reply = a, req, reply
 	return c
+}
+
+// reserve takes memory for partitions that the request does not name.
+func (c *fetchCall) reserve(partitions int) error {
+	return c.req.Reserve(partitions * wire.FetchPartitionCost)
 }
 
 // released is called when the answer is sent or dropped.
@@ -64,7 +71,7 @@ func (c *fetchCall) free() {
 		clear(c.resp.Topics[i].Partitions) // they point to the records
 	}
 	c.resp.Topics = wire.Recycle(c.resp.Topics, func(t *wire.FetchTopicResponse) *[]wire.FetchPartitionResponse { return &t.Partitions })
-	c.reply, c.release = nil, nil
+	c.req, c.reply, c.release = nil, nil, nil
 	fetchCalls.Put(c)
 }
 
@@ -74,10 +81,15 @@ func (a *API) fetch(ctx context.Context, req *wire.Request, reply *wire.Reply) {
 		reply.Close(err)
 		return
 	}
-	c := a.newFetchCall(reply)
+	c := a.newFetchCall(req, reply)
 	c.readComm = r.Isolation == 1
 	c.ask(r, req.Version)
-	if code := a.Sessions.Begin(&c.session, &c.asked); code != 0 {
+	switch code, err := a.Sessions.Begin(&c.session, &c.asked); {
+	case err != nil:
+		c.free()
+		reply.Close(err)
+		return
+	case code != 0:
 		c.free()
 		reply.Fetch(&wire.FetchResponse{ErrorCode: code})
 		return
@@ -113,7 +125,7 @@ func (a *API) fetch(ctx context.Context, req *wire.Request, reply *wire.Reply) {
 func (c *fetchCall) ask(r *wire.FetchRequest, version int16) {
 	out := &c.asked
 	*out = fetchsession.Request{ID: r.SessionID, Epoch: r.SessionEpoch, UsesIDs: version >= 13, Follower: r.ReplicaID >= 0,
-		Partitions: out.Partitions[:0], Forgotten: out.Forgotten[:0]}
+		Partitions: out.Partitions[:0], Forgotten: out.Forgotten[:0], Reserve: c.reserveFn}
 	for i := range r.Topics {
 		t := &r.Topics[i]
 		for j := range t.Partitions {

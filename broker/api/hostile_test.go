@@ -43,6 +43,11 @@ func manyPartitions(key int16, n int) []byte {
 		req.Topics = []kmsg.ProduceRequestTopic{topic}
 		return frameOf(req, 9)
 	}
+	return frameOf(fetchOfMany(n), 12)
+}
+
+// fetchOfMany is a patient fetch, without a session, of n partitions, of which the first is there.
+func fetchOfMany(n int) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = 600_000, 1<<20, 1<<20, -1
 	topic := kmsg.FetchRequestTopic{Topic: "t"}
@@ -51,8 +56,10 @@ func manyPartitions(key int16, n int) []byte {
 		q.Partition, q.PartitionMaxBytes, q.CurrentLeaderEpoch = p, 1<<20, -1
 		topic.Partitions = append(topic.Partitions, q)
 	}
-	req.Topics = []kmsg.FetchRequestTopic{topic}
-	return frameOf(req, 12)
+	if n > 0 {
+		req.Topics = []kmsg.FetchRequestTopic{topic}
+	}
+	return req
 }
 
 // I-32: requests that name a great many partitions take their memory, parsed and answered, from the budget of all: many at
@@ -241,11 +248,11 @@ func gauge(t testing.TB, reg *prometheus.Registry, name string) float64 {
 // I-32: a fetch that was refused leaves no more memory to the next one than one that was served.
 func TestRefusedFetchKeepsLittle(t *testing.T) {
 	a := new(API)
-	c := a.newFetchCall(nil)
+	c := a.newFetchCall(nil, nil)
 	c.asked.Partitions = make([]fetchsession.Partition, 0, wire.KeepPartitions+1)
 	c.free()
 	for range 10 {
-		if c := a.newFetchCall(nil); cap(c.asked.Partitions) > wire.KeepPartitions {
+		if c := a.newFetchCall(nil, nil); cap(c.asked.Partitions) > wire.KeepPartitions {
 			t.Fatalf("%d partitions are kept", cap(c.asked.Partitions))
 		}
 	}
@@ -268,4 +275,50 @@ func TestHostileRecordErrors(t *testing.T) {
 	require.NoError(t, o.err)
 	require.Less(t, len(o.body), 100*hot.MaxBadRecords)
 	require.Greater(t, len(o.body), 10*hot.MaxBadRecords)
+}
+
+// I-32: an incremental fetch takes the memory of all partitions that its session stands for, although it names none. So small
+// requests don't take more than is allowed either, and give way to others.
+func TestHostileSessions(t *testing.T) {
+	const limit, partitions, fetches = 16 << 20, 10_000, 64
+	const one = partitions * wire.FetchPartitionCost
+	e := newEnvOn(t, metatestBroker(t), inFolder{disk.OS(), t.TempDir()}, quietLog)
+	e.create("t", 1)
+	e.create("other", 1)
+	reg := prometheus.NewRegistry()
+	addr := serve(t, e, func(o *server.Options) { o.Limits, o.Registerer = server.Limits{MemoryBytes: limit}, reg })
+	used := func() int64 { return int64(gauge(t, reg, "firn_server_request_memory_bytes")) }
+	bystander := dialRaw(t, addr)
+	served := func() {
+		t.Helper()
+		require.NoError(t, bystander.c.SetDeadline(time.Now().Add(time.Minute)))
+		bystander.send(produceFrame("other", 1, 1))
+		bystander.accepted("other")
+	}
+	served()
+	patient := dialRaw(t, addr)
+	full := fetchOfMany(partitions)
+	full.SessionEpoch, full.MaxWaitMillis = 0, 0
+	patient.send(frameOf(full, 12))
+	id := int32(binary.BigEndian.Uint32(patient.answer()[1+4+2:]))
+	require.NotZero(t, id)
+	require.Eventually(t, func() bool { return used() == 0 }, 20*time.Second, time.Millisecond)
+
+	before := heap()
+	var frames []byte
+	for epoch := range int32(fetches) {
+		next := fetchOfMany(0)
+		next.SessionID, next.SessionEpoch = id, epoch+1
+		frames = append(frames, frameOf(next, 12)...)
+	}
+	patient.send(frames) // whose answers nobody takes
+	require.Eventually(t, func() bool { return used() >= one-8<<10 }, 20*time.Second, time.Millisecond)
+	for range 5 {
+		served()
+	}
+	require.LessOrEqual(t, used(), int64(limit+one))
+	require.Eventually(t, func() bool { return heap()-before <= limit+one }, 20*time.Second, 10*time.Millisecond)
+
+	require.NoError(t, patient.c.Close())
+	require.Eventually(t, func() bool { return used() == 0 }, 20*time.Second, time.Millisecond)
 }

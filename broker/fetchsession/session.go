@@ -49,6 +49,9 @@ type Request struct {
 	Follower   bool // sent by a replica: it may push out a consumer's session
 	Partitions []Partition
 	Forgotten  []Key
+	// Reserve takes memory for more partitions than the request names, before they are listed; it may wait. nil: they are
+	// not counted.
+	Reserve func(partitions int) error
 }
 
 // Outcome is what a fetch found of one partition, in the order of Fetch.Partitions.
@@ -155,12 +158,13 @@ type Fetch struct {
 
 // Begin settles which partitions a request is about, and makes f the fetch of them. The code is 0 or one of
 // FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH and FETCH_SESSION_TOPIC_ID_ERROR, which are answered at the
-// top level with no partitions. What r points to may be used again afterwards.
-func (c *Cache) Begin(f *Fetch, r *Request) (code int16) {
+// top level with no partitions. The error is that of Reserve: the session, too wide to be served, is closed then. What r
+// points to may be used again afterwards.
+func (c *Cache) Begin(f *Fetch, r *Request) (code int16, err error) {
 	f.cache, f.session, f.incremental, f.Partitions = c, nil, false, f.Partitions[:0]
 	if r.Epoch == FinalEpoch || r.Epoch == InitialEpoch {
 		c.beginFull(f, r)
-		return 0
+		return 0, nil
 	}
 	c.mu.Lock()
 	s := c.sessions[r.ID]
@@ -169,19 +173,25 @@ func (c *Cache) Begin(f *Fetch, r *Request) (code int16) {
 	}
 	c.mu.Unlock()
 	if s == nil {
-		return kerr.FetchSessionIDNotFound.Code
+		return kerr.FetchSessionIDNotFound.Code, nil
 	}
-	was, size, code := s.begin(f, r)
+	was, size, code := s.update(r)
+	if code != 0 {
+		return code, nil
+	}
+	if size, err = s.list(f, r, size); err != nil {
+		c.remove(r.ID)
+		return 0, err
+	}
+	f.session, f.incremental = s, true
 	switch {
-	case code != 0:
-		return code
 	case size == 0:
 		c.remove(r.ID) // nothing left to remember: Kafka answers without a session, too
 		f.session = nil
 	case size != was:
 		c.resize(s, size)
 	}
-	return 0
+	return 0, nil
 }
 
 func (c *Cache) beginFull(f *Fetch, r *Request) {
@@ -214,8 +224,8 @@ func (f *Fetch) dedupe(ps []Partition) {
 	clear(f.at)
 }
 
-// begin makes f the next fetch of the session, and tells how many partitions this had and has.
-func (s *session) begin(f *Fetch, r *Request) (was, size int, code int16) {
+// update works what a request changes into the session, and tells how many partitions this had and has.
+func (s *session) update(r *Request) (was, size int, code int16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -237,11 +247,37 @@ func (s *session) begin(f *Fetch, r *Request) (was, size int, code int16) {
 			delete(s.byKey, k)
 		}
 	}
-	f.session, f.incremental = s, true
+	return was, len(s.byKey), 0
+}
+
+// list gives f the partitions of the session, size of them as far as is known, once there is memory for those that the
+// request does not name. That may be waited for, so the session is not locked meanwhile, and when others have added to it
+// there has to be more. It tells how many there are.
+func (s *session) list(f *Fetch, r *Request, size int) (int, error) {
+	for room := len(r.Partitions); ; {
+		if more := size - room; more > 0 && r.Reserve != nil {
+			if err := r.Reserve(more); err != nil {
+				return 0, err
+			}
+		}
+		room = max(room, size)
+		if size = s.copyTo(f, room); size <= room {
+			return size, nil
+		}
+	}
+}
+
+// copyTo gives f the partitions of the session if there are no more than so many, and tells how many there are.
+func (s *session) copyTo(f *Fetch, most int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byKey) > most {
+		return len(s.byKey)
+	}
 	for e := s.root.next; e != &s.root; e = e.next {
 		f.Partitions = append(f.Partitions, e.Partition)
 	}
-	return was, len(s.byKey), 0
+	return len(s.byKey)
 }
 
 func (s *session) put(p *Partition) {

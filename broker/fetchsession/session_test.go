@@ -1,6 +1,7 @@
 package fetchsession
 
 import (
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -25,8 +26,15 @@ func names(ps []Partition) (out []int32) {
 func begin(t *testing.T, c *Cache, r Request) *Fetch {
 	t.Helper()
 	f := new(Fetch)
-	require.Zero(t, c.Begin(f, &r))
+	require.Zero(t, codeOf(t, c, f, &r))
 	return f
+}
+
+func codeOf(t *testing.T, c *Cache, f *Fetch, r *Request) int16 {
+	t.Helper()
+	code, err := c.Begin(f, r)
+	require.NoError(t, err)
+	return code
 }
 
 func open(t *testing.T, c *Cache, ps ...Partition) int32 {
@@ -92,11 +100,11 @@ func TestUpdateAddAndForget(t *testing.T) {
 func TestEpochsAndErrors(t *testing.T) {
 	c := New(Options{})
 	id := open(t, c, part("t", 0, 0))
-	code := c.Begin(new(Fetch), &Request{ID: id + 1, Epoch: 1})
+	code := codeOf(t, c, new(Fetch), &Request{ID: id + 1, Epoch: 1})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
-	code = c.Begin(new(Fetch), &Request{ID: id, Epoch: 2})
+	code = codeOf(t, c, new(Fetch), &Request{ID: id, Epoch: 2})
 	require.Equal(t, kerr.InvalidFetchSessionEpoch.Code, code)
-	code = c.Begin(new(Fetch), &Request{ID: id, Epoch: 1, UsesIDs: true, Partitions: []Partition{{Key: Key{ID: topic.ID{1}}}}})
+	code = codeOf(t, c, new(Fetch), &Request{ID: id, Epoch: 1, UsesIDs: true, Partitions: []Partition{{Key: Key{ID: topic.ID{1}}}}})
 	require.Equal(t, kerr.FetchSessionTopicIDError.Code, code)
 	f := begin(t, c, Request{ID: id, Epoch: 1}) // the refused ones changed nothing
 	require.Len(t, f.Partitions, 1)
@@ -106,7 +114,7 @@ func TestEpochsAndErrors(t *testing.T) {
 	got, include := f.Finish(make([]Outcome, 1))
 	require.Zero(t, got)
 	require.Equal(t, []bool{true}, include)
-	code = c.Begin(new(Fetch), &Request{ID: id, Epoch: 2})
+	code = codeOf(t, c, new(Fetch), &Request{ID: id, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 
 	require.EqualValues(t, 1, nextEpoch(math.MaxInt32))
@@ -121,7 +129,7 @@ func TestInitialEpochReplacesTheOldSession(t *testing.T) {
 	require.EqualValues(t, 3, f.Partitions[0].Offset)
 	again, _ := f.Finish(make([]Outcome, 1))
 	require.NotZero(t, again)
-	code := c.Begin(new(Fetch), &Request{ID: id, Epoch: 1})
+	code := codeOf(t, c, new(Fetch), &Request{ID: id, Epoch: 1})
 	if again != id {
 		require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 	}
@@ -143,7 +151,7 @@ func TestEviction(t *testing.T) {
 	require.Zero(t, open(t, c, part("c", 0, 0)), "an equal claim pushes nobody out")
 	d := open(t, c, part("d", 0, 0), part("d", 1, 0), part("d", 2, 0))
 	require.NotZero(t, d)
-	code := c.Begin(new(Fetch), &Request{ID: a, Epoch: 2})
+	code := codeOf(t, c, new(Fetch), &Request{ID: a, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 
 	// A stale one gives way to anybody, however small.
@@ -151,7 +159,7 @@ func TestEviction(t *testing.T) {
 	begin(t, c, Request{ID: d, Epoch: 1})
 	now = now.Add(time.Second)
 	require.NotZero(t, open(t, c, part("e", 0, 0)))
-	code = c.Begin(new(Fetch), &Request{ID: b, Epoch: 2})
+	code = codeOf(t, c, new(Fetch), &Request{ID: b, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 	require.EqualValues(t, 2, c.Stats().Evictions)
 }
@@ -176,7 +184,49 @@ func TestPartitionsInAllSessionsAreBounded(t *testing.T) {
 	require.NotZero(t, b)
 	// Growing past the bound closes the session that grew.
 	begin(t, c, Request{ID: a, Epoch: 1, Partitions: []Partition{part("a", 2, 0)}})
-	code := c.Begin(new(Fetch), &Request{ID: a, Epoch: 2})
+	code := codeOf(t, c, new(Fetch), &Request{ID: a, Epoch: 2})
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, code)
 	require.Equal(t, 1, c.Stats().Partitions)
+}
+
+// I-32: a fetch takes memory for the partitions that its session knows and it does not name before it lists them, also for
+// those that others add while it waits for that. If there is none the session ends.
+func TestPartitionsOfTheSessionAreReserved(t *testing.T) {
+	c := New(Options{})
+	id := open(t, c, part("t", 0, 0), part("t", 1, 0), part("t", 2, 0))
+	var reserved []int
+	var meanwhile func()
+	reserve := func(n int) error {
+		reserved = append(reserved, n)
+		if meanwhile != nil {
+			fn := meanwhile
+			meanwhile = nil
+			fn()
+		}
+		return nil
+	}
+	f := begin(t, c, Request{ID: id, Epoch: 1, Partitions: []Partition{part("t", 1, 5)}, Reserve: reserve})
+	require.Len(t, f.Partitions, 3)
+	require.Equal(t, []int{2}, reserved)
+
+	reserved = nil
+	begin(t, c, Request{ID: id, Epoch: 2, Partitions: []Partition{part("t", 0, 0), part("t", 1, 5), part("t", 2, 0)}, Reserve: reserve})
+	require.Empty(t, reserved, "all are named")
+
+	meanwhile = func() {
+		wide := begin(t, c, Request{ID: id, Epoch: 4, Partitions: []Partition{part("t", 3, 0), part("t", 4, 0)}, Reserve: reserve})
+		require.Len(t, wide.Partitions, 5)
+	}
+	f = begin(t, c, Request{ID: id, Epoch: 3, Reserve: reserve})
+	require.Len(t, f.Partitions, 5)
+	require.Equal(t, []int{3, 3, 2}, reserved, "the first, the one that came between, and what that had added")
+	require.Equal(t, 5, c.Stats().Partitions)
+
+	none := errors.New("no memory")
+	wide := new(Fetch)
+	_, err := c.Begin(wide, &Request{ID: id, Epoch: 5, Reserve: func(int) error { return none }})
+	require.ErrorIs(t, err, none)
+	require.Empty(t, wide.Partitions)
+	require.Equal(t, Stats{}, c.Stats())
+	require.Equal(t, kerr.FetchSessionIDNotFound.Code, codeOf(t, c, new(Fetch), &Request{ID: id, Epoch: 6}))
 }
