@@ -18,10 +18,10 @@
 //     (I-05).
 //   - End, Flushed, Stable, LocalStart and LogStart never go back while a Log is open, but for Truncate and Reset.
 //   - A folder that belongs to another topic id is never loaded (I-38).
-//   - What a start after a crash reads does not grow with what the logs hold: the journal, what lies above the recovery
-//     points (saveMost), and for the first appends as much again, or twice that, where batches are small (noted). After a
-//     power cut it does grow with how many logs were busy: of each up to checkpointBytes more, or up to a sixteenth of saveMost
-//     where there were many (checkpointsASave).
+//   - What a start after a crash reads, the first appends included, does not grow with what the logs hold: the journal, what
+//     lies above the recovery points (saveMost), and as much below them where producers are idempotent and batches are small
+//     (noted). After a power cut it does grow with how many logs were busy: of each up to checkpointBytes more, or up to a
+//     sixteenth of saveMost where there were many (checkpointsASave).
 //   - Idle logs hold no goroutine, no timer and no open file; one that was never written to is not on disk.
 //   - No more than MaxOpenFiles are open, but for those that are in use or not flushed yet.
 //

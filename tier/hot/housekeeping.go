@@ -38,9 +38,9 @@ const (
 	// saveShare is how many times as long as a save took goes by before the next: with thousands of logs one takes a while.
 	saveShare = 20
 	// saveMost is how far recovery points may move in all before they are saved however long that takes. So what a recovery
-	// reads above the recovery points is that many bytes in all, and those that came while a save was under way. The first
-	// appends walk through as much again to know the producers, or twice that where somebody is idempotent: what is noted then
-	// is what was known at the save before (noted.go). Of batches above headersAlone they read the headers only.
+	// reads above the recovery points is that many bytes in all, and those that came while a save was under way. Where somebody
+	// is idempotent it walks through as much below them to know the producers: what is noted then is what was known at the save
+	// before (noted.go). Of batches above headersAlone that takes the headers only.
 	//
 	// Two things do not count, because they move no recovery point: what the journal has and the logs' own files do not, which
 	// is bounded by the journal's size; and what was never flushed. That is at most one segment of each log in page-cache mode,
@@ -49,7 +49,8 @@ const (
 	// Two more count for each log, however many there are. After a power cut what lies between the recovery point and the last
 	// checkpoint is read, of a log whose last index entries the kernel had not written back, for which it takes half a minute or
 	// so after the save: up to checkpointBytes, or 16 to 64 MiB where many logs are busy (checkpointsASave). And of a log whose
-	// producers are not noted, because they are too many or those of all logs are, the first append walks through as much.
+	// producers are not noted, because they are too many or those of all logs are, or far below (recovery.follow), the first
+	// append walks through as much, and through what the recovery read.
 	saveMost = 4 * saveBytes
 )
 

@@ -1,12 +1,20 @@
 package hot
 
 import (
+	"slices"
+
 	"github.com/firnlog/firn/tier/hot/producer"
+	"github.com/firnlog/firn/tier/record"
 )
 
 // The state file says of each log, beside up to where it is durable, what was known of its producers at an offset at or below
-// that. So the first append to a log after a crash walks through what lies above, and that is little however many logs are
-// busy: snapshot files (snapshots.go) cost flushes, and are made for a few logs at a time.
+// that. From there on a recovery after a crash takes them along while it reads what lies above, and that is little however many
+// logs are busy: snapshot files (snapshots.go) cost flushes, and are made for a few logs at a time.
+//
+// It does so before any append, for what is noted has to keep up with the recovery points. Those move with a recovery, and may
+// be saved before somebody appends. Were the producers left to the first append, such a save would keep what was noted far
+// below: after the next crash all that this one made necessary to read would be walked through once more, and after each further
+// crash yet more.
 //
 // It does not become untrue. What lies below the recovery point of a state file is there for as long as the file is: who cuts
 // it off or puts something else in its place (Truncate, Reset, Rewrite) first saves a state that does not vouch for it, and a
@@ -136,6 +144,100 @@ func (l *Log) recall(st *logState) {
 	if p := st.Producers; p != nil && p.Offset <= l.End() {
 		l.noted.settled = p
 	}
+}
+
+// follow has the recovery take the producers along, through the batches that it reads from the end of s's tail on: from what was
+// noted of them, or from a snapshot that is nearer. Where nothing was noted of batches that it does not read, or far below, the
+// first append finds out. It is of use before the first batch is read.
+func (r *recovery) follow(s *segment) {
+	if r.followed || r.reread {
+		return
+	}
+	r.followed = true
+	at := s.now().next
+	w, err := r.producersUpTo(at)
+	switch {
+	case err != nil:
+		r.l.dir.logger.Debug("the producers are not known before the first append", "partition", r.l.name, "offset", at, "because", err)
+	case w != nil && w.st.End() >= at:
+		r.producers = w
+	}
+}
+
+// producersUpTo goes from what is known of the producers towards an offset, in the segments that are taken as they are, and notes
+// what snapshots there are behind. It gives nil where that could be a long way.
+func (r *recovery) producersUpTo(offset int64) (*walker, error) {
+	first := r.segs[0].base
+	st, from := new(producer.State), first
+	st.AdvanceEnd(first)
+	noted := r.st != nil && r.st.Producers != nil && r.st.Producers.Offset >= first // else what it was true of was trimmed
+	if noted {
+		var err error
+		if st, err = r.st.Producers.state(); err != nil {
+			return nil, err
+		}
+		from = st.End() + 1
+	}
+	at, entries, err := r.l.newestSnapshot(from, offset)
+	if err != nil {
+		return nil, err
+	}
+	if entries != nil {
+		st.Reset(entries, at)
+	}
+	if st.End() < offset && !noted {
+		return nil, nil
+	}
+	if r.snapshots, err = r.l.snapshots(); err != nil {
+		return nil, err
+	}
+	r.snapshots = slices.DeleteFunc(r.snapshots, func(at int64) bool { return at <= max(offset, st.End()) })
+	w := walkFrom(st)
+	w.most, w.now = walkSteps*r.l.dir.o.checkpointBytes, r.l.dir.nowMs()
+	return w, w.to(r.segs, offset)
+}
+
+// lead takes the producers along through a batch that was read.
+func (r *recovery) lead(h *record.Header) {
+	r.passSnapshots(h.BaseOffset)
+	if w := r.producers; w != nil && h.NextOffset() > w.st.End() {
+		w.batch(h)
+	}
+}
+
+// passSnapshots has the snapshots up to an offset, which is that of a batch or the log's end, tell of the producers: they know also
+// those whose batches a Rewrite left out.
+func (r *recovery) passSnapshots(offset int64) {
+	for r.producers != nil && len(r.snapshots) > 0 && r.snapshots[0] <= offset {
+		at := r.snapshots[0]
+		r.snapshots = r.snapshots[1:]
+		entries, err := r.l.readSnapshot(r.l.snapshotName(at))
+		if err != nil {
+			r.producers = nil
+			return
+		}
+		if entries != nil {
+			st := new(producer.State)
+			st.Reset(entries, at)
+			now := r.producers.now
+			r.producers = walkFrom(st)
+			r.producers.now = now
+		}
+	}
+}
+
+// learn makes what was found of the producers what is known of them at the end of the log, which nobody uses yet.
+func (r *recovery) learn() {
+	l := r.l
+	r.passSnapshots(l.End())
+	w := r.producers
+	if w == nil || w.st.End() > l.End() {
+		return
+	}
+	w.st.AdvanceEnd(l.End())
+	l.mu.Lock()
+	l.setProducers(w)
+	l.mu.Unlock()
 }
 
 // nearestNoted gives what was noted of the nearest offset from first to last, nil if nothing was.

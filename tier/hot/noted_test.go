@@ -42,16 +42,45 @@ func (b *busyLogs) sync() {
 	}
 }
 
-// However many logs are busy, the first appends after a crash walk through what came since the last save of the recovery
-// points; where producers are idempotent and the recovery points lag behind, since the one before. And the logs know their
-// producers (I-05).
+// next ends the process, with the power if the stop says so, and starts another one on a kernel of that name. It gives how much is
+// read of the logs from then on.
+func (b *busyLogs) next(stop Stop, boot string) (read func() int) {
+	b.d.flusher.Close()
+	if stop == StopCrashed {
+		b.mem = b.mem.Crash()
+	}
+	f := disk.NewFaulty(b.mem, nil)
+	of := bytesOf(f, disk.OpRead)
+	b.start(f, boot)
+	require.Equal(b.t, stop, b.d.LastStop())
+	for i, l := range b.logs {
+		m := b.models[i]
+		for m.end() > l.End() {
+			require.Equal(b.t, StopCrashed, stop)
+			m.headers = m.headers[:len(m.headers)-1]
+		}
+	}
+	return func() int { return of(logSuffix) }
+}
+
+// holds says that the logs know their producers, and what one of them wrote last.
+func (b *busyLogs) holds() {
+	for i, l := range b.logs {
+		b.models[i].again(l, 1)
+		b.models[i].holds(l, l.End())
+	}
+}
+
+// However many logs are busy, a start after a crash reads what came since the last save of the recovery points; where producers
+// are idempotent and the recovery points lag behind, since the one before. Then the logs know their producers (I-05), and the
+// first appends read nothing.
 func TestWhatTheFirstAppendsOfManyLogsRead(t *testing.T) {
 	const logs, saves, batches, size = 96, 7, 40, 1000
 	for _, c := range []struct {
 		name string
 		id   func(i int) int64
 		lag  int // batches of those between two saves that are above the recovery points
-		walk int // batches that a first append may walk through
+		most int // batches of a log that a start after a kill may read
 	}{
 		{"nobody is idempotent", func(int) int64 { return 0 }, 0, 1},
 		{"nobody is idempotent, lagging", func(int) int64 { return 0 }, batches / 2, batches/2 + 1},
@@ -73,31 +102,153 @@ func TestWhatTheFirstAppendsOfManyLogsRead(t *testing.T) {
 				}
 				b.write(1, c.id)
 				boot := "boot-1"
-				b.d.flusher.Close()
 				if stop == StopCrashed {
-					b.mem, boot = b.mem.Crash(), "boot-2"
+					boot = "boot-2"
 				}
-				f := disk.NewFaulty(b.mem, nil)
-				b.start(f, boot)
-				for i, l := range b.logs {
-					m := b.models[i]
-					for m.end() > l.End() {
-						require.Equal(t, StopCrashed, stop)
-						m.headers = m.headers[:len(m.headers)-1]
-					}
-				}
-				read := bytesOf(f, disk.OpRead)
+				read := b.next(stop, boot)
+				recovered := read()
 				b.write(1, func(int) int64 { return 0 })
-				t.Logf("%d bytes read of %d", read(logSuffix), logs*b.logs[0].Bytes())
-				require.LessOrEqual(t, read(logSuffix), logs*(c.walk*(size+100)+2*smallBuf))
-				f.SetHook(nil)
-				for i, l := range b.logs {
-					b.models[i].again(l, 1)
-					b.models[i].holds(l, l.End())
+				t.Logf("%d bytes read of %d", recovered, logs*b.logs[0].Bytes())
+				if limit := logs * (c.most*(size+100) + 2*smallBuf); stop == StopKilled {
+					require.LessOrEqual(t, recovered, limit)
+					require.Equal(t, recovered, read(), "the first appends read nothing")
+				} else { // index entries were lost, too; and of logs that nothing is left of to recover, the first appends read
+					require.LessOrEqual(t, read()-recovered, limit)
+				}
+				b.holds()
+				require.NoError(t, b.d.Close())
+			})
+		}
+	}
+}
+
+// Recovery points that a start moved are saved before anybody has appended, if they moved far. What the next start reads is what
+// lies above them all the same, and crashes that follow each other do not add up. The logs know their producers (I-05).
+func TestWhatStartsReadThatSaveBeforeTheFirstAppend(t *testing.T) {
+	const logs, batches, lives = 8, 100, 4
+	for _, c := range []struct {
+		name string
+		id   func(i int) int64
+		late bool // nothing is saved before the first crash
+	}{
+		{"nobody is idempotent", func(int) int64 { return 0 }, false},
+		{"nobody is idempotent, and nothing was saved", func(int) int64 { return 0 }, true},
+		{"all are", func(i int) int64 { return int64(1 + i%3) }, false},
+		{"all are, and nothing was saved", func(i int) int64 { return int64(1 + i%3) }, true},
+	} {
+		for _, stop := range []Stop{StopKilled, StopCrashed} {
+			t.Run(fmt.Sprint(c.name, " ", stop), func(t *testing.T) {
+				b := &busyLogs{t: t, mem: disk.NewCrashable(1), logs: make([]*Log, logs)}
+				for range logs {
+					b.models = append(b.models, &written{t: t})
+				}
+				b.start(b.mem, "boot-1")
+				b.write(batches, c.id)
+				b.sync()
+				if !c.late {
+					b.d.savePoints()
+				}
+				for life := range lives {
+					b.write(batches, c.id)
+					b.sync()
+					b.write(batches/2, c.id)
+					boot := "boot-1"
+					if stop == StopCrashed {
+						boot = fmt.Sprint("boot-", life+2)
+					}
+					read := b.next(stop, boot)
+					above := int(b.d.unsaved.Load())
+					b.d.savePoints()
+					b.write(1, c.id)
+					t.Logf("%d bytes were above the recovery points, %d were read", above, read())
+					most := above + logs*2*smallBuf
+					if stop == StopCrashed { // index entries were lost, too
+						most += logs * int(b.d.o.checkpointBytes)
+					}
+					require.LessOrEqual(t, read(), most)
+					b.holds()
 				}
 				require.NoError(t, b.d.Close())
 			})
 		}
+	}
+}
+
+// manyProducers are too many for a log to have them noted.
+const manyProducers = notedProducers + 4
+
+// A recovery takes the producers along where they are noted near enough to where it begins to read, or a snapshot is; else it reads
+// no more than it must, and the first append does. In any case the log knows them (I-05).
+func TestWhereRecoveryFollowsProducers(t *testing.T) {
+	const every, above = 5_000, 7
+	for _, c := range []struct {
+		name      string
+		producers int
+		gap       int // batches between what is noted and the recovery point
+		snapshot  int // so many of them lie above a snapshot; 0: there is none
+		saved     bool
+		follows   bool
+		walk      int // batches that are read beside those above the recovery point
+	}{
+		{"from where it begins", 3, 0, 0, true, true, 0},
+		{"from below", 3, 30, 0, true, true, 30},
+		{"from a snapshot", 3, 30, 5, true, true, 5},
+		{"from a snapshot far above what is noted", 3, 100, 5, true, true, 5},
+		{"from where the log begins", 3, 30, 0, false, true, 100},
+		{"from too far below", 3, 100, 0, true, false, 100},
+		{"many producers", manyProducers, 30, 0, true, false, 0},
+		{"many producers and a snapshot", manyProducers, 30, 5, true, false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mem := disk.NewCrashable(1)
+			d := snapshotsDir(t, mem, "boot-1", every)
+			l := d.open(0, func(c *Config) { c.FlushMessages = Forever })
+			m := &written{t: t}
+			write := func(n int) {
+				for range n {
+					m.put(l, m.next(int64(1+len(m.headers)%c.producers), 1, 930))
+				}
+			}
+			save := func() {
+				if c.saved {
+					require.NoError(t, d.saveState())
+				}
+			}
+			write(manyProducers)
+			require.NoError(t, l.Sync())
+			save()
+			write(c.gap - c.snapshot)
+			if c.snapshot > 0 {
+				require.NoError(t, l.snapshotProducers())
+				write(c.snapshot)
+			}
+			require.NoError(t, l.Sync())
+			if c.gap > 0 {
+				write(1)
+			}
+			save()
+			if c.saved && c.producers <= notedProducers {
+				require.Equal(t, int64(manyProducers), l.state().Producers.Offset)
+			}
+			write(above)
+			d.flusher.Close()
+			f := disk.NewFaulty(mem, nil)
+			d = snapshotsDir(t, f, "boot-1", every)
+			read := bytesOf(f, disk.OpRead)
+			l = d.open(0, nil)
+			require.Equal(t, m.end(), l.End())
+			recovered := read(logSuffix)
+			t.Logf("%d bytes read of %d", recovered, l.Bytes())
+			require.LessOrEqual(t, recovered, (above+1+c.walk)*1100+3*smallBuf)
+			l.mu.Lock()
+			require.Equal(t, c.follows, l.loaded)
+			l.mu.Unlock()
+			m.again(l, 1)
+			require.Equal(t, c.follows, read(logSuffix) == recovered)
+			f.SetHook(nil)
+			m.holds(l, l.End())
+			require.NoError(t, d.Close())
+		})
 	}
 }
 
@@ -248,11 +399,57 @@ func TestNotedOfALogThatIsReadAgain(t *testing.T) {
 		l = d.open(0, nil)
 		if damaged {
 			require.Equal(t, noted{}, l.noted)
+			require.False(t, l.loaded)
 		} else {
 			require.Equal(t, st.Producers, l.noted.settled)
 		}
 		m.holds(l, l.End())
 		d.flusher.Close()
+	}
+}
+
+// A recovery takes the producers along through all segments that the state file does not vouch for, and knows nothing of what it
+// cuts off (I-05).
+func TestRecoveryFollowsProducersToTheCut(t *testing.T) {
+	for _, torn := range []int{0, 4, 2, 1} { // the segment in which a batch is torn, counted from the end; 0: none
+		t.Run(fmt.Sprint(torn), func(t *testing.T) {
+			mem := disk.NewCrashable(1)
+			d := openDir(t, mem, "/log")
+			l := d.open(0, func(c *Config) { c.SegmentBytes = 5_000 })
+			m := &written{t: t}
+			write := func(n int) {
+				for i := range n {
+					m.put(l, m.next(int64(1+i%3), 1, 930))
+				}
+			}
+			write(7)
+			require.NoError(t, l.Sync())
+			require.NoError(t, d.saveState())
+			write(31)
+			d.flusher.Close()
+			if segs := l.segments(); torn > 0 {
+				require.Greater(t, len(segs), 6)
+				s := segs[len(segs)-torn]
+				cut(mem, s.file.path(), s.now().size-s.now().size/3)
+			}
+			d = openDir(t, mem, "/log")
+			l = d.open(0, nil)
+			if torn > 0 {
+				require.Less(t, l.End(), m.end())
+				m.headers = m.headers[:l.End()]
+			}
+			require.Equal(t, m.end(), l.End())
+			l.mu.Lock()
+			require.True(t, l.loaded)
+			l.mu.Unlock()
+			m.holds(l, l.End())
+			for id := range int64(3) {
+				m.again(l, 1+id)
+				m.put(l, m.next(1+id, 1, 10)) // in the place of one that was cut off
+			}
+			m.holds(l, l.End())
+			require.NoError(t, d.Close())
+		})
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 )
 
 // What was known of the producers at an offset below the end is needed for each archived segment and at trims, and at the
-// end by the first append after a start. Batches are walked through only where neither memory, nor a snapshot file
-// (snapshots.go), nor the state file (noted.go) tells:
+// end by the first append after a start, unless the recovery found out (recovery.follow). Batches are walked through only where
+// neither memory, nor a snapshot file (snapshots.go), nor the state file (noted.go) tells:
 //
 //	     none            kept         same          end
 //	──────┼───────────────┼────────────┼─────────────┼───── offset
@@ -214,17 +214,24 @@ func (l *Log) walk(offset, most int64) (*walker, error) {
 	}
 	w := walkFrom(st)
 	w.most, w.now = most, l.dir.nowMs()
-	segs := l.segments()
-	for i := max(0, segmentAt(segs, st.End())); i < len(segs) && segs[i].base < offset; i++ {
+	if err := w.to(l.segments(), offset); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// to goes on to an offset of the segments, or stops before, where a batch ends, after about as many bytes as it may go through.
+func (w *walker) to(segs []*segment, offset int64) error {
+	for i := max(0, segmentAt(segs, w.st.End())); i < len(segs) && segs[i].base < offset; i++ {
 		if err := w.segment(segs[i], offset); err != nil {
-			return nil, err
+			return err
 		}
-		if w.bytes >= most {
-			return w, nil
+		if w.bytes >= w.most {
+			return nil
 		}
 	}
-	st.AdvanceEnd(offset)
-	return w, nil
+	w.st.AdvanceEnd(offset)
+	return nil
 }
 
 func (w *walker) segment(s *segment, offset int64) error {
@@ -245,13 +252,18 @@ func (w *walker) segment(s *segment, offset int64) error {
 	defer putBuf(b)
 	sc := b.scan(h.File, from, to, mayWait)
 	for w.bytes < w.most && sc.next() {
-		w.bytes += int64(sc.h.Size())
-		if sc.h.HasProducer() {
-			w.past.note(w.st, &sc.h)
-		}
-		w.st.Apply(sc.h, sc.h.BaseOffset, w.now)
+		w.batch(&sc.h)
 	}
 	return sc.err
+}
+
+// batch goes through the batch that follows.
+func (w *walker) batch(h *record.Header) {
+	w.bytes += int64(h.Size())
+	if h.HasProducer() {
+		w.past.note(w.st, h)
+	}
+	w.st.Apply(*h, h.BaseOffset, w.now)
 }
 
 // nearest returns the state nearest below offset, or there, that is known without a walk: at the log's beginning, if nothing

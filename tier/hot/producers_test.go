@@ -265,7 +265,7 @@ func TestWhatTheFirstAppendReads(t *testing.T) {
 						for i := range n {
 							id := int64(0)
 							if idempotent {
-								id = int64(1 + i%3)
+								id = int64(1 + i%manyProducers)
 							}
 							m.put(l, m.next(id, 1, 1000))
 							require.NoError(t, l.Flush())
@@ -277,6 +277,7 @@ func TestWhatTheFirstAppendReads(t *testing.T) {
 					write(700)
 					limit := 0
 					if stop != StopClean {
+						require.NoError(t, d.saveState()) // else the recovery finds out who they are, for it reads everything
 						limit = every + 2*smallBuf
 					}
 					for range 3 {
@@ -332,7 +333,7 @@ func TestWhatShortLivesRead(t *testing.T) {
 	const every = 30_000
 	mem := disk.NewCrashable(1)
 	m := &written{t: t}
-	for range 12 {
+	for life := range 12 {
 		f := disk.NewFaulty(mem, nil)
 		d := snapshotsDir(t, f, "boot-1", every)
 		l := d.open(0, nil)
@@ -340,6 +341,14 @@ func TestWhatShortLivesRead(t *testing.T) {
 		m.put(l, m.next(1, 1, 10))
 		require.LessOrEqual(t, read(logSuffix), every+2*smallBuf)
 		f.SetHook(nil)
+		if life == 0 { // what is saved tells nothing of them, now and later
+			for id := range int64(manyProducers) {
+				m.put(l, m.next(1+id, 1, 10))
+			}
+			require.NoError(t, l.Sync())
+			require.NoError(t, d.saveState())
+			require.Nil(t, l.state().Producers)
+		}
 		for range 10 {
 			m.put(l, m.next(1, 1, 1000))
 			checkpointed(t, l)
@@ -355,10 +364,13 @@ func TestSnapshotOfWhatWasLost(t *testing.T) {
 	d := snapshotsDir(t, mem, "boot-1", every)
 	l := d.open(0, nil)
 	m := &written{t: t}
-	for range 300 {
-		m.put(l, m.next(1, 1, 1000))
+	for i := range 300 {
+		m.put(l, m.next(int64(1+i%manyProducers), 1, 1000))
 		require.NoError(t, l.Flush())
 		checkpointed(t, l)
+		if i == 50 { // without a word of the producers
+			require.NoError(t, d.saveState())
+		}
 	}
 	d.flusher.Close()
 	appendTo(t, l, m.next(1, 1, 1000))
@@ -410,9 +422,13 @@ func TestWhatTrimsRead(t *testing.T) {
 				small := func(c *Config) { c.SegmentBytes = 50_000 }
 				l := d.open(0, small)
 				m := &written{t: t}
-				for range 300 {
-					m.put(l, m.next(id, 1, 1000))
+				for i := range 300 {
+					m.put(l, m.next(id*int64(1+i%manyProducers), 1, 1000))
 					checkpointed(t, l)
+					if i == 50 { // with a word of the producers only if there are none
+						require.NoError(t, l.Sync())
+						require.NoError(t, d.saveState())
+					}
 				}
 				if restart {
 					d.flusher.Close()

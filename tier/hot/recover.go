@@ -109,6 +109,10 @@ type recovery struct {
 	more    bool  // bytes were, in a segment whose name is: some of it was flushed
 	cut     int64 // bytes that were cut off
 	indexed point // up to where the indexes are known to be durable
+	// producers are what is known of them behind the last batch that was read; nil: that is not known. See follow.
+	producers *walker
+	snapshots []int64 // of them, behind what producers says, in order
+	followed  bool
 }
 
 // recover finds out what a log holds. What the state file vouches for is taken as it is; everything above is
@@ -147,6 +151,7 @@ func (l *Log) recover(st *logState) error {
 	if st != nil && !r.reread {
 		l.recall(st)
 	}
+	r.learn()
 	l.wantLocal.Store(max(l.localStart.Load(), l.dir.localStartOf(l)))
 	if r.cut > 0 {
 		l.dir.logger.Info("cut a torn tail", "partition", l.name, "end", l.End(), "bytes", r.cut)
@@ -411,6 +416,7 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 			s.file.dirty.Store(true)
 		}
 	}
+	r.follow(s)
 	interval := int64(r.l.config().IndexIntervalBytes)
 	t := s.now()
 	err = verified(h.File, t.size, size, rewrite, func(hd *record.Header) error {
@@ -428,6 +434,7 @@ func (r *recovery) scan(s *segment) (whole bool, err error) {
 		if last, ok := r.epochs.Latest(); !ok || hd.LeaderEpoch > last.Epoch {
 			r.epochs, _ = r.epochs.Assign(hd.LeaderEpoch, hd.BaseOffset)
 		}
+		r.lead(hd)
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrCorruptLog) {
@@ -517,7 +524,7 @@ func (r *recovery) finish() error {
 			}
 			s.shut()
 		}
-		r.segs = nil
+		r.segs, r.producers = nil, nil
 	}
 	if len(r.segs) == 0 {
 		if r.st != nil { // its files are gone: at least no offset is handed out again (I-03)

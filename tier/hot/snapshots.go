@@ -15,8 +15,8 @@ import (
 // whether it is whole. They are written
 //
 //   - at a roll, if somebody is known, not synced: to walk through a segment at most;
-//   - when recovery points are saved, and at a clean stop, at the end of the log: so that the first append after a start
-//     walks through little, also where the state file does not tell (noted.go);
+//   - when recovery points are saved, and at a clean stop, at the end of the log: so that a recovery, or the first append
+//     after a start, walks through little, also where the state file does not tell (noted.go);
 //   - at a trim, where the log then begins, durably: what was below is known from nowhere else.
 //
 // Each is true as long as the batches below it are there, the empty one too, which says that nobody is known. So those above
@@ -66,7 +66,7 @@ func (l *Log) snapshots() ([]int64, error) {
 	return bases, nil
 }
 
-// unsnapped is how many bytes lie above the newest snapshot file of the log's end; 0 before the first append after a start.
+// unsnapped is how many bytes lie above the newest snapshot file of the log's end; 0 while they are not known after a start.
 // The caller holds mu.
 func (l *Log) unsnapped() int64 {
 	if !l.loaded {

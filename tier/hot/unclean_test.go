@@ -228,12 +228,11 @@ func TestWhatAnUnfinishedRecoveryRemovedStaysRemoved(t *testing.T) {
 			w.power(false)
 			f := w.faulty()
 			w.kill()
-			n := 0
+			removed := false
 			f.SetHook(func(c disk.Call) disk.Fault {
-				if c.Op == disk.OpReadDir && strings.HasSuffix(c.Name, "t-0") {
-					if n++; n == 2 { // behind the removal
-						return disk.Fault{Err: syscall.EMFILE}
-					}
+				removed = removed || c.Op == disk.OpRemove && strings.HasSuffix(c.Name, fileName(6, logSuffix))
+				if removed && c.Op == disk.OpReadDir && strings.HasSuffix(c.Name, "t-0") {
+					return disk.Fault{Err: syscall.EMFILE}
 				}
 				return disk.Fault{}
 			})
