@@ -110,10 +110,10 @@ var theBars = map[string]string{
 
 	"i recovery after kill -9": `
 		all partitions s of firn, killed ≤ 5
-		read MB of firn, killed ≤ 2953, every time
+		read MB of firn, killed ≤ 1611, every time
 		read beyond MB of firn, killed ≤ 64, every time
 		all partitions s of firn, as after a power cut ≤ 5
-		read MB of firn, as after a power cut ≤ 2953, every time
+		read MB of firn, as after a power cut ≤ 1611, every time
 		read beyond MB of firn, as after a power cut ≤ 64, every time`,
 }
 

@@ -38,8 +38,7 @@ const (
 
 	// AboveMB is how much of record batches lay above the recovery points that the killed process had saved.
 	AboveMB judge.Figure = "above recovery points MB"
-	// BeyondMB is ReadMB without the two, the second of them twice: the recovery reads it, and the first appends do, for the
-	// producers.
+	// BeyondMB is ReadMB without the two.
 	BeyondMB judge.Figure = "read beyond MB"
 
 	// servedIn is how many seconds all that may take.
@@ -47,7 +46,7 @@ const (
 	// readMost is what may be read, in MB, whatever there was: the flush journal, which is 256 MiB at most, and what lies above
 	// the recovery points: those are saved once they moved by 1 GiB, and what the journal has does not move them. What comes
 	// during a save is left out of account, so a disk that takes long for one misses this.
-	readMost = float64(journalMost+2*(1<<30+journalMost)) / 1e6
+	readMost = float64(journalMost+(1<<30+journalMost)) / 1e6
 	// beyondMost is what may be read beside what there was, in MB: a tenth of the journal's files, where something else was
 	// before, the indexes of the last segments, the metadata, and what a process reads to start.
 	beyondMost  = 64
@@ -61,7 +60,7 @@ func recoveryCase() Case {
 		About: fmt.Sprintf("A flushed topic of %d partitions with five times the bytes that other cases read (10 GiB) gets batches of %d records of 1 KiB when its firn is killed. "+
 			"A second one, of %d partitions, has got 10 MB/s of flushed records of 1 KiB then for as long as a round is, 1 to %d in a batch, which the flush journal takes. "+
 			"From starting the process until a record is acknowledged, until one is read, and until every partition of both topics has told where it ends and has taken a batch, with what was read by then. "+
-			"That does not grow with the log: it is what the journal had, and what lay above the saved recovery points, once to recover it and once more to know the producers, both of which are measured, and %d MB beside them. "+
+			"That does not grow with the log: it is what the journal had, and what lay above the saved recovery points, both of which are measured, and %d MB beside them. "+
 			"The journal has 256 MiB at most, and recovery points are saved when they moved by 1 GiB, mostly by 256 MiB already: %.0f MB in all. "+
 			"After a power cut the kernel is another one, and firn may not trust its page cache: that is played by telling it of another boot, with all that was written still there.",
 			hotPartitions, hotRecords, smallPartitions, smallTogether, beyondMost, readMost),
@@ -201,7 +200,7 @@ func (r *recovering) restart() (Figures, error) {
 		return nil, err
 	}
 	f[AboveMB] = float64(above) / 1e6
-	f[BeyondMB] = f[ReadMB] - f[ReplayedMB] - 2*f[AboveMB]
+	f[BeyondMB] = f[ReadMB] - f[ReplayedMB] - f[AboveMB]
 	return f, nil
 }
 
