@@ -45,7 +45,7 @@ type JournalOptions struct {
 	FileBytes int64       // of one file, a multiple of 4 KiB; 0: 64 MiB
 	Files     int         // how many there may be, at least 2; 0: 4
 	Direct    int64       // a log with so many bytes pending is synced itself; 0: 32 KiB
-	Parallel  int         // logs that are synced at once; 0: 4
+	Parallel  int         // logs that are synced at once; 0: 16
 	OnError   func(error) // called without locks when the journal's upkeep failed; may be nil
 	// Inline does the upkeep within take instead of in a goroutine, for tests that must repeat.
 	Inline bool
@@ -128,7 +128,7 @@ func NewJournal(o JournalOptions) *Journal {
 	o.FileBytes = cmp.Or(o.FileBytes, 64<<20)
 	o.Files = max(2, cmp.Or(o.Files, 4))
 	o.Direct = cmp.Or(o.Direct, 32<<10)
-	o.Parallel = cmp.Or(o.Parallel, 4)
+	o.Parallel = cmp.Or(o.Parallel, 16)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
