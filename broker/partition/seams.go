@@ -37,6 +37,7 @@ type Log interface {
 	EpochAt(offset int64) int32
 	AssignEpoch(e int32, start int64) error
 	Segments() []hot.SegmentInfo
+	AppendSegments(out []hot.SegmentInfo) []hot.SegmentInfo
 	AdvanceStart(offset int64) error
 	Trim(offset int64, reason string) (int64, error)
 	Roll() error

@@ -2,7 +2,9 @@ package partition
 
 import (
 	"fmt"
+	"sync"
 
+	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/segment"
 	"github.com/firnlog/firn/tier/topic"
@@ -41,10 +43,22 @@ func (s source) Read(off, limit int64, max int) (upload.Batches, error) {
 	return upload.Batches{Regions: d.Regions, Bytes: d.Bytes, Release: d.Release}, nil
 }
 
+// segmentLists are used again: the uploader asks for the segments of each busy partition a few times a second.
+var segmentLists = sync.Pool{New: func() any { return new([]hot.SegmentInfo) }}
+
+// segments describes the segments of the local log in a list that goes back to segmentLists.
+func (s source) segments() *[]hot.SegmentInfo {
+	list := segmentLists.Get().(*[]hot.SegmentInfo)
+	*list = s.log().AppendSegments((*list)[:0])
+	return list
+}
+
 // PendingBytes counts whole segments above from, and of the one that from lies in its proportion.
 func (s source) PendingBytes(from int64) int64 {
+	segs := s.segments()
+	defer segmentLists.Put(segs)
 	var n int64
-	for _, seg := range s.log().Segments() {
+	for _, seg := range *segs {
 		switch {
 		case seg.Next <= from:
 		case seg.Base >= from:
@@ -59,10 +73,11 @@ func (s source) PendingBytes(from int64) int64 {
 // PendingSince is the last change of the closed segment that from lies in: the record cannot be younger. In the
 // segment that is being written the last change says nothing; the uploader then goes by when it noticed.
 func (s source) PendingSince(from int64) (int64, bool) {
-	segs := s.log().Segments()
-	for i, seg := range segs {
+	segs := s.segments()
+	defer segmentLists.Put(segs)
+	for i, seg := range *segs {
 		if seg.Next > from {
-			return seg.Modified, seg.Modified > 0 && i < len(segs)-1
+			return seg.Modified, seg.Modified > 0 && i < len(*segs)-1
 		}
 	}
 	return 0, false

@@ -2,6 +2,7 @@ package hot
 
 import (
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -183,13 +184,16 @@ type SegmentInfo struct {
 }
 
 // Segments describes the segments, oldest first; the last one is active.
-func (l *Log) Segments() []SegmentInfo {
+func (l *Log) Segments() []SegmentInfo { return l.AppendSegments(nil) }
+
+// AppendSegments appends to out what Segments returns, for who asks so often that the memory counts.
+func (l *Log) AppendSegments(out []SegmentInfo) []SegmentInfo {
 	segs := l.segments()
-	out := make([]SegmentInfo, len(segs))
-	for i, s := range segs {
+	out = slices.Grow(out, len(segs))
+	for _, s := range segs {
 		t := s.now()
-		out[i] = SegmentInfo{Base: s.base, Next: t.next, Bytes: t.size, IndexBytes: s.idx.bytes() + s.tidx.bytes(),
-			TimeIndex: s.tidx.bytes(), MaxTimestamp: t.maxTime, Modified: t.modified}
+		out = append(out, SegmentInfo{Base: s.base, Next: t.next, Bytes: t.size, IndexBytes: s.idx.bytes() + s.tidx.bytes(),
+			TimeIndex: s.tidx.bytes(), MaxTimestamp: t.maxTime, Modified: t.modified})
 	}
 	return out
 }

@@ -89,6 +89,7 @@ type Manager struct {
 	ctx     context.Context // of all jobs
 	done    chan struct{}   // closed when the scheduler has ended
 	home    atomic.Bool     // the store is this cluster's archive
+	due     []*Handle       // memory of the scheduler, for takeDue
 
 	mu     sync.Mutex
 	parts  map[topic.Partition]*Handle // guarded by mu
@@ -297,9 +298,11 @@ func (m *Manager) schedule() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		for _, h := range m.takeDue() {
+		due := m.takeDue()
+		for _, h := range due {
 			m.look(h)
 		}
+		clear(due)
 		next, closed := m.startJobs()
 		if closed {
 			break
@@ -321,18 +324,19 @@ func (m *Manager) schedule() {
 	}
 }
 
+// takeDue takes those off the timers that are to be looked at. What it returns is valid until its next call.
 func (m *Manager) takeDue() []*Handle {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.o.Now()
-	var due []*Handle
+	m.due = m.due[:0]
 	for len(m.timers) > 0 && !m.timers[0].due.After(now) {
 		h := m.timers[0]
 		m.timers.remove(h)
 		h.looking = true
-		due = append(due, h)
+		m.due = append(m.due, h)
 	}
-	return due
+	return m.due
 }
 
 // look plans for one partition with the ledger that is known here; a job plans again with the real one.
@@ -367,10 +371,10 @@ func (m *Manager) look(h *Handle) {
 		m.ready = append(m.ready, h)
 	case d.Action == Stuck:
 		if !h.stuck {
-			m.o.Logger.Error("uploads are stuck", "partition", h.p.String(), "why", d.Reason)
+			m.o.Logger.Error("uploads are stuck", "partition", h.p.String(), "why", d.Reason())
 		}
 		h.stuck = true
-		h.fail(now, d.Reason)
+		h.fail(now, d.Reason())
 	case d.DueMs > 0:
 		m.at(h, time.UnixMilli(d.DueMs))
 	}

@@ -52,9 +52,29 @@ type Decision struct {
 	MaxBytes int64
 	// DueMs is when a Wait ends by itself, ms; 0: only by a change.
 	DueMs int64
-	// Reason is a sentence without a full stop, for `firn tier explain`.
-	Reason string
+
+	why   why // what Reason says, of the state and the time that were planned for
+	state State
+	nowMs int64
 }
+
+// why names what a Decision rests on.
+type why int
+
+const (
+	remoteOff why = iota
+	notLeader
+	setBack
+	localBefore
+	hole
+	archiveAhead
+	allArchived
+	fullSize
+	onDemand
+	ageUnknown
+	waitedLong
+	mayWait
+)
 
 func (c Config) segmentBytes() int64 {
 	if c.SegmentBytes <= 0 {
@@ -73,49 +93,88 @@ func (c Config) maxLagMs() int64 {
 // Plan decides what to upload next of a partition. It only ever proposes what lies in [ledger next, last stable
 // offset) and what the local log has (I-08).
 func Plan(s State, nowMs int64) Decision {
+	d := Decision{state: s, nowMs: nowMs}
 	c := s.Config
 	switch {
 	case !c.Enabled:
-		return Decision{Reason: "remote storage is off for this topic (remote.storage.enable=false)"}
+		d.why = remoteOff
 	case !s.Leader:
-		return Decision{Reason: "this broker does not lead the partition, only the leader uploads"}
+		d.why = notLeader
 	case s.LogStart > s.Next && s.Start < s.Next:
 		// Whoever moves a log start does so in the ledger first, so this ledger is an older one: the metadata was
 		// set back. Moving its start would drop what it still names (I-35).
-		return Decision{Action: Stuck, Reason: fmt.Sprintf("the local log begins at offset %d but the archive ends at %d: "+
-			"the metadata is older than the log, and what the archive holds is not given up for it", s.LogStart, s.Next)}
+		d.Action, d.why = Stuck, setBack
 	case s.LogStart > s.Next:
-		return Decision{Action: Begin, From: s.LogStart, Reason: fmt.Sprintf(
-			"the log begins at offset %d and the archive ends at %d: the archive's start moves up first", s.LogStart, s.Next)}
+		d.Action, d.From, d.why = Begin, s.LogStart, localBefore
 	case s.LocalStart > s.Next:
-		return Decision{Action: Stuck, Reason: fmt.Sprintf("the archive ends at offset %d but the local log begins "+
-			"at %d: the offsets between are in neither, and nothing is uploaded beyond the hole", s.Next, s.LocalStart)}
+		d.Action, d.why = Stuck, hole
 	case s.Stable < s.Next:
-		return Decision{Reason: fmt.Sprintf("the archive already ends at offset %d, above the last stable offset %d",
-			s.Next, s.Stable)}
+		d.why = archiveAhead
 	case s.Stable == s.Next:
-		return Decision{Reason: fmt.Sprintf("everything below the last stable offset %d is archived", s.Stable)}
+		d.why = allArchived
+	default:
+		if d.why = s.pending(nowMs); d.why == mayWait {
+			d.DueMs = s.due()
+		} else {
+			d.Action, d.From, d.Limit, d.MaxBytes = Upload, s.Next, s.Stable, c.segmentBytes()
+		}
 	}
-	up := Decision{Action: Upload, From: s.Next, Limit: s.Stable, MaxBytes: c.segmentBytes()}
-	due := s.SinceMs + c.maxLagMs()
+	return d
+}
+
+// pending says why records that are not archived are to be, or that they may wait.
+func (s *State) pending(nowMs int64) why {
 	switch {
-	case s.PendingBytes >= c.segmentBytes():
-		up.Reason = fmt.Sprintf("%d bytes are pending, the target is %d (firn.remote.segment.bytes)",
-			s.PendingBytes, c.segmentBytes())
+	case s.PendingBytes >= s.Config.segmentBytes():
+		return fullSize
 	case s.Drain:
-		up.Reason = "the tail is uploaded on demand"
+		return onDemand
 	case !s.SinceKnown:
 		// Without an age the lag promise could be broken in silence; an early upload breaks nothing.
-		up.Reason = "the age of the oldest pending record is not known"
-	case nowMs >= due:
-		up.Reason = fmt.Sprintf("the oldest pending record has waited %v, the limit is %v (firn.remote.upload.max.lag.ms)",
-			ms(nowMs-s.SinceMs), ms(c.maxLagMs()))
-	default:
-		return Decision{DueMs: due, Reason: fmt.Sprintf("%d of %d bytes are pending; they go up when the target is "+
-			"reached (firn.remote.segment.bytes) or in %v at the latest (firn.remote.upload.max.lag.ms)",
-			s.PendingBytes, c.segmentBytes(), ms(due-nowMs))}
+		return ageUnknown
+	case nowMs >= s.due():
+		return waitedLong
 	}
-	return up
+	return mayWait
+}
+
+// due is when the record at Next is to be archived however little is pending, ms.
+func (s *State) due() int64 { return s.SinceMs + s.Config.maxLagMs() }
+
+// Reason is a sentence without a full stop, for `firn tier explain`. It is made when it is asked for: a broker plans for each
+// busy partition a few times a second.
+func (d *Decision) Reason() string {
+	s, c := &d.state, d.state.Config
+	switch d.why {
+	case remoteOff:
+		return "remote storage is off for this topic (remote.storage.enable=false)"
+	case notLeader:
+		return "this broker does not lead the partition, only the leader uploads"
+	case setBack:
+		return fmt.Sprintf("the local log begins at offset %d but the archive ends at %d: "+
+			"the metadata is older than the log, and what the archive holds is not given up for it", s.LogStart, s.Next)
+	case localBefore:
+		return fmt.Sprintf("the log begins at offset %d and the archive ends at %d: the archive's start moves up first", s.LogStart, s.Next)
+	case hole:
+		return fmt.Sprintf("the archive ends at offset %d but the local log begins "+
+			"at %d: the offsets between are in neither, and nothing is uploaded beyond the hole", s.Next, s.LocalStart)
+	case archiveAhead:
+		return fmt.Sprintf("the archive already ends at offset %d, above the last stable offset %d", s.Next, s.Stable)
+	case allArchived:
+		return fmt.Sprintf("everything below the last stable offset %d is archived", s.Stable)
+	case fullSize:
+		return fmt.Sprintf("%d bytes are pending, the target is %d (firn.remote.segment.bytes)", s.PendingBytes, c.segmentBytes())
+	case onDemand:
+		return "the tail is uploaded on demand"
+	case ageUnknown:
+		return "the age of the oldest pending record is not known"
+	case waitedLong:
+		return fmt.Sprintf("the oldest pending record has waited %v, the limit is %v (firn.remote.upload.max.lag.ms)",
+			ms(d.nowMs-s.SinceMs), ms(c.maxLagMs()))
+	}
+	return fmt.Sprintf("%d of %d bytes are pending; they go up when the target is "+
+		"reached (firn.remote.segment.bytes) or in %v at the latest (firn.remote.upload.max.lag.ms)",
+		s.PendingBytes, c.segmentBytes(), ms(d.DueMs-d.nowMs))
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -18,7 +18,7 @@ func TestPlanAfterTheLedgerWasSetBack(t *testing.T) {
 	s := upload.State{Leader: true, Config: upload.Config{Enabled: true}, Start: 0, Next: 50, LogStart: 100, LocalStart: 100, Stable: 120}
 	d := upload.Plan(s, 0)
 	require.Equal(t, upload.Stuck, d.Action)
-	require.Contains(t, d.Reason, "older")
+	require.Contains(t, d.Reason(), "older")
 	s.Start = 50 // nothing readable is archived: the topic was local before
 	require.Equal(t, upload.Begin, upload.Plan(s, 0).Action)
 }

@@ -57,7 +57,7 @@ func (m *Manager) status(h *Handle) Status {
 	d := Plan(s, now.UnixMilli())
 	st := Status{
 		Partition: h.p, Enabled: s.Config.Enabled, Leader: s.Leader, Archived: s.Next, Stable: s.Stable,
-		Waiting: d.Reason,
+		Waiting: d.Reason(),
 	}
 	if s.Config.Enabled && s.Stable > s.Next {
 		st.LagRecords, st.LagBytes = s.Stable-s.Next, s.PendingBytes
