@@ -83,6 +83,13 @@ func (l *load) write(ctx context.Context, p partition) {
 	}
 }
 
+// failed are the errors of records that were given up.
+func (l *load) failed() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.errs
+}
+
 // finish stops writing, waits until the last record is acknowledged and returns what was.
 func (l *load) finish(t *testing.T) map[partition][]ack {
 	t.Helper()
@@ -127,7 +134,8 @@ func killUnderLoad(t *testing.T, tags string, kills int) {
 	for life := range kills {
 		if smallJournal && life%long == long-1 {
 			harness.Eventually(t, time.Minute, "no file of the flush journal became full and was let go of",
-				func() bool { return b.Metric(recycled) > 0 })
+				func() bool { return b.Metric(recycled) > 0 || l.failed() != nil })
+			require.Empty(t, l.failed())
 		}
 		time.Sleep(time.Duration(100+rng.IntN(500)) * time.Millisecond) // the load's time, not a wait for a condition
 		for _, name := range []string{rounds, recycled, settled, direct} {
