@@ -29,18 +29,21 @@ type settled struct {
 
 func (s settled) Values() *brokerconfig.Values { return s.v }
 
-// hotEnv is a server on a real socket and a real disk, with the topics "cached" (page-cache mode) and "flushed" of two
-// partitions each.
+// hotEnv is a server on a real socket and a real disk, with the topics "cached" (page-cache mode), "flushed" and "archived" of
+// two partitions each. The last is what a topic is by default, in the care of an uploader that looks at it far more often than
+// usual; only that it uploads in as large pieces as may be, so that no upload falls into what is counted (see
+// TestProduceAllocationsBesideUploads).
 func hotEnv(t testing.TB) (addr string) {
 	_, addr = newHotEnv(t)
 	return addr
 }
 
 func newHotEnv(t testing.TB) (e *env, addr string) {
-	e = newEnvOn(t, metatestBroker(t), inFolder{disk.OS(), t.TempDir()}, quietLog)
+	store := metatestBroker(t)
+	e = newEnvWith(t, store, inFolder{disk.OS(), t.TempDir()}, quietLog, archiveOf(t, store))
 	e.create("cached", 2, "flush.messages", "9223372036854775807", "remote.storage.enable", "false")
 	e.create("flushed", 2, "flush.messages", "1", "remote.storage.enable", "false")
-	e.create("archived", 2, "remote.storage.enable", "true")
+	e.create("archived", 2, "remote.storage.enable", "true", "firn.remote.segment.bytes", "1073741824")
 	e.a.Configs = settled{e.a.Configs, e.a.Configs.Values()}
 	return e, serve(t, e)
 }
@@ -240,7 +243,7 @@ func TestHotPathAllocations(t *testing.T) {
 			}
 		})
 	}
-	c, tail := dialRaw(t, addr), dialRaw(t, addr)
+	c := dialRaw(t, addr)
 	for _, size := range []int32{10_000, 1 << 20} { // copied, and by sendfile
 		frame := fetchFrame("cached", 0, -1, 0, 0, size)
 		check("fetch", func() {
@@ -253,34 +256,53 @@ func TestHotPathAllocations(t *testing.T) {
 
 	incrementalFetches(t, c, [16]byte{}, 12)
 
-	// A consumer at the end waits, and a record wakes it.
-	produce := produceFrame("cached", 1, 1)
-	c.send(produce)
-	b := c.answer()
-	end := int64(binary.BigEndian.Uint64(b[1+1+1+len("cached")+1+4+2:])) + 1
+	w := newWaiting(t, addr)
+	check("a fetch that waits", func() {
+		w.ask()
+		w.wake()
+	})
+}
+
+// waiting is a consumer at the end of a partition of "cached", and a producer that brings it a record at a time.
+type waiting struct {
+	consumer, producer *rawConn
+	fetch, produce     []byte
+	at                 int   // where the offset stands in fetch
+	end                int64 // of the partition
+}
+
+func newWaiting(t testing.TB, addr string) *waiting {
+	w := &waiting{consumer: dialRaw(t, addr), producer: dialRaw(t, addr), produce: produceFrame("cached", 1, 1)}
+	w.producer.send(w.produce)
+	b := w.producer.answer()
+	w.end = int64(binary.BigEndian.Uint64(b[1+1+1+len("cached")+1+4+2:])) + 1
+	const offset = 0x7766554433221100
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = 60_000, 1, 1<<20, -1
 	q := kmsg.NewFetchRequestTopicPartition()
-	q.FetchOffset, q.PartitionMaxBytes, q.CurrentLeaderEpoch = 0x7766554433221100, 1<<20, -1
+	q.FetchOffset, q.PartitionMaxBytes, q.CurrentLeaderEpoch = offset, 1<<20, -1
 	req.Topics = []kmsg.FetchRequestTopic{{Topic: "cached", Partitions: []kmsg.FetchRequestTopicPartition{q}}}
-	wait, at := frameOf(req, 12), 0
-	for i := range wait {
-		if binary.BigEndian.Uint64(wait[i:]) == 0x7766554433221100 {
-			at = i
-			break
-		}
+	w.fetch = frameOf(req, 12)
+	w.at = bytes.Index(w.fetch, binary.BigEndian.AppendUint64(nil, offset))
+	require.Positive(t, w.at)
+	return w
+}
+
+// ask has the consumer ask for the next record, and gives it time to wait: mostly long enough, and right in any case.
+func (w *waiting) ask() {
+	binary.BigEndian.PutUint64(w.fetch[w.at:], uint64(w.end))
+	w.end++
+	w.consumer.send(w.fetch)
+	time.Sleep(200 * time.Microsecond)
+}
+
+// wake has the record produced, and consumed.
+func (w *waiting) wake() {
+	w.producer.send(w.produce)
+	w.producer.answer()
+	if n := len(w.consumer.answer()); n < 1000 {
+		w.consumer.t.Fatalf("an answer of %d bytes", n)
 	}
-	check("a fetch that waits", func() {
-		binary.BigEndian.PutUint64(wait[at:], uint64(end))
-		end++
-		tail.send(wait)
-		time.Sleep(200 * time.Microsecond) // mostly long enough for it to wait; it is right in any case
-		c.send(produce)
-		c.answer()
-		if n := len(tail.answer()); n < 1000 {
-			t.Fatalf("an answer of %d bytes", n)
-		}
-	})
 }
 
 // incrementalFetches checks the fetches of a session of the topic "flushed".

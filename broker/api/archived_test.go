@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -91,6 +93,41 @@ func TestArchivedFetchAllocations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor does a request of Produce allocate anything for being archived and trimmed behind the producer: what an upload, a new
+// segment file and a trim take is less than one allocation for every other request.
+func TestProduceAllocationsBesideUploads(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool drop at random, so allocations can't be counted")
+	}
+	const piece, runs, together, records = 4 << 20, 400, 16, 2
+	store := metatestBroker(t)
+	e := newEnvWith(t, store, inFolder{disk.OS(), t.TempDir()}, quietLog, archiveOf(t, store))
+	e.create("moving", 1, "remote.storage.enable", "true", "local.retention.ms", "1",
+		"segment.bytes", strconv.Itoa(piece), "firn.remote.segment.bytes", strconv.Itoa(piece))
+	e.a.Configs = settled{e.a.Configs, e.a.Configs.Values()}
+	c := dialRaw(t, serve(t, e))
+	p, err := e.parts.ByName("moving", 0)
+	require.NoError(t, err)
+	frames := bytes.Repeat(produceFrame("moving", 1, records), together)
+	end := int64(0)
+	fewAllocationsIn(t, runs, runs*together/2, "produce beside uploads and trims", func() {
+		c.send(frames)
+		for range together {
+			c.accepted("moving")
+		}
+		end += together * records
+		if end%(runs*together*records/4) == 0 {
+			for store.CachedLedger(p.ID()).Next < end-2*piece/1000 {
+				time.Sleep(time.Millisecond)
+			}
+			e.parts.Housekeep(context.Background())
+		}
+	})
+	pos, err := p.ListOffset(context.Background(), partition.OffsetQuery{Timestamp: partition.EarliestLocal, LeaderEpoch: -1})
+	require.NoError(t, err)
+	require.Greater(t, pos.Offset, end/4, "it was trimmed while it was produced to")
 }
 
 // BenchmarkArchivedFetch is a round trip from the socket to the cache of the archive and back.
