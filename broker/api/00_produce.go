@@ -22,6 +22,8 @@ import (
 // Batches are kept as they were sent, unless compression.type asks for another codec: records are decoded only for
 // firn.validate.records and for topics with compaction, whose records need keys.
 //
+// Logs are opened, and written to, on the goroutine that reads the connection: ARCHITECTURE.md ("Not obvious") says why.
+//
 // Deliberate gaps: transactional batches are refused with INVALID_TXN_STATE, as Kafka does for a transaction that its
 // coordinator does not know. Message formats 0 and 1 are refused, as in Kafka 4.
 var produceHandler = handler{0, 3, 13, (*API).produce}
