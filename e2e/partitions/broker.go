@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/firnlog/firn/e2e/harness"
 	"github.com/firnlog/firn/e2e/measure"
 )
 
@@ -83,6 +87,24 @@ func (b *broker) pid() int { return b.cmd.Process.Pid }
 // openLogs counts the descriptors that the broker holds in its log folder.
 func (b *broker) openLogs() int {
 	return measure.OpenFiles(b.pid(), filepath.Join(b.dir, "data", "log"))
+}
+
+// goroutines counts the broker's goroutines, as its metrics tell them.
+func (b *broker) goroutines() (int, error) {
+	res, err := http.Get("http://" + b.http + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
+	}
+	n, ok := harness.ParseMetric(string(text), "go_goroutines")
+	if !ok {
+		return 0, errors.New("/metrics does not tell how many goroutines there are")
+	}
+	return int(n), nil
 }
 
 // stored counts the partitions' folders on disk.

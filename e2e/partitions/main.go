@@ -59,6 +59,11 @@ const (
 	perRequest = 10 // topics made or deleted by one request
 	conns      = 4
 	mostOpen   = 16 // files that an idle broker may hold in the log folder: its lock, and what housekeeping looks at
+	// Goroutines that a broker may have however many partitions there are; it has some 70, of which most are etcd's. While each
+	// of conns has requests for new partitions served, the folders of 16 are made at once, and as many logs are flushed at once:
+	// that makes up to 150.
+	mostIdle = 120
+	mostBusy = 250
 )
 
 func main() {
@@ -96,7 +101,7 @@ func (r *run) all() error {
 	defer func() { _, _ = r.b.end(syscall.SIGKILL) }()
 	for _, step := range []func() error{
 		r.create, func() error { return r.rest("empty") },
-		r.fill, r.read, func() error { return r.rest("10 KiB each") }, r.descriptors,
+		r.fill, r.read, func() error { return r.rest("10 KiB each") }, r.descriptors, r.goroutines,
 		func() error { return r.restart("clean stop", syscall.SIGTERM, 2) },
 		func() error { return r.restart("kill -9", syscall.SIGKILL, 10) },
 		r.remove,
@@ -171,15 +176,54 @@ func (r *run) rest(what string) error {
 	return nil
 }
 
-// fill writes 10 KiB to each partition, from several connections.
+// fill writes 10 KiB to each partition, from several connections, and looks at how many goroutines that takes.
 func (r *run) fill() error {
 	begin := time.Now()
 	batch := measure.Batch(10, 1<<10-70, rand.NewChaCha8([32]byte{1}))
-	if err := r.produceAll(r.b.kafka, conns, batch); err != nil {
+	most, err := r.mostGoroutines(func() error {
+		err := r.produceAll(r.b.kafka, conns, batch)
+		r.took("10 KiB produced to each, the first time", begin, 0)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	r.wrote++
-	r.took("10 KiB produced to each, the first time", begin, 0)
+	r.note("goroutines meanwhile, at most", float64(most), "", mostBusy)
+	return nil
+}
+
+// mostGoroutines calls fn, looks several times a second at how many goroutines the broker has meanwhile, and gives the most.
+func (r *run) mostGoroutines(fn func() error) (most int, err error) {
+	done := make(chan error, 1)
+	go func() { done <- fn() }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		n, err := r.b.goroutines()
+		most = max(most, n)
+		if err != nil {
+			return most, errors.Join(err, <-done)
+		}
+		select {
+		case err := <-done:
+			return most, err
+		case <-tick.C:
+		}
+	}
+}
+
+// goroutines waits until the broker has only those that it has for no partition's sake.
+func (r *run) goroutines() error {
+	n := mostIdle + 1
+	for deadline := time.Now().Add(30 * time.Second); n > mostIdle && time.Now().Before(deadline); {
+		var err error
+		if n, err = r.b.goroutines(); err != nil {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	r.note("goroutines once idle", float64(n), "", mostIdle)
 	return nil
 }
 

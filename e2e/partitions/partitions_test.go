@@ -34,7 +34,8 @@ func start(t *testing.T, s shape) *run {
 
 // TestSmall goes through what the program measures with few partitions, and holds the broker to all but the times: a
 // topic is ready when its creation is answered, costs no file and no thread until it is used, and comes back after a
-// clean stop and a kill with every record; idle partitions hold no descriptor in the end, deleted ones no folder.
+// clean stop and a kill with every record; idle partitions hold no descriptor and no goroutine in the end, busy ones no
+// goroutine either, deleted ones no folder.
 func TestSmall(t *testing.T) {
 	t.Parallel() // it waits until the files of idle partitions are closed
 	r := start(t, shape{10, 50})
@@ -45,12 +46,14 @@ func TestSmall(t *testing.T) {
 	require.Zero(t, r.b.openLogs()-1, "only the lock is open")
 
 	require.NoError(t, r.fill())
+	require.NoError(t, missed(r.figures[len(r.figures)-1:]), "goroutines while all are written to")
 	n, err = r.b.stored()
 	require.NoError(t, err)
 	require.Equal(t, r.partitions(), n)
 	require.NoError(t, r.read())
 	require.NoError(t, r.descriptors())
-	require.NoError(t, missed(r.figures[len(r.figures)-1:]))
+	require.NoError(t, r.goroutines())
+	require.NoError(t, missed(r.figures[len(r.figures)-2:]), "descriptors and goroutines of idle partitions")
 
 	require.NoError(t, r.restart("clean stop", syscall.SIGTERM, 0))
 	require.NoError(t, r.restart("kill -9", syscall.SIGKILL, 0))
