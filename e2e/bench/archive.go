@@ -299,14 +299,8 @@ func (s *Server) cacheRoom(ctx context.Context, bytes int64) error {
 
 // metric reads a metric without labels of firn's; -1 where there is none.
 func (s *Server) metric(name string) float64 {
-	res, err := http.Get("http://" + s.HTTP + "/metrics")
+	v, err := harness.MetricAt(s.HTTP, name)
 	if err != nil {
-		return -1
-	}
-	defer res.Body.Close()
-	text, _ := io.ReadAll(res.Body) // what is cut short has no such line
-	v, ok := harness.ParseMetric(string(text), name)
-	if !ok {
 		return -1
 	}
 	return v

@@ -140,10 +140,12 @@ func (b *Broker) AwaitReady(limit time.Duration) error {
 }
 
 // Get asks the broker's HTTP side.
-func (b *Broker) Get(path string) (int, string, error) {
+func (b *Broker) Get(path string) (int, string, error) { return get(b.HTTP, path) }
+
+func get(addr, path string) (int, string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.HTTP+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
 	if err != nil {
 		return 0, "", err
 	}
@@ -159,15 +161,24 @@ func (b *Broker) Get(path string) (int, string, error) {
 // Metric gives the value of a series without labels, and fails the test if there is none.
 func (b *Broker) Metric(name string) float64 {
 	b.t.Helper()
-	_, body, err := b.Get("/metrics")
+	v, err := MetricAt(b.HTTP, name)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	return v
+}
+
+// MetricAt asks a broker's HTTP side, at host:port, for the value of a series without labels. It is an error if there is none.
+func MetricAt(addr, name string) (float64, error) {
+	_, body, err := get(addr, "/metrics")
+	if err != nil {
+		return 0, err
+	}
 	v, ok := ParseMetric(body, name)
 	if !ok {
-		b.t.Fatalf("there is no metric %s", name)
+		return 0, fmt.Errorf("there is no metric %s", name)
 	}
-	return v
+	return v, nil
 }
 
 // ParseMetric finds a metric without labels in Prometheus's text format; false where there is none or it is no number.

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,20 +88,8 @@ func (b *broker) openLogs() int {
 
 // goroutines counts the broker's goroutines, as its metrics tell them.
 func (b *broker) goroutines() (int, error) {
-	res, err := http.Get("http://" + b.http + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0, err
-	}
-	n, ok := harness.ParseMetric(string(text), "go_goroutines")
-	if !ok {
-		return 0, errors.New("/metrics does not tell how many goroutines there are")
-	}
-	return int(n), nil
+	n, err := harness.MetricAt(b.http, "go_goroutines")
+	return int(n), err
 }
 
 // stored counts the partitions' folders on disk.

@@ -215,13 +215,9 @@ func (r *run) mostGoroutines(fn func() error) (most int, err error) {
 
 // goroutines waits until the broker has only those that it has for no partition's sake.
 func (r *run) goroutines() error {
-	n := mostIdle + 1
-	for deadline := time.Now().Add(30 * time.Second); n > mostIdle && time.Now().Before(deadline); {
-		var err error
-		if n, err = r.b.goroutines(); err != nil {
-			return err
-		}
-		time.Sleep(100 * time.Millisecond)
+	n, err := settled(r.b.goroutines, mostIdle, 30*time.Second)
+	if err != nil {
+		return err
 	}
 	r.note("goroutines once idle", float64(n), "", mostIdle)
 	return nil
@@ -244,11 +240,22 @@ func (r *run) read() error {
 
 // descriptors waits until the files of idle partitions are closed.
 func (r *run) descriptors() error {
-	for deadline := time.Now().Add(2 * time.Minute); r.b.openLogs() > mostOpen && time.Now().Before(deadline); {
-		time.Sleep(100 * time.Millisecond)
+	n, err := settled(func() (int, error) { return r.b.openLogs(), nil }, mostOpen, 2*time.Minute)
+	if err != nil {
+		return err
 	}
-	r.note("open files in the log folder once idle", float64(r.b.openLogs()), "", mostOpen)
+	r.note("open files in the log folder once idle", float64(n), "", mostOpen)
 	return nil
+}
+
+// settled counts again and again until there are no more than so many, or the time is up, and gives the last count.
+func settled(count func() (int, error), most int, within time.Duration) (int, error) {
+	for deadline := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
+		n, err := count()
+		if err != nil || n <= most || time.Now().After(deadline) {
+			return n, err
+		}
+	}
 }
 
 // restart ends the broker, starts it again, and produces: to a partition picked at random, then to all.

@@ -164,19 +164,26 @@ func fullDiskAndTheJournal(t *testing.T, rolled bool) {
 	}
 }
 
-// A segment that could not be made leaves nothing: the log goes on in the one before, beyond where the other would begin.
-func TestNoRoomForASegment(t *testing.T) {
-	w := newWorld(2, "")
-	f := w.faulty()
+// nearlyFullSegment is a log that allocates its segments ahead, with so much in the first, want, that the next batch of 600 bytes
+// needs another.
+func nearlyFullSegment() (w *world, f *disk.Faulty, l *Log, want []byte) {
+	w = newWorld(2, "")
+	f = w.faulty()
 	w.kill()
-	l := w.open(0)
-	want := w.put(l, 1)
+	l = w.open(0)
+	want = w.put(l, 1)
 	cfg := *l.config()
 	cfg.Preallocate, cfg.SegmentBytes = true, 1000
 	l.SetConfig(&cfg)
 	for l.active().now().size < 700 {
 		want = append(want, w.put(l, 1)...)
 	}
+	return w, f, l, want
+}
+
+// A segment that could not be made leaves nothing: the log goes on in the one before, beyond where the other would begin.
+func TestNoRoomForASegment(t *testing.T) {
+	w, f, l, want := nearlyFullSegment()
 	base := l.End()
 	f.SetHook(func(c disk.Call) disk.Fault {
 		if c.Op == disk.OpTruncate && strings.HasSuffix(c.Name, fileName(base, logSuffix)) {
@@ -202,17 +209,7 @@ func TestNoRoomForASegment(t *testing.T) {
 // take what comes behind it for lost (I-01).
 func TestNoRoomForASegmentThatStays(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.EDQUOT} {
-		w := newWorld(2, "")
-		f := w.faulty()
-		w.kill()
-		l := w.open(0)
-		want := w.put(l, 1)
-		cfg := *l.config()
-		cfg.Preallocate, cfg.SegmentBytes = true, 1000
-		l.SetConfig(&cfg)
-		for l.active().now().size < 700 {
-			want = append(want, w.put(l, 1)...)
-		}
+		w, f, l, want := nearlyFullSegment()
 		base := fileName(l.End(), logSuffix)
 		f.SetHook(func(c disk.Call) disk.Fault {
 			switch {

@@ -20,6 +20,16 @@ type busyLogs struct {
 	models []*written
 }
 
+// newBusyLogs are logs that were just opened, the first time.
+func newBusyLogs(t *testing.T, logs int) *busyLogs {
+	b := &busyLogs{t: t, mem: disk.NewCrashable(1), logs: make([]*Log, logs)}
+	for range logs {
+		b.models = append(b.models, &written{t: t})
+	}
+	b.start(b.mem, "boot-1")
+	return b
+}
+
 func (b *busyLogs) start(fsys disk.FS, boot string) {
 	b.d = snapshotsDir(b.t, fsys, boot, 20_000)
 	for i := range b.models {
@@ -89,11 +99,7 @@ func TestWhatTheFirstAppendsOfManyLogsRead(t *testing.T) {
 	} {
 		for _, stop := range []Stop{StopKilled, StopCrashed} {
 			t.Run(fmt.Sprint(c.name, " ", stop), func(t *testing.T) {
-				b := &busyLogs{t: t, mem: disk.NewCrashable(1), logs: make([]*Log, logs)}
-				for range logs {
-					b.models = append(b.models, &written{t: t})
-				}
-				b.start(b.mem, "boot-1")
+				b := newBusyLogs(t, logs)
 				for range saves {
 					b.write(batches-c.lag, c.id)
 					b.sync()
@@ -138,11 +144,7 @@ func TestWhatStartsReadThatSaveBeforeTheFirstAppend(t *testing.T) {
 	} {
 		for _, stop := range []Stop{StopKilled, StopCrashed} {
 			t.Run(fmt.Sprint(c.name, " ", stop), func(t *testing.T) {
-				b := &busyLogs{t: t, mem: disk.NewCrashable(1), logs: make([]*Log, logs)}
-				for range logs {
-					b.models = append(b.models, &written{t: t})
-				}
-				b.start(b.mem, "boot-1")
+				b := newBusyLogs(t, logs)
 				b.write(batches, c.id)
 				b.sync()
 				if !c.late {
