@@ -149,9 +149,12 @@ func (f *Flusher) round(dirty []Log) error {
 	j.stats.Direct.Add(int64(len(large)))
 	f.pool.add(large)
 	rest, err := j.take(small)
+	if err != nil {
+		return err // and nothing is flushed after it (I-31)
+	}
 	j.stats.Direct.Add(int64(len(rest)))
 	f.pool.add(rest)
-	return err
+	return nil
 }
 
 // fail ends the Flusher. It does not wait for what runs.

@@ -230,7 +230,7 @@ func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err er
 		return nil, nil, j.err
 	}
 	if j.off || j.draining || !j.fits(block, barrierRoom) {
-		return nil, logs, nil // nobody is asked for bytes for which there is no room
+		return nil, logs, j.err // nobody is asked for bytes for which there is no room
 	}
 	taken, j.scratch = j.scratch[:0], nil
 	for at := 0; at < len(logs); {
@@ -249,7 +249,7 @@ func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err er
 			continue
 		}
 		if !j.fits(j.frame.size(), barrierRoom) {
-			return taken[:before], append(rest, logs[from:]...), nil
+			return taken[:before], append(rest, logs[from:]...), j.err
 		}
 		switch err := j.put(); {
 		case errors.Is(err, errOff):
@@ -274,6 +274,7 @@ func (j *Journal) put() error {
 		return errOff
 	} else if err != nil {
 		j.err = fmt.Errorf("flush journal: %w", err) // I-31: what is on the disk is not known any more
+		j.wake()                                     // the upkeep, which tells OnError and those who wait
 		return j.err
 	}
 	j.seq++
@@ -299,7 +300,8 @@ func (j *Journal) floor() uint64 {
 	return j.seq + 1
 }
 
-// fits makes sure that the current file has room for n bytes and leaves so many free, taking another file if need be.
+// fits makes sure that the current file has room for n bytes and leaves so many free, taking another file if need be. That
+// takes a write, after which err may be set.
 func (j *Journal) fits(n, spare int64) bool {
 	spare = min(spare, j.o.FileBytes/4)
 	if f := j.cur; f != nil && f.at+n+spare <= f.ready {
@@ -403,6 +405,9 @@ func (j *Journal) wait() error {
 	case <-j.quit:
 		return errors.New("flush journal: closed")
 	default:
+	}
+	if j.err != nil { // nothing would wake it
+		return j.err
 	}
 	j.waiting++
 	defer func() { j.waiting-- }()

@@ -51,7 +51,10 @@ func (j *Journal) keep() error {
 			return nil
 		default:
 		}
-		did, err := j.abandon()
+		did, err := false, j.failure()
+		if err == nil {
+			did, err = j.abandon()
+		}
 		if err == nil && !did {
 			did, err = j.prepare()
 		}
@@ -73,6 +76,18 @@ func (j *Journal) keep() error {
 	}
 	j.writeback()
 	return nil
+}
+
+// failure is what failed in a round or a Forget, for which the journal has come to its end. Being closed is none.
+func (j *Journal) failure() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	select {
+	case <-j.quit:
+		return nil
+	default:
+		return j.err
+	}
 }
 
 // prepare fills the next part of a file with zeros, or makes another file, when that will soon be needed.
