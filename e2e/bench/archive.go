@@ -328,12 +328,14 @@ func plus(a, b measure.Cost) measure.Cost {
 const (
 	getSize    = 8 << 20 // of one bare GET
 	getWorkers = 8
+	getBuffer  = 64 << 10
 )
 
 // getAll reads every segment in the bucket by parallel ranged GETs, again and again, and throws the bytes away: what the
-// store can give.
+// store can give. It reads as much at a time as the reference reader.
 func (a *archive) getAll(ctx context.Context, length time.Duration) (Figures, error) {
-	cl, err := miniogo.NewCore(a.server.Endpoint, &miniogo.Options{Creds: credentials.NewStaticV4(a.server.AccessKey, a.server.SecretKey, ""), Region: "us-east-1"})
+	cl, err := miniogo.NewCore(a.server.Endpoint, &miniogo.Options{Creds: credentials.NewStaticV4(a.server.AccessKey, a.server.SecretKey, ""), Region: "us-east-1",
+		Transport: &http.Transport{MaxIdleConnsPerHost: getWorkers, DisableCompression: true, ReadBufferSize: getBuffer}})
 	if err != nil {
 		return nil, err
 	}
@@ -404,5 +406,5 @@ func get(ctx context.Context, cl *miniogo.Core, bucket, key string, from, to int
 		return 0, err
 	}
 	defer body.Close()
-	return io.Copy(io.Discard, body)
+	return io.CopyBuffer(struct{ io.Writer }{io.Discard}, body, make([]byte, getBuffer)) // not the discarder's own, which is of 8 KiB
 }
