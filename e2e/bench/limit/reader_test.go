@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -120,4 +123,32 @@ func TestDamagedIndex(t *testing.T) {
 	require.ErrorIs(t, err, errSegment)
 	_, err = parseIndex("key", make([]byte, 200))
 	require.ErrorIs(t, err, errSegment)
+}
+
+// TestObjectGoneSinceItWasListed: a broker that lives beside the reader deletes markers of its own. Only that they are not there
+// is no failure.
+func TestObjectGoneSinceItWasListed(t *testing.T) {
+	t.Parallel()
+	creds := filepath.Join(t.TempDir(), "credentials")
+	require.NoError(t, os.WriteFile(creds, []byte("[default]\naws_access_key_id = k\naws_secret_access_key = s\n"), 0o600))
+	for code, status := range map[string]int{"NoSuchKey": http.StatusNotFound, "AccessDenied": http.StatusForbidden} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("list-type") {
+				_, _ = io.WriteString(w, `<ListBucketResult><Contents><Key>markers/1</Key><Size>100</Size></Contents></ListBucketResult>`)
+				return
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "<Error><Code>"+code+"</Code></Error>")
+		}))
+		defer server.Close()
+		s, err := openStore(readerOptions{Endpoint: server.Listener.Addr().String(), Bucket: "limit", Credentials: creds})
+		require.NoError(t, err)
+		found, err := s.segments(t.Context())
+		if code == "NoSuchKey" {
+			require.NoError(t, err)
+			require.Empty(t, found)
+		} else {
+			require.ErrorContains(t, err, "markers/1")
+		}
+	}
 }

@@ -54,8 +54,8 @@ func (s *store) segments(ctx context.Context) (map[string]map[int32][]*object, e
 		}
 		g.Go(func() error {
 			o, err := s.index(ctx, info.Key, info.Size)
-			if errors.Is(err, errSegment) {
-				return nil // a marker, a fold, another firn's
+			if errors.Is(err, errSegment) || gone(err) {
+				return nil // a marker, a fold, another firn's; or deleted since it was listed, for a broker lives beside this
 			}
 			if err != nil {
 				return err
@@ -80,6 +80,11 @@ func (s *store) segments(ctx context.Context) (map[string]map[int32][]*object, e
 		}
 	}
 	return out, nil
+}
+
+func gone(err error) bool {
+	var r miniogo.ErrorResponse
+	return errors.As(err, &r) && r.Code == miniogo.NoSuchKey
 }
 
 // tailBytes hold the index of nearly every segment.

@@ -86,5 +86,8 @@ type Bar struct {
 // DeviceMargin is how much faster than a bar asks the device must be for the bar to stand.
 const DeviceMargin = 1.25
 
-// Enough is how many alternations a verdict needs; with fewer it is a trial.
-const Enough = 9
+// What a verdict needs; with less it is a trial.
+const (
+	Enough        = 9  // alternations
+	EnoughSeconds = 10 // a round
+)

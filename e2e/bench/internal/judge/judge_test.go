@@ -63,7 +63,7 @@ func TestJudge(t *testing.T) {
 		{"nine starts of ten", start, append(times(9, 0.4), 0.6), nil, NotMet, 0.4, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := &Result{Rounds: map[string][]Figures{"firn": rounds(c.bar.Figure, c.firn...), "kafka": rounds(c.bar.Figure, c.kafka...)}, Bars: []Bar{c.bar}}
+			r := &Result{SecondsARound: 10, Rounds: map[string][]Figures{"firn": rounds(c.bar.Figure, c.firn...), "kafka": rounds(c.bar.Figure, c.kafka...)}, Bars: []Bar{c.bar}}
 			v := r.Judge()[0]
 			assert.Equal(t, c.outcome, v.Outcome)
 			assert.InDelta(t, c.median, v.Ratio.Median, 1e-9)
@@ -77,8 +77,9 @@ func TestJudge(t *testing.T) {
 // is, the other side's times the bound.
 func TestDevice(t *testing.T) {
 	r := &Result{
-		Rounds: map[string][]Figures{"firn flush": rounds(MBPerSecond, times(9, 250)...), "kafka flush": rounds(MBPerSecond, times(9, 200)...)},
-		Bars:   []Bar{{Figure: MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true}},
+		SecondsARound: 10,
+		Rounds:        map[string][]Figures{"firn flush": rounds(MBPerSecond, times(9, 250)...), "kafka flush": rounds(MBPerSecond, times(9, 200)...)},
+		Bars:          []Bar{{Figure: MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true}},
 	}
 	r.Device = times(9, 374) // asked: 300, so 375 are needed
 	assert.Equal(t, TooSlow, r.Judge()[0].Outcome)
@@ -95,11 +96,21 @@ func TestDevice(t *testing.T) {
 	assert.Equal(t, Met, r.Judge()[0].Outcome)
 }
 
+// TestShortRoundsAreTrials, however many there are.
+func TestShortRoundsAreTrials(t *testing.T) {
+	r := &Result{Rounds: map[string][]Figures{"firn": rounds("MB", times(9, 50)...)}, Bars: []Bar{{Figure: "MB", Side: "firn", AtMost: 64}}}
+	for seconds, trial := range map[float64]bool{1: true, 9.9: true, 10: false, 60: false} {
+		r.SecondsARound = seconds
+		assert.Equal(t, trial, r.Judge()[0].Trial, seconds)
+	}
+}
+
 // TestVerdictsTellWhatTheyAreWorth: how much was stolen, where the bench itself says that it is too much, and whose bound it is.
 func TestVerdictsTellWhatTheyAreWorth(t *testing.T) {
 	r := &Result{
-		Rounds: map[string][]Figures{"firn": rounds("MB", times(9, 50)...)},
-		Bars:   []Bar{{Figure: "MB", Side: "firn", AtMost: 64}, {Figure: "MB", Side: "firn", AtMost: 64, Own: true}},
+		SecondsARound: 10,
+		Rounds:        map[string][]Figures{"firn": rounds("MB", times(9, 50)...)},
+		Bars:          []Bar{{Figure: "MB", Side: "firn", AtMost: 64}, {Figure: "MB", Side: "firn", AtMost: 64, Own: true}},
 	}
 	r.Stolen = []float64{MostStolen, MostStolen, MostStolen, MostStolen, MostStolen, 0.9, 0.9, 0.9, 0.9}
 	assert.Equal(t, "met", r.Judge()[0].Text())
@@ -118,8 +129,9 @@ func TestDeviceTakesWhatIsSent(t *testing.T) {
 		return all
 	}
 	measured := &Result{
-		Rounds: map[string][]Figures{"firn flush": of(1000), "kafka flush": of(800)},
-		Bars:   []Bar{{Figure: MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true}},
+		SecondsARound: 10,
+		Rounds:        map[string][]Figures{"firn flush": of(1000), "kafka flush": of(800)},
+		Bars:          []Bar{{Figure: MBPerSecond, Side: "firn flush", Beside: "kafka flush", AtLeast: 1.5, Device: true}},
 	}
 	for device, want := range map[float64]Outcome{374: TooSlow, 375: NotMet} { // asked: 1200, which is 300 to be written
 		measured.Device = times(9, device)

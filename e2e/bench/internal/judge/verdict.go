@@ -30,7 +30,7 @@ type Verdict struct {
 	Alone Outcome `json:"alone,omitempty"`
 	// Reported: the bar is of throughput, which decides nothing.
 	Reported bool `json:"reported,omitempty"`
-	// Trial: there were fewer alternations than a verdict needs.
+	// Trial: there were fewer alternations than a verdict needs, or shorter rounds.
 	Trial bool `json:"trial,omitempty"`
 	// Stolen is the median of what was stolen during the case's alternations, where that is more than MostStolen; else 0.
 	Stolen float64 `json:"stolen,omitempty"`
@@ -49,7 +49,7 @@ func (b Bar) judge(r *Result) Verdict {
 	v := Verdict{Bar: b, Reported: b.Figure.Throughput()}
 	ratios, device := b.ratios(r)
 	v.Ratio = SpreadOf(ratios)
-	v.Trial = v.Ratio.N < Enough
+	v.Trial = v.Ratio.N < Enough || r.SecondsARound < EnoughSeconds
 	if v.Ratio.N == 0 {
 		v.Outcome, v.Trial = NotRun, false
 		return v

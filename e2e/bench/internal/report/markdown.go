@@ -104,11 +104,13 @@ func ranged(s judge.Spread) string {
 func summary(results []*judge.Result) string {
 	var decide, reported, own outcomes
 	left := 0
+	var missed []string
 	for _, r := range results {
 		for _, v := range r.Judge() {
 			switch {
 			case v.Trial || r.Error != "":
 				left++
+				continue
 			case v.Bar.Own:
 				own.add(v)
 			case v.Reported:
@@ -116,12 +118,18 @@ func summary(results []*judge.Result) string {
 			default:
 				decide.add(v)
 			}
+			if v.Outcome != judge.Met {
+				missed = append(missed, fmt.Sprintf("- %s: %s: %s (%s), %s", r.Case, v.Bar, median(v.Ratio), middle(v.Ratio), v.Text()))
+			}
 		}
 	}
 	s := "\n## Bars\n\nOf the bars that decide: " + decide.String() + ". Of those of throughput, which are reported: " + reported.String() +
 		". Of those whose bound is the bench's own: " + own.String() + "."
 	if left > 0 {
 		s += fmt.Sprintf(" Not counted, because of trials and of cases that ended early: %d.", left)
+	}
+	if len(missed) > 0 {
+		s += "\n\nAll that are not met (median, middle half):\n\n" + strings.Join(missed, "\n")
 	}
 	return s + "\n"
 }
@@ -273,7 +281,7 @@ const legend = `
   meets it. Where a bar depends on the device, that must take the same bytes, as they are on the wire, with one fdatasync a MiB
   at 1.25 times the rate asked, by the mean of a second before the alternation and one after it; where it does not, what becomes
   of the ratio alone is printed, too.
-- Trials, of fewer alternations, and cases that ended early count in no sum of bars. A verdict of a case in which more than 5% of
+- Trials, of fewer alternations or shorter rounds than 10 s, and cases that ended early count in no sum of bars. A verdict of a case in which more than 5% of
   CPU time was stolen says so. Some bounds are the bench's own, where what is asked for has no number.
 - MB and GB are of record batches as they were before a producer compressed them; wire/byte is how many bytes are sent, and
   written, for each of those.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"flag"
@@ -73,8 +74,9 @@ func TestMarkdown(t *testing.T) {
 // TestSummaryCountsVerdicts: trials and what ended early are none, and bounds of the bench's own are apart.
 func TestSummaryCountsVerdicts(t *testing.T) {
 	of := func(n int, b judge.Bar) *judge.Result {
-		b.Figure, b.Side, b.AtMost = "MB", "firn", 64
-		r := &judge.Result{Rounds: map[string][]judge.Figures{}, Bars: []judge.Bar{b}}
+		b.Figure, b.Side = "MB", "firn"
+		b.AtMost = cmp.Or(b.AtMost, 64)
+		r := &judge.Result{Case: "x", SecondsARound: 10, Rounds: map[string][]judge.Figures{}, Bars: []judge.Bar{b}}
 		for range n {
 			r.Rounds["firn"] = append(r.Rounds["firn"], judge.Figures{"MB": 50})
 		}
@@ -86,6 +88,8 @@ func TestSummaryCountsVerdicts(t *testing.T) {
 	assert.Equal(t, "\n## Bars\n\nOf the bars that decide: 2 met (1 of them with more than 5% of CPU time stolen). "+
 		"Of those of throughput, which are reported: none. Of those whose bound is the bench's own: 1 met. "+
 		"Not counted, because of trials and of cases that ended early: 3.\n", got)
+	got = summary([]*judge.Result{of(9, judge.Bar{}), of(9, judge.Bar{AtMost: 49}), of(8, judge.Bar{AtMost: 49})})
+	assert.Contains(t, got, " early: 1.\n\nAll that are not met (median, middle half):\n\n- x: MB of firn ≤ 49: 50.0 (50.0–50.0), not met\n")
 }
 
 func TestTable(t *testing.T) {
