@@ -97,6 +97,7 @@ type Dir struct {
 	metrics  *metrics
 	files    openFiles
 	sweeps   atomic.Int64
+	lookups  chan struct{} // a place for each batch that a lookup by time holds without unpack.Gate
 	dirty    logSet
 	offline  atomic.Pointer[error]
 	moved    atomic.Bool  // a recovery point moved since the last save
@@ -170,7 +171,7 @@ func newDir(o Options) *Dir {
 	o.Housekeep = cmp.Or(o.Housekeep, time.Second)
 	o.ProducerExpiry = cmp.Or(o.ProducerExpiry, 24*time.Hour)
 	d := &Dir{o: o, fs: o.FS, root: filepath.Clean(o.Path), logger: o.Logger, defaults: &o.Config,
-		logs: map[string]*Log{}, opening: map[string]bool{},
+		lookups: make(chan struct{}, diskLanes), logs: map[string]*Log{}, opening: map[string]bool{},
 		unopened: map[string]*logState{}, onDisk: map[string]topic.Partition{},
 		forgotten: map[checkpoint.Key]struct{}{}, vouched: map[string]place{}, orphans: map[string]int{}, unreadable: map[string]error{}}
 	d.SetProducerExpiry(o.ProducerExpiry)

@@ -90,36 +90,44 @@ func (s *segment) floorTime(ts, start int64) (int64, error) {
 // start.
 func (s *segment) findRecord(f disk.File, sc *scanner, ts, start int64) (TimeResult, bool) {
 	r := TimeResult{Epoch: sc.h.LeaderEpoch}
-	b := make([]byte, sc.h.Size())
-	err := readFull(f, b, sc.at)
-	if err == nil && sc.h.BaseOffset >= start {
-		var ok bool
-		err = s.log.dir.o.Unpack.DoStored(sc.h.Codec(), func(most int) error {
-			r.Offset, r.Timestamp, ok, err = record.FindTimestamp(b, ts, most)
+	found := false
+	err := s.decode(f, sc, func(b []byte, most int) (err error) {
+		if sc.h.BaseOffset >= start {
+			r.Offset, r.Timestamp, found, err = record.FindTimestamp(b, ts, most)
 			return err
-		})
-		if err == nil {
-			return r, ok
 		}
-	}
-	if err == nil { // the start lies within the batch
-		found := false
-		err = s.log.dir.o.Unpack.DoStored(sc.h.Codec(), func(most int) error {
-			return record.Records(b, most, func(_ int, rec *record.Record) error {
-				if t, off := sc.h.Timestamp(rec), sc.h.Offset(rec); !found && t >= ts && off >= start {
-					r.Offset, r.Timestamp, found = off, t, true
-				}
-				return nil
-			})
+		return record.Records(b, most, func(_ int, rec *record.Record) error { // the start lies within the batch
+			if t, off := sc.h.Timestamp(rec), sc.h.Offset(rec); !found && t >= ts && off >= start {
+				r.Offset, r.Timestamp, found = off, t, true
+			}
+			return nil
 		})
-		if err == nil {
-			return r, found
-		}
+	})
+	if err == nil {
+		return r, found
 	}
 	s.log.dir.logger.Warn("a batch cannot be decoded, a lookup by time takes it as a whole",
 		"partition", s.log.name, "offset", sc.h.BaseOffset, "error", err)
 	r.Offset, r.Timestamp = max(start, sc.h.BaseOffset), sc.h.MaxTimestamp
 	return r, true
+}
+
+// decode calls fn with the scanner's batch and how far it may be decompressed. The batch is read when its turn to be
+// decompressed has come, or one of diskLanes where there is nothing to decompress: a client can have any number of lookups
+// wait, and what waits holds no batch (I-32).
+func (s *segment) decode(f disk.File, sc *scanner, fn func(b []byte, most int) error) error {
+	d, codec := s.log.dir, sc.h.Codec()
+	if codec == record.None {
+		d.lookups <- struct{}{}
+		defer func() { <-d.lookups }()
+	}
+	return d.o.Unpack.DoStored(codec, func(most int) error {
+		b := make([]byte, sc.h.Size())
+		if err := readFull(f, b, sc.at); err != nil {
+			return err
+		}
+		return fn(b, most)
+	})
 }
 
 // MaxTimestamp returns the first record in [LocalStart, limit) that has the greatest timestamp; false if there is no
@@ -207,13 +215,10 @@ func (s *segment) maxTimeRecord(offset int64) (TimeResult, error) {
 	if !sc.next() {
 		return TimeResult{}, fmt.Errorf("no batch at offset %d: %w", offset, sc.err)
 	}
-	b := make([]byte, sc.h.Size())
-	if err := readFull(h.File, b, pos); err != nil {
-		return TimeResult{}, err
-	}
 	r := TimeResult{Timestamp: sc.h.MaxTimestamp, Epoch: sc.h.LeaderEpoch}
-	return r, s.log.dir.o.Unpack.DoStored(sc.h.Codec(), func(most int) error {
+	err = s.decode(h.File, &sc, func(b []byte, most int) error {
 		r.Offset = record.MaxTimestampOffset(b, most)
 		return nil
 	})
+	return r, err
 }

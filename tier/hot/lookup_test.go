@@ -2,13 +2,17 @@ package hot
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot/producer"
 	"github.com/firnlog/firn/tier/record"
+	"github.com/firnlog/firn/tier/unpack"
 )
 
 // timedRecord is a record of the model in TestTimes.
@@ -126,6 +130,70 @@ func TestBatchThatLies(t *testing.T) {
 	_, err = l2.Append(b, []record.Header{h}, AppendOptions{Now: startMs, Check: true})
 	require.ErrorIs(t, err, ErrInvalidBatch)
 	require.NoError(t, d.Close())
+}
+
+// I-32: of any number of lookups by time, few hold a batch at once: as many as may decompress, or read one that needs no
+// decompression.
+func TestLookupsThatWaitHoldNothing(t *testing.T) {
+	random := make([]byte, 20_000)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range random {
+		random[i] = byte(rng.Uint32())
+	}
+	for codec, atOnce := range map[record.Codec]int{record.None: diskLanes, record.Zstd: 2} {
+		f := disk.NewFaulty(disk.NewCrashable(1), nil)
+		o, _ := testOptions(t, f, "/log")
+		o.Unpack = unpack.New(unpack.Options{AtOnce: 2})
+		d, err := OpenDir(o)
+		require.NoError(t, err)
+		l := (&testDir{Dir: d, t: t}).open(0, nil)
+		batch := record.NewBuilder(codec).Append(startMs, nil, random, nil).Append(startMs+1, nil, nil, nil)
+		b, headers, _ := sealed(t, batch)
+		_, err = l.Append(b, headers, AppendOptions{Now: startMs, Check: true})
+		require.NoError(t, err)
+		var (
+			mu        sync.Mutex
+			now, most int
+		)
+		full := make(chan struct{}) // as many hold a batch as may
+		open := sync.OnceFunc(func() { close(full) })
+		defer time.AfterFunc(10*time.Second, open).Stop()
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += n
+			most = max(most, now)
+			if now == atOnce {
+				open()
+			}
+		}
+		f.SetHook(func(c disk.Call) disk.Fault {
+			if c.Op == disk.OpRead && c.Bytes == len(b) {
+				count(1)
+				<-full
+				for range 1000 {
+					runtime.Gosched() // whoever may come at the same time comes
+				}
+				count(-1)
+			}
+			return disk.Fault{}
+		})
+		var lookups sync.WaitGroup
+		for i := range 60 {
+			lookups.Go(func() {
+				lookup := func() (TimeResult, bool, error) { return l.OffsetForTime(startMs+1, l.End()) }
+				if i%2 == 0 {
+					lookup = func() (TimeResult, bool, error) { return l.MaxTimestamp(l.End()) }
+				}
+				if r, ok, err := lookup(); err != nil || !ok || r != (TimeResult{Offset: 1, Timestamp: startMs + 1}) {
+					t.Errorf("%s: %+v, %v, %v", codec, r, ok, err)
+				}
+			})
+		}
+		lookups.Wait()
+		require.Equal(t, atOnce, most, "%s", codec)
+		require.NoError(t, d.Close())
+	}
 }
 
 // A small batch of a great many records that are out of time does not become an error for each (I-32).
