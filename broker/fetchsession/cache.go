@@ -90,14 +90,18 @@ func (c *Cache) drop(s *session) {
 	s.mu.Unlock()
 }
 
-// resize corrects the count of partitions after a session changed. A session that grows past the bound is
-// closed: its client is told with the next fetch and begins again.
-func (c *Cache) resize(s *session, size int) {
+// resize corrects the count of partitions after a session changed: to what it has now, for another fetch may have changed it
+// since, and have been here before. A session that grows past the bound is closed: its client is told with the next fetch
+// and begins again.
+func (c *Cache) resize(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sessions[s.id] != s {
 		return
 	}
+	s.mu.Lock()
+	size := len(s.byKey)
+	s.mu.Unlock()
 	c.partitions += size - s.size
 	s.size = size
 	if c.partitions > c.o.MaxPartitions {

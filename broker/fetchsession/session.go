@@ -179,17 +179,17 @@ func (c *Cache) Begin(f *Fetch, r *Request) (code int16, err error) {
 	if code != 0 {
 		return code, nil
 	}
+	if size != was {
+		c.resize(s)
+	}
 	if size, err = s.list(f, r, size); err != nil {
 		c.remove(r.ID)
 		return 0, err
 	}
 	f.session, f.incremental = s, true
-	switch {
-	case size == 0:
+	if size == 0 {
 		c.remove(r.ID) // nothing left to remember: Kafka answers without a session, too
 		f.session = nil
-	case size != was:
-		c.resize(s, size)
 	}
 	return 0, nil
 }

@@ -230,3 +230,22 @@ func TestPartitionsOfTheSessionAreReserved(t *testing.T) {
 	require.Equal(t, Stats{}, c.Stats())
 	require.Equal(t, kerr.FetchSessionIDNotFound.Code, codeOf(t, c, new(Fetch), &Request{ID: id, Epoch: 6}))
 }
+
+// I-32: what a fetch adds counts before it waits for memory to list it, and a fetch that comes late to correct the count does
+// not take away what another has added since.
+func TestPartitionsAreCountedAsTheyAre(t *testing.T) {
+	c := New(Options{})
+	id := open(t, c, part("t", 0, 0))
+	begin(t, c, Request{ID: id, Epoch: 1, Partitions: []Partition{part("t", 1, 0)}, Reserve: func(int) error {
+		require.Equal(t, 2, c.Stats().Partitions)
+		return nil
+	}})
+
+	s := c.sessions[id]
+	was, size, code := s.update(&Request{ID: id, Epoch: 2, Partitions: []Partition{part("t", 2, 0)}})
+	require.Equal(t, []int{2, 3, 0}, []int{was, size, int(code)})
+	begin(t, c, Request{ID: id, Epoch: 3, Partitions: []Partition{part("t", 3, 0), part("t", 4, 0)}})
+	c.resize(s)
+	require.Equal(t, 5, c.Stats().Partitions)
+	require.Equal(t, 5, s.size)
+}
