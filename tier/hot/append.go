@@ -421,7 +421,7 @@ func (l *Log) writeRun(run []*op) error {
 
 // cutTorn takes back what a failed write left behind a position, and has the next flush make that durable, whatever was
 // flushed before, also if nothing is left: bytes between two segments would look like lost ones, and whole batches, behind
-// what the journal takes next, like the log's.
+// what the journal takes next, like the log's. Until it is, the segment is not for the journal, which has no cuts.
 func (s *segment) cutTorn(h *handle, size int64) error {
 	if err := h.Truncate(size); err != nil {
 		return err
@@ -429,10 +429,9 @@ func (s *segment) cutTorn(h *handle, size int64) error {
 	l := s.log
 	l.syncMu.Lock() // the flush that is under way may have come too early
 	defer l.syncMu.Unlock()
-	l.wantSync.Store(true) // it is not for the journal, which has no cuts
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.synced = -1 // so that a file of no bytes is not synced, either
+	s.synced = -1 // less than a file of no bytes has, either
 	s.file.dirty.Store(true)
 	return nil
 }

@@ -134,18 +134,7 @@ func fullDiskAndTheJournal(t *testing.T, rolled bool) {
 			require.NoError(t, l.Roll())
 			require.NoError(t, l.Sync())
 		}
-		var three []byte
-		var headers []record.Header
-		for range 3 {
-			b := batch(1, 700, w.clock.ms)
-			h, err := record.Check(b)
-			require.NoError(t, err)
-			three, headers = append(three, b...), append(headers, h)
-		}
-		f.SetHook(disk.FullAfter(2*headers[0].Size() + 10))
-		_, err := l.Append(three, headers, AppendOptions{Epoch: max(0, l.latestEpoch()), Now: w.clock.ms, Check: true})
-		require.ErrorIs(t, err, ErrFull)
-		f.SetHook(nil)
+		refuseThree(t, w, f, l)
 		if rolled { // a flush of a file of no bytes
 			require.NoError(t, l.Sync())
 		}
@@ -162,6 +151,51 @@ func fullDiskAndTheJournal(t *testing.T, rolled bool) {
 		}), "seed %d", seed)
 		w.d.flusher.Close()
 	}
+}
+
+// refuseThree has a full disk refuse three batches at once, of which it took two and a little of the third.
+func refuseThree(t *testing.T, w *world, f *disk.Faulty, l *Log) {
+	var three []byte
+	var headers []record.Header
+	for range 3 {
+		b := batch(1, 700, w.clock.ms)
+		h, err := record.Check(b)
+		require.NoError(t, err)
+		three, headers = append(three, b...), append(headers, h)
+	}
+	f.SetHook(disk.FullAfter(2*headers[0].Size() + 10))
+	_, err := l.Append(three, headers, AppendOptions{Epoch: max(0, l.latestEpoch()), Now: w.clock.ms, Check: true})
+	require.ErrorIs(t, err, ErrFull)
+	f.SetHook(nil)
+}
+
+// … nor behind what it would take before the flush that makes the cut durable has ended.
+func TestCutIsNotForTheJournalBeforeItIsDurable(t *testing.T) {
+	w := newWorld(1, "") // with a journal
+	f := w.faulty()
+	w.kill()
+	w.d.flusher.Close() // only this test flushes
+	l := w.open(0)
+	w.put(l, 1)
+	w.put(l, 1)
+	refuseThree(t, w, f, l)
+	w.write(l, 1)
+	var taken []bool
+	pending := func() {
+		_, ok := l.Pending()
+		taken = append(taken, ok)
+	}
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpDatasync && strings.HasSuffix(c.Name, logSuffix) {
+			pending()
+		}
+		return disk.Fault{}
+	})
+	pending()
+	require.NoError(t, l.Sync())
+	pending()
+	require.Equal(t, []bool{false, false, true}, taken, "before, while and after it is flushed")
+	w.stop()
 }
 
 // nearlyFullSegment is a log that allocates its segments ahead, with so much in the first, want, that the next batch of 600 bytes

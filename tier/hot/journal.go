@@ -26,11 +26,11 @@ func (l *Log) Pending() (int64, bool) {
 	return l.pending()
 }
 
-// pending is Pending under mu. Only the segment in which everything before is durable, its own name included, can be left
-// to the journal: after a roll, one flush of the files themselves brings the old segment to its end.
+// pending is Pending under mu. Only the segment in which everything before is durable, its own name included and what was
+// cut off it, can be left to the journal: after a roll, one flush of the files themselves brings the old segment to its end.
 func (l *Log) pending() (int64, bool) {
 	s, at := l.active(), l.point
-	if l.wantSync.Load() || s.base != at.base || l.durable.base != at.base || l.acked.base != at.base || !s.entrySynced {
+	if l.wantSync.Load() || s.base != at.base || l.durable.base != at.base || l.acked.base != at.base || !s.entrySynced || s.synced < 0 {
 		return 0, false
 	}
 	return at.tail.size - l.acked.size, true

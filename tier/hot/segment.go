@@ -22,7 +22,7 @@ type segment struct {
 	tail segmentTail // guarded by mu; written by the log's writer only
 
 	// Guarded by the log's mu.
-	synced      int64 // bytes of the file known to be durable there
+	synced      int64 // bytes of the file known to be durable there; below 0: not even what was cut off it is, see cutTorn
 	wroteBack   int64 // bytes that the disk was asked to write back
 	entrySynced bool  // the folder's entry for the file is known to be durable
 
