@@ -70,7 +70,7 @@ func (p *Partition) gather(ctx context.Context, offset int64) (facts, error) {
 	n, log := p.news.Load(), *p.log.Load()
 	f := facts{Status: s, offset: offset, now: p.m.o.Now().UnixMilli(), here: n.leader, copying: n.settings.Upload.Enabled}
 	var l *ledger.Ledger
-	f.retention, l = p.retentionInput(log, f.now)
+	f.retention, l = p.retentionInput(log, f.now, nil)
 	if r := p.report.Load(); r != nil {
 		f.last = *r
 	}

@@ -44,14 +44,19 @@ func (m *Manager) Housekeep(ctx context.Context) {
 	m.reopen()
 	m.removeAgain()
 	now := m.o.Now()
+	var segs []hot.SegmentInfo // memory of the round: nothing goes of most partitions, and then nothing is allocated for them
 	for _, p := range m.All() {
 		l := p.log.Load()
 		if ctx.Err() != nil || l == nil || !(*l).Stored() || p.failure() != 0 {
 			continue
 		}
-		r := &report{at: now}
-		if r.err = p.retain(ctx, *l, now.UnixMilli(), r); r.err != nil {
-			m.o.Logger.Warn("housekeeping of a partition failed", "partition", p.id, "error", r.err)
+		why, err := p.retain(ctx, *l, now.UnixMilli(), &segs)
+		if err != nil {
+			m.o.Logger.Warn("housekeeping of a partition failed", "partition", p.id, "error", err)
+		}
+		var r *report
+		if why != "" || err != nil {
+			r = &report{at: now, local: why, err: err}
 		}
 		p.report.Store(r)
 	}
@@ -101,41 +106,40 @@ func (m *Manager) openEach(all []*Partition) {
 	workers.Wait()
 }
 
-// retain frees local disk of what lies below the log start, and of what retention gives up. Only a topic without
-// remote storage begins later for it.
-func (p *Partition) retain(ctx context.Context, log Log, now int64, r *report) error {
-	in, l := p.retentionInput(log, now)
+// retain frees local disk of what lies below the log start, and of what retention gives up, and says why. Only a topic
+// without remote storage begins later for it. segs is memory for the list of segments.
+func (p *Partition) retain(ctx context.Context, log Log, now int64, segs *[]hot.SegmentInfo) (why string, err error) {
+	in, l := p.retentionInput(log, now, (*segs)[:0])
+	*segs = in.Segments
 	if start := min(in.LogStart, log.End()); l != nil && l.Version > 0 && start > log.LogStart() {
 		if err := log.AdvanceStart(start); err != nil { // as the ledger has it
-			return fmt.Errorf("move the local log start to %d: %w", start, err)
+			return "", fmt.Errorf("move the local log start to %d: %w", start, err)
 		}
 	}
 	plan := hot.PlanRetention(in)
 	if plan.TrimTo == 0 {
-		return nil
+		return "", nil
 	}
-	r.local = plan.Reason
 	if plan.Roll {
 		if err := log.Roll(); err != nil {
-			return fmt.Errorf("roll the active segment: %w", err)
+			return plan.Reason, fmt.Errorf("roll the active segment: %w", err)
 		}
 	}
 	if plan.LogStart > in.LogStart && p.news.Load().leader {
 		if _, err := p.moveStart(ctx, log, plan.LogStart, plan.Reason); err != nil {
-			return fmt.Errorf("move the log start to %d: %w", plan.LogStart, err)
+			return plan.Reason, fmt.Errorf("move the log start to %d: %w", plan.LogStart, err)
 		}
 	}
 	if _, err := log.Trim(plan.TrimTo, plan.Reason); err != nil {
-		return fmt.Errorf("trim to %d: %w", plan.TrimTo, err)
+		return plan.Reason, fmt.Errorf("trim to %d: %w", plan.TrimTo, err)
 	}
-	return nil
+	return plan.Reason, nil
 }
 
-// retentionInput is what the retention of the local log rests on at this moment.
-func (p *Partition) retentionInput(log Log, now int64) (hot.RetentionInput, *ledger.Ledger) {
+// retentionInput is what the retention of the local log rests on at this moment. The segments are appended to segs.
+func (p *Partition) retentionInput(log Log, now int64, segs []hot.SegmentInfo) (hot.RetentionInput, *ledger.Ledger) {
 	o, l := p.offsetsOf(log)
-	cfg := p.news.Load().settings.Log
-	return hot.RetentionInput{Segments: log.Segments(), Config: &cfg, LogStart: o.logStart,
+	return hot.RetentionInput{Segments: log.AppendSegments(segs), Config: &p.news.Load().settings.Log, LogStart: o.logStart,
 		Archived: p.archived.Load(), Stable: o.stable, Now: now}, l
 }
 
@@ -147,11 +151,13 @@ func (p *Partition) HotDue() (to int64, why string) {
 	if log == nil || !n.leader || !n.settings.Remote || n.settings.Upload.Enabled || p.failure() != 0 {
 		return 0, ""
 	}
-	in, l := p.retentionInput(*log, p.m.o.Now().UnixMilli())
+	in, l := p.retentionInput(*log, p.m.o.Now().UnixMilli(), nil)
 	if l == nil || l.Next > l.Start {
 		return 0, ""
 	}
-	in.Config.RemoteStorage = false
+	cfg := *in.Config
+	cfg.RemoteStorage = false
+	in.Config = &cfg
 	plan := hot.PlanRetention(in)
 	if plan.LogStart <= in.LogStart {
 		return 0, ""

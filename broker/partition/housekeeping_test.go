@@ -74,6 +74,20 @@ func TestDiskShareAcrossPartitions(t *testing.T) {
 	require.Equal(t, []int64{0, 40, 40}, starts(), "all that is archived; what is not stays")
 }
 
+// A look at a partition of which nothing goes allocates nothing: an idle broker looks at ten thousand of them every few seconds.
+func TestIdlePartitionsAllocateNothing(t *testing.T) {
+	e := newEnv(t)
+	e.create("t", 100)
+	e.create("local", 100, "remote.storage.enable", "false", "retention.bytes", "1000")
+	for i := range int32(100) {
+		for _, name := range []string{"t", "local"} {
+			e.produce(e.partition(name, i), batch(1, 10, time.Now().UnixMilli()))
+		}
+	}
+	require.Less(t, testing.AllocsPerRun(10, func() { e.m.Housekeep(context.Background()) }), 50.0, "of 200 partitions")
+	require.Nil(t, e.partition("t", 0).report.Load())
+}
+
 // strangeDisk is a Disk with switches.
 type strangeDisk struct {
 	Disk

@@ -34,7 +34,7 @@ type Partition struct {
 	archived atomic.Int64                  // confirmed in the archive: below it the local log may be trimmed (I-12)
 	uploads  atomic.Pointer[upload.Handle] // nil while the topic has no archive; changed under regMu
 	regMu    sync.Mutex                    // one registration with the uploader at a time
-	report   atomic.Pointer[report]        // what housekeeping last found, for Explain
+	report   atomic.Pointer[report]        // of the last round of housekeeping, for Explain
 
 	mu      sync.Mutex
 	core    core      // guarded by mu; no I/O happens under mu

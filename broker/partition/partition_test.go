@@ -328,6 +328,7 @@ func TestHotDueWithoutCopying(t *testing.T) {
 	to, why := p.HotDue()
 	require.EqualValues(t, 10, to)
 	require.Contains(t, why, "retention.ms")
+	require.True(t, p.Settings().Log.RemoteStorage, "others use them")
 	_, err := e.store.CommitLedger(context.Background(), p.id, ledger.TrimStart{To: to})
 	require.NoError(t, err)
 	e.m.Housekeep(context.Background())

@@ -28,7 +28,7 @@ type Status struct {
 	Upload                       *upload.Status // nil when nothing is uploaded
 }
 
-// report is what the last round of housekeeping decided about a partition.
+// report is what the last round of housekeeping did to a partition; nil: nothing.
 type report struct {
 	at           time.Time
 	local, share string // what was trimmed and why, "" when nothing was

@@ -28,41 +28,118 @@ type RetentionPlan struct {
 	// nothing away from readers.
 	LogStart int64
 	Reason   string // why TrimTo is what it is, a sentence; "" if nothing is trimmed
-	Waiting  string // why the oldest segment stays although it is due, or when it will be due; never ""
 }
 
 // PlanRetention decides up to where a partition's hot log is trimmed: what lies below the log start, what is older than
 // the retention time, and the oldest of what exceeds the retention size. With remote storage the local.retention.*
-// limits count (retention.* where they are LikeOverall, or are tighter), and what is not archived stays (I-12).
+// limits count (retention.* where they are LikeOverall, or are tighter), and what is not archived stays (I-12). Where
+// nothing goes, which is what it is asked all the time, it allocates nothing.
 func PlanRetention(in RetentionInput) RetentionPlan {
 	p := RetentionPlan{LogStart: in.LogStart}
-	age, size := limits(in.Config)
-	var total int64
-	for _, s := range in.Segments {
-		total += s.Bytes
-	}
+	w := walkRetention(in)
 	for i, s := range in.Segments {
-		due, not := segmentDue(&in, s, total, age, size)
-		active := i == len(in.Segments)-1
-		switch {
-		case due == "":
-			p.Waiting = not
-		case active && (s.Bytes == 0 || !expired(s, age.value, in.Now)):
-			p.Waiting = fmt.Sprintf("offsets from %d on are in the active segment, which goes only by age.", s.Base)
-		default:
-			p.Waiting = held(&in, s)
+		f := w.next(i)
+		if !f.goes() {
+			break
 		}
-		if p.Waiting != "" {
-			return p
-		}
-		p.TrimTo, p.Reason, p.Roll = s.Next, due, active
+		p.TrimTo, p.Reason, p.Roll = s.Next, w.say(f, s), i == len(in.Segments)-1
 		if !in.Config.RemoteStorage {
 			p.LogStart = max(p.LogStart, s.Next)
 		}
-		total -= s.Bytes
 	}
-	p.Waiting = fmt.Sprintf("nothing is left below offset %d.", p.TrimTo)
 	return p
+}
+
+// fate is what becomes of a segment, and why.
+type fate int
+
+const (
+	fresh       fate = iota // it stays: no limit is reached
+	growing                 // it stays: it is active, and its age is not what is due
+	uncommitted             // it is due, but not committed yet
+	unarchived              // it is due, but not archived yet
+	outside                 // it goes: it lies below the log start
+	aged                    // it goes: it is older than allowed
+	excess                  // it goes: it is the oldest of more bytes than allowed
+)
+
+// goes reports whether the segment goes, if those before it do.
+func (f fate) goes() bool { return f >= outside }
+
+// retentionWalk looks at the segments of a log, oldest first.
+type retentionWalk struct {
+	in        RetentionInput
+	age, size limit
+	above     int64 // bytes of the segments above the one that it is at
+}
+
+func walkRetention(in RetentionInput) retentionWalk {
+	w := retentionWalk{in: in}
+	w.age, w.size = limits(in.Config)
+	for _, s := range in.Segments {
+		w.above += s.Bytes
+	}
+	return w
+}
+
+// next goes to segment i, the one after the last, and tells its fate.
+func (w *retentionWalk) next(i int) fate {
+	in, s := &w.in, w.in.Segments[i]
+	w.above -= s.Bytes
+	old := expired(s, w.age.value, in.Now)
+	var due fate
+	switch {
+	case s.Next <= in.LogStart:
+		due = outside
+	case old:
+		due = aged
+	case w.size.value >= 0 && w.above >= w.size.value: // as in Kafka, what remains is no less than the limit
+		due = excess
+	default:
+		return fresh
+	}
+	switch active := i == len(in.Segments)-1; {
+	case active && (s.Bytes == 0 || !old):
+		return growing
+	case s.Next > in.Stable:
+		return uncommitted
+	case in.Config.RemoteStorage && s.Next > max(in.Archived, in.LogStart):
+		return unarchived
+	}
+	return due
+}
+
+// say tells in a sentence the fate of the segment that the walk is at.
+func (w *retentionWalk) say(f fate, s SegmentInfo) string {
+	in, last := &w.in, s.Next-1
+	switch f {
+	case growing:
+		return fmt.Sprintf("offsets from %d on are in the active segment, which goes only by age: %s.", s.Base, w.whenDue(s))
+	case uncommitted:
+		return fmt.Sprintf("offsets %d to %d are due but not yet committed up to %d (committed: %d).", s.Base, last, s.Next, in.Stable)
+	case unarchived:
+		return fmt.Sprintf("offsets %d to %d are due but wait for their upload: the archive is confirmed up to %d.", s.Base, last, in.Archived)
+	case outside:
+		return fmt.Sprintf("offsets %d to %d lie below the log start %d.", s.Base, last, in.LogStart)
+	case aged:
+		return fmt.Sprintf("offsets %d to %d are %s old, more than %s allows (%s).", s.Base, last,
+			span(in.Now-newest(s)), w.age.name, span(w.age.value))
+	case excess:
+		return fmt.Sprintf("offsets %d to %d are the oldest of %d bytes, and %s allows %d.", s.Base, last,
+			w.above+s.Bytes, w.size.name, w.size.value)
+	}
+	stays := fmt.Sprintf("offsets %d to %d stay: %s", s.Base, last, w.whenDue(s))
+	if w.size.value >= 0 {
+		stays += fmt.Sprintf(", and without them %d bytes would be less than %s (%d)", w.above, w.size.name, w.size.value)
+	}
+	return stays + "."
+}
+
+func (w *retentionWalk) whenDue(s SegmentInfo) string {
+	if w.age.value < 0 {
+		return "no limit of age is set"
+	}
+	return fmt.Sprintf("by %s they are due in %s", w.age.name, span(newest(s)+w.age.value-w.in.Now))
 }
 
 // limit is a retention limit, Unlimited or some other negative number for none, and the config that sets it.
@@ -86,47 +163,6 @@ func tighter(local, overall limit) limit {
 		return overall // LikeOverall, no limit of its own, or looser than what holds anyway
 	}
 	return local
-}
-
-// segmentDue says in a sentence why a segment is to go; if not, why it is not.
-func segmentDue(in *RetentionInput, s SegmentInfo, total int64, age, size limit) (due, not string) {
-	if s.Next <= in.LogStart {
-		return fmt.Sprintf("offsets %d to %d lie below the log start %d.", s.Base, s.Next-1, in.LogStart), ""
-	}
-	if expired(s, age.value, in.Now) {
-		return fmt.Sprintf("offsets %d to %d are %s old, more than %s allows (%s).", s.Base, s.Next-1,
-			span(in.Now-newest(s)), age.name, span(age.value)), ""
-	}
-	// As in Kafka a segment goes only if what remains is still no less than the limit.
-	if size.value >= 0 && total-s.Bytes >= size.value {
-		return fmt.Sprintf("offsets %d to %d are the oldest of %d bytes, and %s allows %d.", s.Base, s.Next-1,
-			total, size.name, size.value), ""
-	}
-	not = fmt.Sprintf("offsets %d to %d stay: %s", s.Base, s.Next-1, whenDue(s, age, in.Now))
-	if size.value >= 0 {
-		not += fmt.Sprintf(", and without them %d bytes would be less than %s (%d)", total-s.Bytes, size.name, size.value)
-	}
-	return "", not + "."
-}
-
-func whenDue(s SegmentInfo, age limit, now int64) string {
-	if age.value < 0 {
-		return "no limit of age is set"
-	}
-	return fmt.Sprintf("by %s they are due in %s", age.name, span(newest(s)+age.value-now))
-}
-
-// held says in a sentence why a segment that is due must stay, "" if it may go.
-func held(in *RetentionInput, s SegmentInfo) string {
-	if s.Next > in.Stable {
-		return fmt.Sprintf("offsets %d to %d are due but not yet committed up to %d (committed: %d).",
-			s.Base, s.Next-1, s.Next, in.Stable)
-	}
-	if in.Config.RemoteStorage && s.Next > max(in.Archived, in.LogStart) {
-		return fmt.Sprintf("offsets %d to %d are due but wait for their upload: the archive is confirmed up to %d.",
-			s.Base, s.Next-1, in.Archived)
-	}
-	return ""
 }
 
 // newest is the time that a segment's age is counted from: its greatest record timestamp, or, without one, its last

@@ -1,6 +1,7 @@
 package hot
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,7 +29,7 @@ func TestPlanRetention(t *testing.T) {
 		logStart int64
 		roll     bool
 		reason   string
-		waiting  string
+		stays    string // what ExplainRetention says of the first that stays
 	}{
 		{"nothing is due", func(in *RetentionInput) {}, 0, 0, false, "",
 			"offsets 0 to 9 stay: by retention.ms they are due in 164h0m0s."},
@@ -37,14 +38,14 @@ func TestPlanRetention(t *testing.T) {
 			"offsets 20 to 29 stay: by retention.ms they are due in 0s."},
 		{"by age, the active one too", func(in *RetentionInput) { in.Config.RetentionMs = 2 * hour; in.Now += 9 * hour },
 			50, 50, true, "offsets 40 to 49 are 9h0m0s old, more than retention.ms allows (2h0m0s).",
-			"nothing is left below offset 50."},
+			""},
 		{"by size", func(in *RetentionInput) { in.Config.RetentionBytes = 250 }, 20, 20, false,
 			"offsets 10 to 19 are the oldest of 400 bytes, and retention.bytes allows 250.",
 			"offsets 20 to 29 stay: by retention.ms they are due in 166h0m0s, and without them 200 bytes would be less " +
 				"than retention.bytes (250)."},
 		{"by size, but never the active one", func(in *RetentionInput) { in.Config.RetentionBytes = 0 }, 40, 40, false,
 			"offsets 30 to 39 are the oldest of 200 bytes, and retention.bytes allows 0.",
-			"offsets from 40 on are in the active segment, which goes only by age."},
+			"offsets from 40 on are in the active segment, which goes only by age: by retention.ms they are due in 168h0m0s."},
 		{"not beyond what is committed", func(in *RetentionInput) { in.Config.RetentionBytes = 0; in.Stable = 25 }, 20, 20, false,
 			"offsets 10 to 19 are the oldest of 400 bytes, and retention.bytes allows 0.",
 			"offsets 20 to 29 are due but not yet committed up to 30 (committed: 25)."},
@@ -71,8 +72,15 @@ func TestPlanRetention(t *testing.T) {
 			in := RetentionInput{Segments: segs, Config: &cfg, Stable: 50, Now: now}
 			c.change(&in)
 			p := PlanRetention(in)
-			require.Equal(t, RetentionPlan{TrimTo: c.trimTo, LogStart: c.logStart, Roll: c.roll, Reason: c.reason,
-				Waiting: c.waiting}, p)
+			require.Equal(t, RetentionPlan{TrimTo: c.trimTo, LogStart: c.logStart, Roll: c.roll, Reason: c.reason}, p)
+			require.Equal(t, c.stays, ExplainRetention(in, p.TrimTo))
+			for offset := range int64(50) {
+				say := ExplainRetention(in, offset)
+				require.Equal(t, offset < p.TrimTo, strings.HasSuffix(say, " They go with the next round."), "offset %d: %s", offset, say)
+			}
+			if p.TrimTo == 0 {
+				require.Zero(t, testing.AllocsPerRun(100, func() { PlanRetention(in) }))
+			}
 		})
 	}
 	empty := []SegmentInfo{{Base: 5, Next: 5, MaxTimestamp: -1, Modified: 0}}
