@@ -204,6 +204,8 @@ func (j *Journal) write(logs []Log) (rest []Log, err error) {
 	j.mu.Lock()
 	taken, left, err := j.writeLocked(logs)
 	if len(taken) == 0 {
+		clear(taken[:cap(taken)]) // of what was collected in vain
+		j.scratch = taken
 		j.mu.Unlock()
 		return left, err
 	}
@@ -224,15 +226,15 @@ func (j *Journal) write(logs []Log) (rest []Log, err error) {
 	return left, err
 }
 
-// writeLocked is write under mu. What it says was taken is durable.
+// writeLocked is write under mu. What it says was taken is durable; the list is the journal's scratch.
 func (j *Journal) writeLocked(logs []Log) (taken []collected, rest []Log, err error) {
+	taken, j.scratch = j.scratch[:0], nil
 	if j.err != nil {
-		return nil, nil, j.err
+		return taken, nil, j.err
 	}
 	if j.off || j.draining || !j.fits(block, barrierRoom) {
-		return nil, logs, j.err // nobody is asked for bytes for which there is no room
+		return taken, logs, j.err // nobody is asked for bytes for which there is no room
 	}
-	taken, j.scratch = j.scratch[:0], nil
 	for at := 0; at < len(logs); {
 		from, before := at, len(taken)
 		j.frame.reset(j.life, j.seq+1)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -299,6 +300,32 @@ func TestJournalLeavesBusyLogs(t *testing.T) {
 	only.syncErr = boom
 	small.append([]byte("x"))
 	require.ErrorIs(t, j.Flush(asLogs(small, only)), boom)
+	require.NoError(t, j.Close())
+}
+
+// A round that takes nothing, because what was marked has been synced since or there is no room, keeps the list that the next
+// one uses, and in it no log.
+func TestEmptyRoundKeepsItsMemory(t *testing.T) {
+	j := testJournal(newDisk(t, 1), 1<<20)
+	var logs []*memLog
+	for i := range 100 {
+		logs = append(logs, newMemLog(i))
+	}
+	round := func(size int) (taken int64, list []collected) {
+		for _, l := range logs {
+			l.append(make([]byte, size))
+		}
+		before := j.Stats().Rounds.Load()
+		require.NoError(t, j.Flush(asLogs(logs...)))
+		return j.Stats().Rounds.Load() - before, j.scratch[:cap(j.scratch)]
+	}
+	round(1) // makes the journal's file
+	for _, size := range []int{1, 0, 12 << 10} {
+		taken, list := round(size)
+		require.Equal(t, size == 1, taken > 0)
+		require.GreaterOrEqual(t, len(list), len(logs), "%d bytes each", size)
+		require.False(t, slices.ContainsFunc(list, func(c collected) bool { return c.l != nil }), "%d bytes each", size)
+	}
 	require.NoError(t, j.Close())
 }
 
