@@ -42,7 +42,7 @@ func TestCleanerIsTuned(t *testing.T) {
 			_, err = l.Append(b, []record.Header{h}, hot.AppendOptions{Now: 1})
 			require.NoError(t, err)
 		}
-		require.NoError(t, l.Flush())
+		require.NoError(t, l.Sync())
 	}
 	bad, good := open(0), open(1)
 	fill(bad)

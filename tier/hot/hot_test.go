@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/hot/flush"
 	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/topic"
 )
@@ -63,6 +64,35 @@ func (d *testDir) open(index int32, change func(*Config)) *Log {
 	l, err := d.Open(part(index), &cfg)
 	require.NoError(d.t, err)
 	return l
+}
+
+// Flush has the log flushed, and returns when that has ended.
+func (l *Log) Flush() error {
+	if err := flushRound(l.dir.journal, l); err != nil {
+		l.dir.fail(err)
+		return l.dir.Offline()
+	}
+	return nil
+}
+
+// flushRound has a Flusher of its own do a round for the log, and returns when that has ended. So tests flush as a broker
+// does, each when it says so, also where the directory's Flusher is closed lest it flush as well.
+func flushRound(j *flush.Journal, l flush.Log) error {
+	ended := make(chan error, 2)
+	f := flush.New(flush.Options{Journal: j, Parallel: 1, OnError: func(err error) { ended <- err }})
+	defer f.Close()
+	f.Mark(l)
+	// Both are synced after the log if that is, and the second one's round comes after the log's.
+	f.Mark(&syncer{func() { f.Mark(&syncer{func() { ended <- nil }}) }})
+	return <-ended
+}
+
+// syncer is a flush.Log that does something when it is its turn.
+type syncer struct{ fn func() }
+
+func (s *syncer) Sync() error {
+	s.fn()
+	return nil
 }
 
 // batch builds a batch of n records of about size bytes whose values say their index.

@@ -2,7 +2,6 @@ package hot
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/firnlog/firn/tier/hot/flush"
 )
@@ -127,22 +126,6 @@ func (l *Log) Writeback() {
 		_ = h.Writeback(from, to-from) // only a hint
 		h.release()
 	}
-}
-
-// Flush makes everything that was written when it is called durable, by the cheapest means. It returns ErrOffline if that
-// failed, now or before: what was not flushed until then never will be (I-31).
-func (l *Log) Flush() error {
-	if l.dir.journal == nil {
-		return l.Sync()
-	}
-	if err := l.dir.Offline(); err != nil {
-		return err
-	}
-	if err := l.dir.journal.Flush([]flush.Log{l}); err != nil {
-		l.dir.fail(err)
-		return fmt.Errorf("%w: %w", ErrOffline, err)
-	}
-	return nil
 }
 
 // settle makes all that was written durable in the log's own files, and the journal forget it. What the caller is about to

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -76,6 +77,60 @@ func TestFailedJournalWrite(t *testing.T) {
 	require.Equal(t, syncs, f.Count(disk.OpDatasync))
 	require.Equal(t, int64(2), l.Stable())
 	require.ErrorIs(t, d.Close(), ErrOffline)
+}
+
+// A write into the journal, or a flush of a log's own files, that fails in a round of the Flusher acknowledges nothing, then or
+// later, in whatever log; it is not tried again, and the directory can be closed (I-02, I-31).
+func TestFailedRound(t *testing.T) {
+	for _, c := range []struct {
+		op   disk.Op
+		size int // of the batch that it fails for
+	}{{disk.OpWriteSync, 10_000}, {disk.OpDatasync, 100_000}} {
+		t.Run(string(c.op), func(t *testing.T) {
+			f := disk.NewFaulty(disk.NewCrashable(1), nil)
+			d := journalDir(t, f, func(o *Options) { o.journalInline = false })
+			l, other := d.open(0, nil), d.open(1, nil)
+			flushed := func(l *Log) bool { return l.Stable() == l.End() }
+			for d.journal.Stats().Frames.Load() == 0 { // which take both logs, once their names are durable
+				for _, l := range []*Log{l, other} {
+					appendTo(t, l, batch(1, 10, startMs))
+					require.Eventually(t, func() bool { return flushed(l) }, 10*time.Second, time.Millisecond)
+				}
+			}
+			stable, others := l.Stable(), other.Stable()
+			var tries atomic.Int32
+			f.SetHook(func(call disk.Call) disk.Fault {
+				// Not what the journal's upkeep does at the same time.
+				if call.Op != c.op || call.Op == disk.OpWriteSync && call.Bytes < c.size || call.Op == disk.OpDatasync && !strings.HasSuffix(call.Name, logSuffix) {
+					return disk.Fault{}
+				}
+				tries.Add(1)
+				if c.op == disk.OpWriteSync { // which the next round waits for
+					if _, err := tryAppend(other, batch(1, 10, startMs), 0); err != nil {
+						t.Error(err)
+					}
+				}
+				return disk.Fault{Err: syscall.EIO}
+			})
+			appendTo(t, l, batch(1, c.size, startMs))
+			require.Eventually(t, func() bool { return d.Offline() != nil }, 10*time.Second, time.Millisecond)
+			require.ErrorIs(t, d.Offline(), syscall.EIO)
+			for _, l := range []*Log{l, other} {
+				_, err := tryAppend(l, batch(1, 10, startMs), 0)
+				require.ErrorIs(t, err, ErrOffline)
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- d.Close() }()
+			select {
+			case err := <-closed:
+				require.ErrorIs(t, err, ErrOffline)
+			case <-time.After(10 * time.Second):
+				t.Fatal("it does not close")
+			}
+			require.EqualValues(t, 1, tries.Load())
+			require.Equal(t, []int64{stable, others}, []int64{l.Stable(), other.Stable()})
+		})
+	}
 }
 
 // Where the disk takes no synced write, or has no room for one any more, there is no journal, and all else goes on (I-02).

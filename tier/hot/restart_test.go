@@ -252,7 +252,7 @@ func journalOf(w *world, l flush.Log) *flush.Replay {
 	j := flush.NewJournal(flush.JournalOptions{FS: w.mem, Dir: "/j", Logger: w.log, Inline: true})
 	must(w.mem.MkdirAll("/j", 0o755))
 	for range 2 { // the first makes the journal's files
-		must(j.Flush([]flush.Log{l}))
+		must(flushRound(j, l))
 	}
 	r, err := flush.ReadJournal(w.mem, "/j")
 	must(err)

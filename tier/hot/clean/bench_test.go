@@ -41,7 +41,7 @@ func BenchmarkClean(b *testing.B) {
 					put(b, l, batch.Build(0), startMs, false)
 				}
 				require.NoError(b, l.Roll())
-				require.NoError(b, l.Flush())
+				require.NoError(b, l.Sync())
 				cl := New(Options{Dir: d, Policy: always(Policy{Compact: true}), Logger: slog.New(slog.DiscardHandler), Now: c.now})
 				b.SetBytes(int64(raw))
 				b.StartTimer()

@@ -72,7 +72,7 @@ func fill(t testing.TB, l *hot.Log, segments, keys int) {
 		put(t, l, record.NewBuilder(record.None).Append(startMs, []byte(fmt.Sprint("k", i%keys)),
 			[]byte(fmt.Sprint("value ", l.End())), nil).Build(0), startMs, true)
 	}
-	require.NoError(t, l.Flush())
+	require.NoError(t, l.Sync())
 }
 
 func TestRoundsAndCheckpoint(t *testing.T) {

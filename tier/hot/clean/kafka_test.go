@@ -78,7 +78,7 @@ func traffic(t *testing.T, l *hot.Log, rng *rand.Rand, batches int) {
 	}
 	require.NoError(t, l.Roll())
 	put(t, l, record.NewBuilder(record.None).Append(now, []byte("last"), []byte("v"), nil).Build(0), now, false)
-	require.NoError(t, l.Flush())
+	require.NoError(t, l.Sync())
 }
 
 // TestAsKafka gives the same folders to Apache Kafka's cleaner and to this one, round by round: the same batches and

@@ -221,7 +221,7 @@ func (s *sim) step() {
 	case n < 60:
 		s.append()
 	case n < 66:
-		require.NoError(s.t, s.l.Flush())
+		require.NoError(s.t, s.l.Sync())
 	case n < 70:
 		require.NoError(s.t, s.l.Roll())
 	case n < 85:

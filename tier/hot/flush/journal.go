@@ -148,19 +148,6 @@ func NewJournal(o JournalOptions) *Journal {
 // Stats returns the counters.
 func (j *Journal) Stats() *Stats { return &j.stats }
 
-// Flush makes durable what the logs hold at the time of the call. It may change the order of dirty.
-func (j *Journal) Flush(dirty []Log) error {
-	small, large := j.split(dirty)
-	rest, err := j.take(small)
-	if err == nil {
-		err = j.sync(large)
-	}
-	if err == nil {
-		err = j.sync(rest)
-	}
-	return err
-}
-
 // split separates the logs that the journal is to take from those that have too much pending.
 func (j *Journal) split(dirty []Log) (small, large []Log) {
 	n := 0
@@ -188,15 +175,6 @@ func (j *Journal) take(logs []Log) (rest []Log, err error) {
 		return nil, nil
 	}
 	return j.write(logs)
-}
-
-// sync flushes logs themselves.
-func (j *Journal) sync(logs []Log) error {
-	if len(logs) == 0 {
-		return nil
-	}
-	j.stats.Direct.Add(int64(len(logs)))
-	return syncAll(logs, j.o.Parallel)
 }
 
 // write writes what is pending in the logs into the journal and returns those for which it had no room.

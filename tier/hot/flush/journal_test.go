@@ -145,6 +145,22 @@ func newDisk(t *testing.T, seed uint64) *disk.Crashable {
 	return mem
 }
 
+// Flush has a Flusher of its own do a round, and returns when all that it began has ended.
+func (j *Journal) Flush(dirty []Log) error {
+	var failed error
+	f := New(Options{Journal: j, OnError: func(err error) { failed = err }})
+	defer f.Close()
+	if err := f.round(dirty); err != nil {
+		return err
+	}
+	f.pool.mu.Lock()
+	defer f.pool.mu.Unlock()
+	for f.pool.workers > 0 {
+		f.pool.rest.Wait()
+	}
+	return failed
+}
+
 func asLogs(logs ...*memLog) (out []Log) {
 	for _, l := range logs {
 		out = append(out, l)
