@@ -10,9 +10,6 @@ import (
 // Epochs returns the leader epochs of the log, oldest first.
 func (l *Log) Epochs() []epoch.Entry { return l.epochs.Load().Entries() }
 
-// EpochCache returns the leader epochs as an immutable value.
-func (l *Log) EpochCache() epoch.Cache { return *l.epochs.Load() }
-
 // EndOfEpoch answers OffsetForLeaderEpoch: the greatest epoch up to e and the offset at which it ends; both are
 // epoch.Undefined if the log does not know.
 func (l *Log) EndOfEpoch(e int32) (int32, int64) { return l.epochs.Load().EndFor(e, l.End()) }

@@ -276,14 +276,3 @@ func (s *State) Reset(entries []Entry, end int64) {
 		s.Put(e)
 	}
 }
-
-// TruncateTo says that the log is cut to end. It reports true when the state holds nothing from end or later,
-// and is therefore still right. Otherwise it reports false and the state is empty: what a producer had done
-// before end is no longer known, and the log has to call Rebuild with a snapshot from end or before.
-func (s *State) TruncateTo(end int64) bool {
-	if s.end <= end {
-		return true
-	}
-	*s = State{}
-	return false
-}

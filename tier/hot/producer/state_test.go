@@ -299,9 +299,7 @@ func TestDecideModel(t *testing.T) {
 				if end < at {
 					end = at // a snapshot of an empty piece of log
 				}
-				if !s.TruncateTo(end) {
-					restore()
-				}
+				restore()
 			},
 			"": func(t *rapid.T) {
 				if !slices.Equal(s.Clone().Entries(), s.Entries()) || s.Clone().End() != s.End() {
@@ -380,15 +378,8 @@ func TestRetriesStoredOnce(t *testing.T) {
 	})
 }
 
-func TestTruncateTo(t *testing.T) {
+func TestAdvanceEnd(t *testing.T) {
 	var s State
-	s.Apply(batch(1, 0, 0, 10), 0, 1)
-	if !s.TruncateTo(10) || s.Len() != 1 {
-		t.Error("a cut at the end changed the state")
-	}
-	if s.TruncateTo(9) || s.Len() != 0 {
-		t.Error("a cut below the end kept the state")
-	}
 	s.AdvanceEnd(50)
 	s.AdvanceEnd(40)
 	if s.End() != 50 {
