@@ -68,7 +68,8 @@ func (d *Dir) startsOnDisk(folders map[string]bool) {
 	}
 }
 
-// saveStarts makes where the logs begin durable. It includes what each log wants its start to be.
+// saveLogStarts makes where the logs begin durable, with what each log wants its start to be. saveLocalStarts does so for where
+// they begin here.
 func (d *Dir) saveLogStarts() error {
 	return d.starts.logRuns.do(func() error {
 		return d.writeStarts(logStartFile, &d.starts.log, func(l *Log) int64 { return l.wantStart.Load() })

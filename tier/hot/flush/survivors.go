@@ -84,9 +84,9 @@ const (
 )
 
 // ReadJournal reads the journal of a log directory. Without files it returns an empty Replay, and of a journal that was
-// being removed it deletes the rest and does the same. What a crash leaves of the
-// last write is passed over; anything else that is not as it was written is damage: of the log, where it is known of
-// which (ErrDamaged, from ReadAt), else ErrJournal.
+// being removed it deletes the rest and does the same. What a crash leaves of the last write is passed over; anything else
+// that is not as it was written is damage: of the log, where it is known of which (ErrDamaged, from ReadAt), else
+// ErrJournal.
 func ReadJournal(fsys disk.FS, dir string) (*Replay, error) {
 	r := &Replay{}
 	if err := r.read(fsys, dir); err != nil {
