@@ -32,6 +32,7 @@ var produceHandler = handler{0, 3, 13, (*API).produce}
 type produceCall struct {
 	reply *wire.Reply
 	resp  wire.ProduceResponse
+	told  int // records that resp names as bad
 
 	mu       sync.Mutex
 	left     int           // partitions whose outcome is open, and one for the handler itself; guarded by mu
@@ -80,7 +81,7 @@ func newProduceCall(p *wire.ProduceRequest, reply *wire.Reply) *produceCall {
 
 // free lets the call be used again, with a bounded amount of memory.
 func (c *produceCall) free() {
-	c.reply, c.deadline = nil, time.Time{}
+	c.reply, c.told, c.deadline = nil, 0, time.Time{}
 	c.resp.ThrottleMs, c.resp.Endpoints = 0, nil
 	if cap(c.parked) > wire.KeepPartitions {
 		c.parked = nil
@@ -106,11 +107,18 @@ func (a *API) produce(_ context.Context, req *wire.Request, reply *wire.Reply) {
 	for i := range p.Topics {
 		t := &p.Topics[i]
 		for j := range t.Partitions {
-			if err := a.produceOne(c, req, p, i, j); err != nil {
-				c.resp.Topics[i].Partitions[j] = a.produceError(&c.resp, t, t.Partitions[j].Index, err)
-				if failed == nil && p.Acks == 0 {
-					failed = fmt.Errorf("partition %d of %s%s: %w", t.Partitions[j].Index, t.Name, idText(t), err)
-				}
+			err := a.produceOne(c, req, p, i, j)
+			if err == nil {
+				continue
+			}
+			index := t.Partitions[j].Index
+			if code(err) == kerr.UnknownServerError.Code {
+				a.Logger.Error("produce failed", "topic", t.Name, "id", t.ID, "partition", index, "error", err)
+			}
+			if p.Acks != 0 {
+				c.resp.Topics[i].Partitions[j] = a.produceError(c, req.Version, t, index, err)
+			} else if failed == nil {
+				failed = fmt.Errorf("partition %d of %s%s: %w", index, t.Name, idText(t), err)
 			}
 		}
 	}
@@ -340,31 +348,45 @@ type badRecords struct {
 func (e *badRecords) Error() string { return e.text }
 func (e *badRecords) Unwrap() error { return e.code }
 
-// produceError is the answer for a partition whose batch was refused.
-func (a *API) produceError(resp *wire.ProduceResponse, t *wire.ProduceTopic, index int32, err error) wire.ProducePartitionResponse {
+// tellsWhy is the first version whose answer has room for more than a code (KIP-467).
+const tellsWhy = 8
+
+// produceError is the answer for a partition whose batch was refused: no more of it than the version has room for.
+func (a *API) produceError(c *produceCall, version int16, t *wire.ProduceTopic, index int32, err error) wire.ProducePartitionResponse {
 	out := wire.NewProducePartitionError(index, code(err), "")
-	var ke *kerr.Error
-	if !errors.As(err, &ke) || err.Error() != ke.Error() { // more than the code itself says
-		out.ErrorMessage = err.Error()
+	if version >= tellsWhy {
+		var ke *kerr.Error
+		if !errors.As(err, &ke) || err.Error() != ke.Error() { // more than the code itself says
+			out.ErrorMessage = err.Error()
+		}
+		// All partitions together name as many records as one batch may: parsing has counted none of them (I-32).
+		out.RecordErrors = recordErrors(err, hot.MaxBadRecords-c.told)
+		c.told += len(out.RecordErrors)
 	}
+	if out.ErrorCode == kerr.NotLeaderForPartition.Code {
+		out.CurrentLeader, c.resp.Endpoints = a.newLeader(t.Name, t.ID, index, c.resp.Endpoints)
+	}
+	return out
+}
+
+// recordErrors are the records that made a batch be refused, the first of them up to most.
+func recordErrors(err error, most int) []wire.RecordError {
 	var many *badRecords
 	var some hot.BadRecords
 	var one *record.RecordError
 	switch {
+	case most <= 0:
+		return nil
 	case errors.As(err, &many):
-		out.RecordErrors = many.records
+		return many.records[:min(len(many.records), most)]
 	case errors.As(err, &some):
-		for _, r := range some {
-			out.RecordErrors = append(out.RecordErrors, wire.RecordError{BatchIndex: int32(r.Index), Message: r.Err.Error()})
+		out := make([]wire.RecordError, min(len(some), most))
+		for i := range out {
+			out[i] = wire.RecordError{BatchIndex: int32(some[i].Index), Message: some[i].Err.Error()}
 		}
+		return out
 	case errors.As(err, &one):
-		out.RecordErrors = []wire.RecordError{{BatchIndex: int32(one.Index), Message: one.Err.Error()}}
+		return []wire.RecordError{{BatchIndex: int32(one.Index), Message: one.Err.Error()}}
 	}
-	if out.ErrorCode == kerr.NotLeaderForPartition.Code {
-		out.CurrentLeader, resp.Endpoints = a.newLeader(t.Name, t.ID, index, resp.Endpoints)
-	}
-	if out.ErrorCode == kerr.UnknownServerError.Code {
-		a.Logger.Error("produce failed", "topic", t.Name, "id", t.ID, "partition", index, "error", err)
-	}
-	return out
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/firnlog/firn/broker/fetchsession"
@@ -275,6 +276,56 @@ func TestHostileRecordErrors(t *testing.T) {
 	require.NoError(t, o.err)
 	require.Less(t, len(o.body), 100*hot.MaxBadRecords)
 	require.Greater(t, len(o.body), 10*hot.MaxBadRecords)
+}
+
+// I-32: nor do many such batches in one request: all that is told of their records together is bounded, and nothing is made that is
+// not sent.
+func TestHostileRecordErrorsOfManyBatches(t *testing.T) {
+	const batches = 1000
+	e := newEnv(t)
+	e.create("t", 1)
+	b, late := record.NewBuilder(record.Gzip), time.Now().Add(2*time.Hour).UnixMilli()
+	for range hot.MaxBadRecords {
+		b.Append(late, nil, nil, nil)
+	}
+	parts := repeat(batches, kmsg.ProduceRequestTopicPartition{Records: b.Build(0)})
+	for name, c := range map[string]struct {
+		version, acks int16
+		want          []int // partitions in the answer, those with a sentence, and records that are named
+	}{
+		"told":         {9, -1, []int{batches, batches, hot.MaxBadRecords}},
+		"too old":      {7, -1, []int{batches, 0, 0}},
+		"not listened": {9, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := kmsg.NewPtrProduceRequest()
+			req.Acks, req.TimeoutMillis = c.acks, 1000
+			req.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", Partitions: parts}}
+			answered := make(chan outcome, 1)
+			before := heap()
+			peak := peakHeap(func() {
+				e.send(req, c.version, func(o outcome) { answered <- o })
+			})
+			require.Less(t, peak-before, int64(64<<20))
+			o := <-answered
+			if c.want == nil {
+				require.ErrorIs(t, o.err, hot.ErrTimestamp, "the connection is closed")
+				return
+			}
+			require.NoError(t, o.err)
+			resp := req.ResponseKind().(*kmsg.ProduceResponse)
+			require.NoError(t, resp.ReadFrom(o.body))
+			got := []int{len(resp.Topics[0].Partitions), 0, 0}
+			for _, p := range resp.Topics[0].Partitions {
+				require.Equal(t, kerr.InvalidTimestamp.Code, p.ErrorCode)
+				if p.ErrorMessage != nil {
+					got[1]++
+				}
+				got[2] += len(p.ErrorRecords)
+			}
+			require.Equal(t, c.want, got)
+		})
+	}
 }
 
 // I-32: an incremental fetch takes the memory of all partitions that its session stands for, although it names none. So small
