@@ -17,7 +17,7 @@ import (
 //
 // Deliberate gaps: a broker has one log directory, so there are no future replicas, and none is cordoned; the
 // archive's total and usable bytes are not known (-1).
-var describeLogDirsHandler = handler{35, 1, 5, blocking((*API).describeLogDirs)}
+var describeLogDirsHandler = handler{35, 1, 5, wide((*API).describeLogDirsSize, (*API).describeLogDirs)}
 
 // Places says where this broker keeps its data.
 type Places struct {
@@ -32,6 +32,35 @@ func (p Places) offline() error {
 		return nil
 	}
 	return p.Offline()
+}
+
+// What a topic, beside its name, and a partition take in an answer to DescribeLogDirs, in two folders.
+const (
+	logDirsTopicSize     = 256
+	logDirsPartitionSize = 256
+)
+
+// describeLogDirsSize is what the answer takes. As in Kafka, a partition that is named more than once is answered once.
+func (a *API) describeLogDirsSize(req *kmsg.DescribeLogDirsRequest) (size int) {
+	add := func(name string, partitions int) {
+		size += logDirsTopicSize + 4*len(name) + logDirsPartitionSize*partitions
+	}
+	if req.Topics == nil {
+		for _, t := range a.Cluster.Image().Topics() {
+			add(t.Name, len(t.Partitions))
+		}
+		return size
+	}
+	req.Topics = merged(req.Topics, func(t *kmsg.DescribeLogDirsRequestTopic) string { return t.Topic },
+		func(to, from *kmsg.DescribeLogDirsRequestTopic) {
+			to.Partitions = append(to.Partitions, from.Partitions...)
+		})
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		t.Partitions = distinct(t.Partitions)
+		add(t.Topic, len(t.Partitions))
+	}
+	return size
 }
 
 func (a *API) describeLogDirs(_ context.Context, req *kmsg.DescribeLogDirsRequest) kmsg.Response {

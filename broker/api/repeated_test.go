@@ -147,6 +147,8 @@ func TestHostileRepetition(t *testing.T) {
 	meta.Topics = repeat(3500, kmsg.MetadataRequestTopic{TopicID: wide})
 	producers := kmsg.NewPtrDescribeProducersRequest()
 	producers.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: "t", Partitions: repeat(8000, int32(0))}, {Topic: "t", Partitions: repeat(8000, int32(0))}}
+	logDirs := kmsg.NewPtrDescribeLogDirsRequest()
+	logDirs.Topics = repeat(4, kmsg.DescribeLogDirsRequestTopic{Topic: "wide", Partitions: repeat(4000, int32(0))})
 	offsets := kmsg.NewPtrOffsetFetchRequest()
 	offsets.Group = "g"
 	offsets.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: "wide", Partitions: repeat(16_000, int32(0))}}
@@ -183,6 +185,10 @@ func TestHostileRepetition(t *testing.T) {
 			ts := r.(*kmsg.DescribeProducersResponse).Topics
 			return []int{len(ts), len(ts[0].Partitions), len(ts[0].Partitions[0].ActiveProducers)}
 		}, []int{1, 1, 300}},
+		"log directories": {logDirs, 4, func(r kmsg.Response) []int {
+			ts := r.(*kmsg.DescribeLogDirsResponse).Dirs[0].Topics
+			return []int{len(ts), len(ts[0].Partitions)}
+		}, []int{1, 1}},
 		"offsets of a group": {offsets, 7, func(r kmsg.Response) []int {
 			ts := r.(*kmsg.OffsetFetchResponse).Topics
 			return []int{len(ts), len(ts[0].Partitions), len(*ts[0].Partitions[0].Metadata)}
@@ -293,6 +299,7 @@ func TestAnswersAreCounted(t *testing.T) {
 		"offsets":      {offsets, 7, 10_000 * 56},
 		"commit":       {commit, 8, 2 * 100 * len(long)},
 		"deletion":     {forget, 0, 2 * 100 * len(long)},
+		"log dirs":     {kmsg.NewPtrDescribeLogDirsRequest(), 4, 1000 * 2 * 40},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.req.SetVersion(c.version)
