@@ -299,6 +299,29 @@ func TestAnswersInMemory(t *testing.T) {
 	})
 }
 
+// I-32: nor does an answer stay beyond the limit that comes just when who closes connections for others has looked for the last
+// time.
+func TestAnswerThatComesLate(t *testing.T) {
+	const most = 10
+	s := start(t, echo, Limits{AnswerBytes: most})
+	s.shedding.Store(true) // by one who has looked
+	a, b := net.Pipe()
+	defer a.Close()
+	c := newConn(s, b, "pipe")
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	c.mu.Lock()
+	over := c.took(most + 1)
+	c.mu.Unlock()
+	if !over {
+		t.Error("too much is not told")
+	}
+	s.shed()
+	s.shedDone()
+	waitFor(t, "the answer to go", func() bool { return s.answers.Load() == 0 && s.closedFor(t, errUntaken) == 1 })
+}
+
 // A connection whose client has not taken its answers is not read from until it does.
 func TestAnswersOfOneConnection(t *testing.T) {
 	p := parked{make(chan *wire.Reply, 10)}

@@ -25,16 +25,26 @@ func (s *Server) shed() {
 		return
 	}
 	go func() {
-		for s.answers.Load() > s.limits.Load().AnswerBytes {
+		for s.tooManyAnswers() {
 			c := s.slowest()
 			if c == nil {
 				break
 			}
 			c.close(errUntaken)
 		}
-		s.shedding.Store(false)
+		s.shedDone()
 	}()
 }
+
+// shedDone lets another shed. Who came since this one looked last has left it to this one.
+func (s *Server) shedDone() {
+	s.shedding.Store(false)
+	if s.tooManyAnswers() {
+		s.shed()
+	}
+}
+
+func (s *Server) tooManyAnswers() bool { return s.answers.Load() > s.limits.Load().AnswerBytes }
 
 // slowest is the connection whose client has taken nothing for longest although there is something, or nil.
 func (s *Server) slowest() (slowest *conn) {
