@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/broker/wire"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/hot/producer"
@@ -19,7 +20,8 @@ import (
 var describeProducersHandler = handler{61, 0, 0, (*API).describeProducers}
 
 // describeProducers makes one answer at a time: how much it takes is known only when the logs were asked, and it may take as
-// much as what they know of all producers (I-32).
+// much as what they know of all producers (I-32). What may take long comes before: to open the logs, and to read who their
+// producers are. It ends with its client.
 func (a *API) describeProducers(ctx context.Context, req *wire.Request, reply *wire.Reply) {
 	m, err := req.Decode()
 	if err != nil {
@@ -28,18 +30,34 @@ func (a *API) describeProducers(ctx context.Context, req *wire.Request, reply *w
 	}
 	go func() {
 		defer a.recovered(req.Key, reply)
+		resp, known, err := a.learnProducers(ctx, m.(*kmsg.DescribeProducersRequest))
+		if err != nil {
+			reply.Close(err)
+			return
+		}
 		select {
 		case a.producers <- struct{}{}:
 			defer func() { <-a.producers }()
-			reply.Message(a.producersOfAll(m.(*kmsg.DescribeProducersRequest)))
+			for _, k := range known {
+				k.tell()
+			}
+			reply.Message(resp)
 		case <-ctx.Done():
 			reply.Close(ctx.Err())
 		}
 	}()
 }
 
-func (a *API) producersOfAll(req *kmsg.DescribeProducersRequest) *kmsg.DescribeProducersResponse {
+// learned is a partition whose log knows its producers, and its place in the answer.
+type learned struct {
+	p   *partition.Partition
+	out *kmsg.DescribeProducersResponseTopicPartition
+}
+
+// learnProducers makes all of the answer but the producers, and has the logs find out who they are.
+func (a *API) learnProducers(ctx context.Context, req *kmsg.DescribeProducersRequest) (*kmsg.DescribeProducersResponse, []learned, error) {
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
+	var known []learned
 	topics := merged(req.Topics, func(t *kmsg.DescribeProducersRequestTopic) string { return t.Topic },
 		func(to, from *kmsg.DescribeProducersRequestTopic) {
 			to.Partitions = append(to.Partitions, from.Partitions...)
@@ -47,23 +65,28 @@ func (a *API) producersOfAll(req *kmsg.DescribeProducersRequest) *kmsg.DescribeP
 	for _, t := range topics {
 		rt := kmsg.NewDescribeProducersResponseTopic()
 		rt.Topic = t.Topic
-		for _, index := range distinct(t.Partitions) {
-			p := kmsg.NewDescribeProducersResponseTopicPartition()
-			p.Partition = index
-			entries, err := a.producersOf(t.Topic, index)
-			p.ErrorCode, p.ErrorMessage = code(err), message(err)
-			p.ActiveProducers = make([]kmsg.DescribeProducersResponseTopicPartitionActiveProducer, len(entries))
-			for i := range entries {
-				p.ActiveProducers[i] = activeProducer(&entries[i])
+		indexes := distinct(t.Partitions)
+		rt.Partitions = make([]kmsg.DescribeProducersResponseTopicPartition, len(indexes))
+		for i, index := range indexes {
+			if err := ctx.Err(); err != nil {
+				return nil, nil, err
 			}
-			rt.Partitions = append(rt.Partitions, p)
+			out := &rt.Partitions[i]
+			*out = kmsg.NewDescribeProducersResponseTopicPartition()
+			out.Partition = index
+			p, err := a.learn(t.Topic, index)
+			if err != nil {
+				out.ErrorCode, out.ErrorMessage = code(err), message(err)
+				continue
+			}
+			known = append(known, learned{p, out})
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	return resp
+	return resp, known, nil
 }
 
-func (a *API) producersOf(name string, index int32) ([]producer.Entry, error) {
+func (a *API) learn(name string, index int32) (*partition.Partition, error) {
 	if metadata.ValidateTopicName(name) != nil {
 		return nil, kerr.InvalidTopicException // without the sentence, which would be repeated for each of its partitions
 	}
@@ -71,7 +94,17 @@ func (a *API) producersOf(name string, index int32) ([]producer.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.Producers()
+	return p, p.LearnProducers()
+}
+
+// tell puts the producers into the answer.
+func (l *learned) tell() {
+	entries, err := l.p.Producers()
+	l.out.ErrorCode, l.out.ErrorMessage = code(err), message(err)
+	l.out.ActiveProducers = make([]kmsg.DescribeProducersResponseTopicPartitionActiveProducer, len(entries))
+	for i := range entries {
+		l.out.ActiveProducers[i] = activeProducer(&entries[i])
+	}
 }
 
 func activeProducer(e *producer.Entry) kmsg.DescribeProducersResponseTopicPartitionActiveProducer {

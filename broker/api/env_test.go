@@ -119,12 +119,33 @@ type outcome struct {
 	err  error  // the connection is closed
 }
 
+// onOpen has a function called before a log is opened.
+func onOpen(fn func(topic.Partition)) func(*partition.Options) {
+	return func(o *partition.Options) { o.Disk = openHook{o.Disk, fn} }
+}
+
+type openHook struct {
+	partition.Disk
+	fn func(topic.Partition)
+}
+
+func (d openHook) Open(p topic.Partition, cfg *hot.Config) (partition.Log, error) {
+	d.fn(p)
+	return d.Disk.Open(p, cfg)
+}
+
 // send gives a request to the handlers and calls back with the answer.
 func (e *env) send(req kmsg.Request, version int16, done func(outcome)) {
 	e.t.Helper()
+	e.sendUntil(context.Background(), req, version, done)
+}
+
+// sendUntil is send for a client that goes away when ctx ends.
+func (e *env) sendUntil(ctx context.Context, req kmsg.Request, version int16, done func(outcome)) {
+	e.t.Helper()
 	req.SetVersion(version)
 	r := &wire.Request{Key: req.Key(), Version: version, CorrelationID: 7, ClientID: "test", Body: req.AppendTo(nil)}
-	e.a.Serve(context.Background(), r, wire.NewReply(r, wire.SinkFunc(func(_ *wire.Request, resp *wire.Response, err error) {
+	e.a.Serve(ctx, r, wire.NewReply(r, wire.SinkFunc(func(_ *wire.Request, resp *wire.Response, err error) {
 		o := outcome{err: err}
 		if resp != nil {
 			all, rerr := resp.AppendAll(nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -12,6 +13,7 @@ import (
 	"github.com/firnlog/firn/broker/partition"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/metadata/metatest"
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/ledger"
 	"github.com/firnlog/firn/tier/record"
 	"github.com/firnlog/firn/tier/topic"
@@ -229,6 +231,40 @@ func TestDescribeProducers(t *testing.T) {
 	require.Equal(t, kerr.UnknownTopicOrPartition.Code, ask("t", 1).ErrorCode)
 	require.Equal(t, kerr.UnknownTopicOrPartition.Code, ask("nope", 0).ErrorCode)
 	require.Equal(t, kerr.InvalidTopicException.Code, ask("no pe", 0).ErrorCode)
+}
+
+// While one request has logs opened, another is answered; one whose client has gone opens no more.
+func TestDescribeProducersWhileLogsAreOpened(t *testing.T) {
+	opening, opened := make(chan topic.Partition, 2), make(chan struct{})
+	e := newEnvWith(t, metatestBroker(t), disk.NewCrashable(1), quietLog, onOpen(func(p topic.Partition) {
+		if p.Topic == "slow" {
+			opening <- p
+			<-opened
+		}
+	}))
+	e.create("slow", 2)
+	e.create("t", 1)
+	ask := func(name string, partitions ...int32) *kmsg.DescribeProducersRequest {
+		req := kmsg.NewPtrDescribeProducersRequest()
+		req.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: name, Partitions: partitions}}
+		return req
+	}
+	slow := make(chan outcome, 1)
+	ctx, leave := context.WithCancel(context.Background())
+	e.sendUntil(ctx, ask("slow", 0, 1), 0, func(o outcome) { slow <- o })
+	require.Zero(t, (<-opening).Index)
+	other := make(chan outcome, 1)
+	e.send(ask("t", 0), 0, func(o outcome) { other <- o })
+	select {
+	case o := <-other:
+		require.NoError(t, o.err)
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the other's log")
+	}
+	leave()
+	close(opened)
+	require.ErrorIs(t, (<-slow).err, context.Canceled)
+	require.Empty(t, opening)
 }
 
 func TestListConfigResources(t *testing.T) {

@@ -1,6 +1,11 @@
 package partition
 
-import "github.com/firnlog/firn/tier/hot/producer"
+import (
+	"errors"
+
+	"github.com/firnlog/firn/tier/hot"
+	"github.com/firnlog/firn/tier/hot/producer"
+)
 
 // Held says how much of a partition lies where, in bytes, and how far each place is behind, in records.
 type Held struct {
@@ -28,6 +33,19 @@ func (p *Partition) Held() (Held, error) {
 		h.Pending = max(o.end-l.Next, 0)
 	}
 	return h, nil
+}
+
+// LearnProducers opens the log and has it find out who its producers are, so that Producers reads nothing. It lists nobody, which
+// may take much memory. Errors are those of Producers.
+func (p *Partition) LearnProducers() error {
+	log, err := p.serve(-1)
+	if err != nil {
+		return err
+	}
+	if _, err = log.ProducersAt(-1); errors.Is(err, hot.ErrOutOfRange) { // no offset, so that nobody is told
+		return nil
+	}
+	return err
 }
 
 // Producers tells what the log of a partition that this broker leads knows of those who write to it idempotently, by
