@@ -22,7 +22,8 @@ import (
 // Batches are kept as they were sent, unless compression.type asks for another codec: records are decoded only for
 // firn.validate.records and for topics with compaction, whose records need keys.
 //
-// Logs are opened, and written to, on the goroutine that reads the connection: ARCHITECTURE.md ("Not obvious") says why.
+// Logs are opened, and written to, on the goroutine that reads the connection: ARCHITECTURE.md ("Not obvious") says why. Answers
+// to the requests before don't wait for that.
 //
 // Deliberate gaps: transactional batches are refused with INVALID_TXN_STATE, as Kafka does for a transaction that its
 // coordinator does not know. Message formats 0 and 1 are refused, as in Kafka 4.
@@ -151,6 +152,7 @@ func (a *API) prepare(req *wire.Request, p *wire.ProduceRequest) {
 		}
 	}
 	if len(ps) > 1 {
+		req.SendHeld()
 		a.Partitions.Prepare(ps)
 	}
 }
@@ -183,6 +185,9 @@ func (a *API) produceOne(c *produceCall, req *wire.Request, p *wire.ProduceReque
 		if err := a.checkKeys(h.Codec(), part.Records); err != nil {
 			return err
 		}
+	}
+	if !pt.Ready() {
+		req.SendHeld()
 	}
 	done, err := pt.Append(part.Records, h, p.Acks == -1)
 	if err != nil {

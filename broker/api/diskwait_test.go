@@ -1,8 +1,11 @@
 package api
 
 import (
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/topic"
 )
 
 // While a fetch waits for the disk to find its records, the requests behind it on its connection are done, and others are
@@ -52,4 +56,35 @@ func TestConnectionGoesOnWhileAFetchWaitsForTheDisk(t *testing.T) {
 	close(released)
 	require.Greater(t, len(c.answer()), 2*15*1000)
 	c.accepted("fast")
+}
+
+// What is answered goes out before a Produce behind it on its connection waits for logs to be opened, one or several.
+func TestAnswersGoOutBeforeLogsAreOpened(t *testing.T) {
+	opened := make(chan struct{})
+	e := newEnvWith(t, metatestBroker(t), disk.NewCrashable(1), quietLog, onOpen(func(p topic.Partition) {
+		if strings.HasPrefix(p.Topic, "slow-") {
+			<-opened
+		}
+	}))
+	e.create("fast", 1, "flush.messages", pageCacheOnly)
+	addr := serve(t, e)
+	release := sync.OnceFunc(func() { close(opened) })
+	t.Cleanup(release)
+	ready := produceFrame("fast", 1, 1)
+	waiting := map[string]*rawConn{}
+	for _, partitions := range []int{1, 2} {
+		slow := fmt.Sprintf("slow-%d", partitions)
+		e.create(slow, int32(partitions))
+		c := dialRaw(t, addr)
+		c.send(ready)
+		c.accepted("fast")
+		require.NoError(t, c.c.SetReadDeadline(time.Now().Add(20*time.Second)))
+		c.send(append(slices.Clone(ready), produceFrame(slow, partitions, 1)...))
+		c.accepted("fast")
+		waiting[slow] = c
+	}
+	release()
+	for slow, c := range waiting {
+		c.accepted(slow)
+	}
 }

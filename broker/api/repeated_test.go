@@ -257,6 +257,7 @@ func TestHostileConfigs(t *testing.T) {
 type counter struct{ taken int }
 
 func (*counter) Watch(wire.Goner) bool { return true }
+func (*counter) SendHeld()             {}
 
 func (c *counter) Reserve(n int) error {
 	c.taken += n

@@ -83,6 +83,9 @@ func (k *call) Reserve(n int) error {
 	return err
 }
 
+// SendHeld implements wire.Client.
+func (k *call) SendHeld() { k.conn.send() }
+
 // Complete implements wire.Sink. The request is over with that: others may have its memory, however slowly the client
 // takes the answer. Only records that are lent to the answer keep it until they are sent, and with them what names them.
 func (k *call) Complete(_ *wire.Request, resp *wire.Response, err error) {

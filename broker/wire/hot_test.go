@@ -431,6 +431,7 @@ type lender struct{ most, taken, asked, calls int }
 var errLender = errors.New("no more memory")
 
 func (*lender) Watch(Goner) bool { return true }
+func (*lender) SendHeld()        {}
 
 func (l *lender) Reserve(n int) error {
 	l.calls++

@@ -107,6 +107,9 @@ type Client interface {
 	// may wait for it, and is called within Serve only: who waits elsewhere might wait for an answer that is sent after its
 	// own. The error says why there is none; the connection is to be closed then.
 	Reserve(n int) error
+	// SendHeld is called within Serve before the request waits long for anything else. Answers to requests before it may be held
+	// until it is served, to leave with its own: they are sent now.
+	SendHeld()
 }
 
 // Goner is told that nobody waits for an answer any more. Gone is called under a lock of the connection: it must not
@@ -116,6 +119,13 @@ type Goner = interface{ Gone() }
 // Watch has g told when the client goes away before its answer is given, and says whether the request may wait; see Client.
 // One without a connection, as in tests, has a client that stays.
 func (r *Request) Watch(g Goner) bool { return r.account.client == nil || r.account.client.Watch(g) }
+
+// SendHeld has answers sent that are held until this request is served, because that may take long; see Client.
+func (r *Request) SendHeld() {
+	if r.account.client != nil {
+		r.account.client.SendHeld()
+	}
+}
 
 // From says whose request it is. Package server calls it before the request is served.
 func (r *Request) From(c Client) { r.account = account{client: c} }
