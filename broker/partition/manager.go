@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -304,11 +305,12 @@ func (m *Manager) drop(t *metadata.Topic) {
 	for i, p := range ps {
 		ids[i] = p.id
 	}
-	m.remove(ids, ps)
+	m.remove(ids, ps, false)
 }
 
-// remove deletes folders in the background. Opening a partition with the same folder waits for it (waitRemoved).
-func (m *Manager) remove(ids []topic.Partition, ps []*Partition) {
+// remove deletes folders in the background. Opening a partition with the same folder waits for it (waitRemoved). again says
+// that it is known which cannot be removed: how many still cannot is enough.
+func (m *Manager) remove(ids []topic.Partition, ps []*Partition, again bool) {
 	done := make(chan struct{})
 	for _, id := range ids {
 		m.removing.Store(id.String(), removal{id.ID, done})
@@ -316,19 +318,29 @@ func (m *Manager) remove(ids []topic.Partition, ps []*Partition) {
 	m.running.Add(1)
 	go func() {
 		defer m.running.Done()
+		failed := make([]error, len(ids))
 		inLanes(len(ids), func(i int) {
 			if ps != nil { // an opening under way ends first
 				ps[i].openMu.Lock()
 				defer ps[i].openMu.Unlock()
 			}
-			if err := m.o.Disk.Remove(ids[i]); err != nil {
+			err := m.o.Disk.Remove(ids[i])
+			if err == nil {
+				return
+			}
+			failed[i] = err
+			if !again {
 				m.o.Logger.Error("cannot remove the log of a deleted topic; it is tried again, and set aside when the name is used before",
 					"partition", ids[i], "id", ids[i].ID, "error", err)
-				m.mu.Lock()
-				m.stuck = append(m.stuck, ids[i])
-				m.mu.Unlock()
 			}
+			m.mu.Lock()
+			m.stuck = append(m.stuck, ids[i])
+			m.mu.Unlock()
 		})
+		failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
+		if again && len(failed) > 0 {
+			m.o.Logger.Warn("logs of deleted topics still cannot be removed; they are tried again", "partitions", len(failed), "error", failed[0])
+		}
 		for _, id := range ids {
 			m.removing.CompareAndDelete(id.String(), removal{id.ID, done})
 		}
@@ -346,7 +358,7 @@ func (m *Manager) removeAgain() {
 	m.stuck = nil
 	m.mu.Unlock()
 	if len(ids) > 0 {
-		m.remove(ids, nil)
+		m.remove(ids, nil, true)
 	}
 }
 
@@ -421,7 +433,7 @@ func (m *Manager) openAll(onDisk []topic.Partition) {
 		}
 	}
 	if len(dead) > 0 && m.ctx.Err() == nil {
-		m.remove(dead, nil)
+		m.remove(dead, nil, false)
 	}
 	m.openEach(known)
 }
