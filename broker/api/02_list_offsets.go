@@ -2,11 +2,11 @@ package api
 
 import (
 	"context"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/firnlog/firn/broker/lanes"
 	"github.com/firnlog/firn/broker/partition"
 )
 
@@ -24,8 +24,7 @@ func (a *API) listOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) kms
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	ctx, cancel := deadline(ctx, req.TimeoutMillis)
 	defer cancel()
-	var slow sync.WaitGroup
-	lanes := make(chan struct{}, 8) // lookups in the archive side by side; the manager bounds them for all
+	slow := lanes.New(8) // lookups in the archive side by side; the manager bounds them for all
 	for _, t := range askedOffsets(req) {
 		rt := kmsg.NewListOffsetsResponseTopic()
 		rt.Topic = t.name
@@ -45,11 +44,7 @@ func (a *API) listOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) kms
 				a.listOffset(ctx, pt, q, out)
 				continue
 			}
-			lanes <- struct{}{}
-			slow.Go(func() {
-				defer func() { <-lanes }()
-				a.listOffset(ctx, pt, q, out)
-			})
+			slow.Go(func() { a.listOffset(ctx, pt, q, out) })
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}

@@ -2,11 +2,11 @@ package api
 
 import (
 	"context"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/firnlog/firn/broker/lanes"
 	"github.com/firnlog/firn/metadata"
 )
 
@@ -20,8 +20,7 @@ func (a *API) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsRequest)
 	resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
 	ctx, cancel := deadline(ctx, req.TimeoutMillis)
 	defer cancel()
-	var all sync.WaitGroup
-	lanes := make(chan struct{}, 8)
+	all := lanes.New(8)
 	for _, t := range req.Topics {
 		rt := kmsg.NewDeleteRecordsResponseTopic()
 		rt.Topic = t.Topic
@@ -30,9 +29,7 @@ func (a *API) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsRequest)
 			out := &rt.Partitions[i]
 			*out = kmsg.NewDeleteRecordsResponseTopicPartition()
 			out.Partition = p.Partition
-			lanes <- struct{}{}
 			all.Go(func() {
-				defer func() { <-lanes }()
 				low, err := a.deleteBefore(ctx, t.Topic, p.Partition, p.Offset)
 				out.LowWatermark, out.ErrorCode = low, code(err)
 			})

@@ -61,6 +61,12 @@ func (f *fetch) forgetCold() {
 // A fetch that finds everything in the cache allocates nothing: its memory, its timer and its tickets are the fetch's, used
 // again with it. What may outlive it, the reads of workers, has memory of its own.
 func (f *fetch) readCold() {
+	f.readArchived()
+	f.answer()
+}
+
+func (f *fetch) readArchived() {
+	defer func() { f.caught(recover()) }()
 	f.shareOut()
 	absent, again := f.readCached()
 	if absent > 0 {
@@ -71,7 +77,6 @@ func (f *fetch) readCold() {
 	if again {
 		f.rereadHot()
 	}
-	f.answer()
 }
 
 // shareOut shares the bytes that the local log has left out evenly; answer cuts what comes to what fits.
@@ -221,6 +226,11 @@ func (f *fetch) rereadHot() {
 	bytes, _ := f.state()
 	colds := f.colds
 	var turn, late bool
+	defer func() {
+		if turn {
+			<-f.m.disk
+		}
+	}()
 	for i := range f.results {
 		f.colds = colds // look lists those that are archived by now: they are for the next fetch
 		q := &f.req.Partitions[i]
@@ -242,9 +252,6 @@ func (f *fetch) rereadHot() {
 			late = !turn
 		}
 		bytes += f.results[i].Bytes
-	}
-	if turn {
-		<-f.m.disk
 	}
 	f.colds = colds
 }

@@ -2,6 +2,8 @@ package partition
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/firnlog/firn/tier/ledger"
@@ -38,8 +40,13 @@ func (m *Manager) readColds() {
 	}
 }
 
-// readAbsent reads once lookups leave a place.
-func (m *Manager) readAbsent(j coldJob) (*ColdData, error) {
+// readAbsent reads once lookups leave a place. A panic is the job's, not the worker's.
+func (m *Manager) readAbsent(j coldJob) (data *ColdData, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("reading it panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
 	select {
 	case m.cold <- struct{}{}:
 		defer func() { <-m.cold }()

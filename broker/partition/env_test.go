@@ -151,6 +151,7 @@ type fakeArchive struct {
 	cached   map[topic.Partition]bool          // what ReadCached has
 	stuck    map[topic.Partition]chan struct{} // ReadCached waits until it is closed
 	fail     error
+	panics   atomic.Bool // Read does
 	reads    int
 	hits     int // of ReadCached
 	others   int // any other question to the archive
@@ -174,6 +175,9 @@ func (a *fakeArchive) add(p topic.Partition, data []byte) {
 }
 
 func (a *fakeArchive) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) (*ColdData, error) {
+	if a.panics.Load() {
+		panic("nobody has thought of such a segment")
+	}
 	a.mu.Lock()
 	a.reads++
 	gate, fail, batches := a.gate[p], a.fail, a.batches[p]

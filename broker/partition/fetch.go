@@ -3,11 +3,12 @@ package partition
 import (
 	"context"
 	"errors"
-	"sync"
+	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/firnlog/firn/broker/lanes"
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/hot"
 )
@@ -142,17 +143,13 @@ func (f *fetch) released() {
 	}
 }
 
-// openLogs opens the logs that are not open yet, a few at a time.
+// openLogs opens the logs that are not open yet, a few at a time. Whoever reads one that cannot be opened is told.
 func (f *fetch) openLogs() {
-	var all sync.WaitGroup
-	lanes := make(chan struct{}, f.m.o.OpenParallel)
+	defer func() { f.caught(recover()) }()
+	all := lanes.New(f.m.o.OpenParallel)
 	for i := range f.req.Partitions {
 		if p := f.req.Partitions[i].Partition; p != nil && !p.IsOpen() {
-			lanes <- struct{}{}
-			all.Go(func() {
-				_, _ = p.serve(-1) // whoever reads it is told
-				<-lanes
-			})
+			all.Go(func() { _, _ = p.serve(-1) })
 		}
 	}
 	all.Wait()
@@ -247,7 +244,8 @@ func (f *fetch) state() (bytes int, urgent bool) {
 // partition's limit applies unless nothing has been read before it, so that a large batch cannot block a client
 // for ever. Where both sides are wanted, the local log may take half the bytes. Unless it may wait for the disk it reports
 // false, and has read only some, where it would have to.
-func (f *fetch) read(wait bool) bool {
+func (f *fetch) read(wait bool) (through bool) {
+	defer func() { through = f.caught(recover()) || through }()
 	f.discard()
 	n := len(f.req.Partitions)
 	if cap(f.results) < n {
@@ -389,6 +387,25 @@ func (f *fetch) answer() {
 		left -= r.Bytes
 	}
 	f.to.Fetched(f.results, f.releaseFn) // f may be another's from here on
+}
+
+// caught is told what reading panicked with, nil if it did not, and reports whether it did. Whatever it was, in what a client wrote or
+// in a file, it costs this answer and no more (I-32): none of its partitions can be read.
+func (f *fetch) caught(panicked any) bool {
+	if panicked == nil {
+		return false
+	}
+	f.m.o.Logger.Error("a fetch panicked; it is answered with an error", "panic", panicked, "stack", string(debug.Stack()))
+	f.stopWaiting()
+	f.discard()
+	for i := range f.results {
+		f.results[i] = FetchResult{Error: kerr.KafkaStorageError.Code, HighWatermark: -1, LastStable: -1, LogStart: -1}
+	}
+	for i := range f.colds {
+		f.colds[i].cached = nil // half filled, perhaps
+	}
+	f.colds = f.colds[:0]
+	return true
 }
 
 // discard lets go of what an earlier round has read.

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/firnlog/firn/broker/lanes"
 	"github.com/firnlog/firn/metadata"
 	"github.com/firnlog/firn/tier/topic"
 	"github.com/firnlog/firn/tier/unpack"
@@ -382,16 +383,11 @@ func (m *Manager) Prepare(ps []*Partition) {
 
 // inLanes calls fn for 0 to n-1, some at once, and returns when all have.
 func inLanes(n int, fn func(int)) {
-	var next atomic.Int64
-	var lanes sync.WaitGroup
-	for range min(n, prepareLanes) {
-		lanes.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				fn(i)
-			}
-		})
+	all := lanes.New(prepareLanes)
+	for i := range n {
+		all.Go(func() { fn(i) })
 	}
-	lanes.Wait()
+	all.Wait()
 }
 
 // Ready reports whether an append finds the log open and on disk; see Manager.Prepare.
