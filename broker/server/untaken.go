@@ -36,10 +36,11 @@ func (s *Server) shed() {
 	}()
 }
 
-// shedDone lets another shed. Who came since this one looked last has left it to this one.
+// shedDone lets another shed. Who came since this one looked last has left it to this one; where nobody has an answer any
+// more, those that count are about to be let go of.
 func (s *Server) shedDone() {
 	s.shedding.Store(false)
-	if s.tooManyAnswers() {
+	if s.tooManyAnswers() && s.slowest() != nil {
 		s.shed()
 	}
 }
