@@ -91,7 +91,7 @@ func TestFailedRound(t *testing.T) {
 			d := journalDir(t, f, func(o *Options) { o.journalInline = false })
 			l, other := d.open(0, nil), d.open(1, nil)
 			flushed := func(l *Log) bool { return l.Stable() == l.End() }
-			for d.journal.Stats().Frames.Load() == 0 { // which take both logs, once their names are durable
+			for d.journal.Stats().Frames.Load() == 0 { // until it takes what is appended
 				for _, l := range []*Log{l, other} {
 					appendTo(t, l, batch(1, 10, startMs))
 					require.Eventually(t, func() bool { return flushed(l) }, 10*time.Second, time.Millisecond)
