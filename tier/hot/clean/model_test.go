@@ -210,6 +210,8 @@ func (s *sim) lost(acked int64) {
 }
 
 func (s *sim) restart(mem *disk.Crashable, acked int64) {
+	s.fs.kill()
+	_ = s.d.Close() // which changes nothing any more, but ends what would keep the memory of the disk
 	s.mem = mem
 	s.boot++
 	s.start()
