@@ -2,10 +2,8 @@ package hot
 
 import (
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -151,30 +149,10 @@ func TestLookupsThatWaitHoldNothing(t *testing.T) {
 		b, headers, _ := sealed(t, batch)
 		_, err = l.Append(b, headers, AppendOptions{Now: startMs, Check: true})
 		require.NoError(t, err)
-		var (
-			mu        sync.Mutex
-			now, most int
-		)
-		full := make(chan struct{}) // as many hold a batch as may
-		open := sync.OnceFunc(func() { close(full) })
-		defer time.AfterFunc(10*time.Second, open).Stop()
-		count := func(n int) {
-			mu.Lock()
-			defer mu.Unlock()
-			now += n
-			most = max(most, now)
-			if now == atOnce {
-				open()
-			}
-		}
+		holding := newCrowd(t, atOnce)
 		f.SetHook(func(c disk.Call) disk.Fault {
 			if c.Op == disk.OpRead && c.Bytes == len(b) {
-				count(1)
-				<-full
-				for range 1000 {
-					runtime.Gosched() // whoever may come at the same time comes
-				}
-				count(-1)
+				holding.pass()
 			}
 			return disk.Fault{}
 		})
@@ -191,7 +169,7 @@ func TestLookupsThatWaitHoldNothing(t *testing.T) {
 			})
 		}
 		lookups.Wait()
-		require.Equal(t, atOnce, most, "%s", codec)
+		require.Equal(t, atOnce, holding.most, "%s", codec)
 		require.NoError(t, d.Close())
 	}
 }

@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -488,43 +486,20 @@ func TestReplayOfManyLogs(t *testing.T) {
 				}
 			}
 			d.flusher.Close()
-			var (
-				mu        sync.Mutex
-				now, most int
-			)
-			full := make(chan struct{}) // as many flushes wait as there may be, or there never will be
-			open := sync.OnceFunc(func() { close(full) })
+			atOnce := diskLanes
 			if inline {
-				open()
+				atOnce = 1
 			}
-			defer time.AfterFunc(10*time.Second, open).Stop()
-			count := func(n int) {
-				mu.Lock()
-				defer mu.Unlock()
-				now += n
-				most = max(most, now)
-				if now == diskLanes {
-					open()
-				}
-			}
+			flushes := newCrowd(t, atOnce)
 			f.SetHook(func(c disk.Call) disk.Fault {
 				if c.Op == disk.OpDatasync && strings.HasSuffix(c.Name, logSuffix) {
-					count(1)
-					<-full
-					for range 1000 {
-						runtime.Gosched() // whoever may come at the same time comes
-					}
-					count(-1)
+					flushes.pass()
 				}
 				return disk.Fault{}
 			})
 			d = journalDir(t, f, func(o *Options) { o.journalInline, o.BootID = inline, "boot-2" })
 			f.SetHook(nil)
-			if inline {
-				require.Equal(t, 1, most)
-			} else {
-				require.Equal(t, diskLanes, most)
-			}
+			require.Equal(t, atOnce, flushes.most)
 			require.Positive(t, d.replayed)
 			for i := range int32(40) {
 				l := d.open(i, nil)
