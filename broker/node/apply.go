@@ -49,7 +49,7 @@ func limits(v *brokerconfig.Values) server.Limits {
 	l := server.Limits{
 		MaxRequestBytes: int(c.MaxRequestBytes), MaxInFlight: int(c.MaxInFlight), MemoryBytes: c.MemoryBytes, AnswerBytes: c.AnswerBytes,
 		MaxConnections: int(c.MaxConnections), MaxConnectionsPerIP: int(c.MaxConnectionsPerIP), PerIP: map[string]int{},
-		ConnectionRate: float64(c.ConnectionRate), RequestRate: c.RequestRate,
+		ConnectionRate: float64(c.ConnectionRate), RequestRate: c.RequestRate, SendBuffer: int(c.SendBuffer),
 		IdleTimeout: ms(c.IdleMs), FrameTimeout: ms(c.FrameTimeoutMs), WriteTimeout: ms(c.WriteTimeoutMs),
 	}
 	for addr, most := range c.PerIP {

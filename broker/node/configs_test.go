@@ -97,13 +97,18 @@ func values(t *testing.T, static conf) *brokerconfig.Values {
 func TestLimits(t *testing.T) {
 	l := limits(values(t, conf{"socket.request.max.bytes": "10001", "queued.max.request.bytes": "10002", "firn.answer.memory.bytes": "1048577",
 		"max.connections": "11", "max.connections.per.ip": "12", "max.connections.per.ip.overrides": "::1:13", "max.connection.creation.rate": "14",
-		"firn.connection.request.rate": "15.5", "firn.connection.max.in.flight": "16", "connections.max.idle.ms": "17", "firn.frame.timeout.ms": "18", "firn.write.timeout.ms": "19"}))
-	require.Equal(t, []any{10001, int64(10002), int64(1048577), 11, 12, map[string]int{"::1": 13}, 14.0, 15.5, 16, 17 * time.Millisecond, 18 * time.Millisecond, 19 * time.Millisecond},
+		"firn.connection.request.rate": "15.5", "firn.connection.max.in.flight": "16", "connections.max.idle.ms": "17", "firn.frame.timeout.ms": "18", "firn.write.timeout.ms": "19",
+		"socket.send.buffer.bytes": "20"}))
+	require.Equal(t, []any{10001, int64(10002), int64(1048577), 11, 12, map[string]int{"::1": 13}, 14.0, 15.5, 16, 17 * time.Millisecond, 18 * time.Millisecond, 19 * time.Millisecond, 20},
 		[]any{l.MaxRequestBytes, l.MemoryBytes, l.AnswerBytes, l.MaxConnections, l.MaxConnectionsPerIP, l.PerIP, l.ConnectionRate, l.RequestRate, l.MaxInFlight,
-			l.IdleTimeout, l.FrameTimeout, l.WriteTimeout})
+			l.IdleTimeout, l.FrameTimeout, l.WriteTimeout, l.SendBuffer})
 	l = limits(values(t, conf{"max.connections.per.ip": "0", "firn.connection.request.rate": "-1", "connections.max.idle.ms": "-1", "queued.max.request.bytes": "-1"}))
 	require.Equal(t, []any{-1, -1.0, -1.0, -time.Millisecond, int64(512 << 20)}, []any{l.MaxConnectionsPerIP, l.ConnectionRate, l.RequestRate, l.IdleTimeout, l.MemoryBytes})
 	require.Zero(t, limits(values(t, nil)).MaxConnectionsPerIP, "nobody said: the server's default")
+	require.Zero(t, limits(values(t, nil)).SendBuffer, "nobody said: it depends on where the client is")
+	for _, kernels := range []string{"-1", "0"} {
+		require.Negative(t, limits(values(t, conf{"socket.send.buffer.bytes": kernels})).SendBuffer)
+	}
 	require.Positive(t, limits(values(t, conf{"connections.max.idle.ms": "0"})).IdleTimeout, "0 is not the server's default")
 	require.Positive(t, limits(values(t, conf{"connections.max.idle.ms": "9223372036854775807"})).IdleTimeout)
 }

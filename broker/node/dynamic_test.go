@@ -59,6 +59,7 @@ var dynamic = map[string]change{
 	"max.connections":                  {value: "77", see: seeLimits, want: "MaxConnections:77 "},
 	"max.connections.per.ip":           {value: "77", see: seeLimits, want: "MaxConnectionsPerIP:77 "},
 	"max.connections.per.ip.overrides": {value: "10.0.0.7:5", see: seeLimits, want: "10.0.0.7:5"},
+	"socket.send.buffer.bytes":         {value: "77000", see: seeLimits, want: "SendBuffer:77000"},
 	"firn.decompress.max.bytes":        {value: "7000000", see: seeUnpack, want: "Max:7000000"},
 	"producer.id.expiration.ms":        {value: "77000", see: seeExpiry, want: "Expiry:1m17s"},
 	"remote.fetch.max.wait.ms":         {value: "77000", see: seeTuning, want: "ColdWait:1m17s"},

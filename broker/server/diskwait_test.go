@@ -54,7 +54,7 @@ func TestServesWhileAnAnswerWaitsForTheDisk(t *testing.T) {
 			}
 			q.Records = append(q.Records, disk.Region{File: stuck, Length: length})
 			reply.Fetch(&wire.FetchResponse{Topics: []wire.FetchTopicResponse{{Name: "t", Partitions: []wire.FetchPartitionResponse{q}}}})
-		}), Limits{})
+		}), Limits{SendBuffer: -1}) // so that what comes before the stuck file has room, and nobody must read it
 		c := dial(t, s)
 		fetch := kmsg.NewPtrFetchRequest()
 		fetch.Version = 12

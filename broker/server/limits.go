@@ -21,6 +21,8 @@ type Limits struct {
 	ConnectionRate      float64        // max.connection.creation.rate: accepted a second; accepting pauses; default none
 	RequestRate         float64        // requests a second of one connection, after as many at once; reading pauses; default 50,000
 
+	SendBuffer int // socket.send.buffer.bytes, of connections from then on; negative: the kernel's; default localSendBuffer for clients on this machine
+
 	IdleTimeout  time.Duration // connections.max.idle.ms; default 10 min
 	FrameTimeout time.Duration // from a frame's first byte to its last; default 30 s
 	WriteTimeout time.Duration // for a client to take 1 MiB of an answer; default 60 s

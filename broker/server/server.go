@@ -205,6 +205,7 @@ func (s *Server) accept(nc net.Conn) {
 	s.perIP[ip]++
 	s.mu.Unlock()
 	s.metrics.connections.Inc()
+	limits.sizeSendBuffer(nc)
 	go c.run()
 }
 

@@ -33,6 +33,8 @@ func limitDefs() []Def {
 			"The most connections from certain addresses: pairs such as 10.0.0.7:200, separated by commas."),
 		def(Int, "max.connection.creation.rate", "2147483647", ClusterWide, from(1),
 			"The most connections accepted a second; the others wait."),
+		kafka("102400", livelier(def(Int, "socket.send.buffer.bytes", null, ReadOnly, anything,
+			"Send buffer of client connections that are made from then on; -1: as large as the operating system makes it. Unless it is set, 102400 for clients on the same machine, which makes their reading cheaper, and the operating system's for all others, whose rate a fixed one bounds to its size a round trip."))),
 		livelier(def(Long, "connections.max.idle.ms", "600000", ReadOnly, anything,
 			"A connection without requests for so long is closed. A negative time closes none.")),
 		def(Int, "fetch.max.bytes", "57671680", ReadOnly, from(1024),
@@ -46,8 +48,6 @@ func limitDefs() []Def {
 
 func networkDefs() []Def {
 	return without("the operating system and firn size this by themselves",
-		def(Int, "socket.send.buffer.bytes", "102400", ReadOnly, anything,
-			"Send buffer of client connections."),
 		def(Int, "socket.receive.buffer.bytes", "102400", ReadOnly, anything,
 			"Receive buffer of client connections."),
 		def(Int, "socket.listen.backlog.size", "50", ReadOnly, from(1),

@@ -43,6 +43,7 @@ var differs = map[string]string{
 	"queued.max.request.bytes":         "every queue is bounded",
 	"max.connections":                  "every queue is bounded",
 	"max.connections.per.ip":           "one address must not take them all",
+	"socket.send.buffer.bytes":         "over a network it bounds the rate",
 	"remote.log.storage.system.enable": "firn has an archive",
 	"remote.fetch.max.wait.ms":         "an object store may take longer than half a second",
 }

@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, Groups{3000, 6000, 1800000, math.MaxInt32, 4096, 7 * 24 * 3600 * 1000, 600000}, v.Groups)
 	require.Equal(t, OffsetsTopic{50, 100 << 20, 0}, v.OffsetsTopic)
 	require.Equal(t, Cleaner{true, 1, 128 << 20, 0.9, 512 << 10, math.MaxFloat64, 15000}, v.Cleaner)
-	require.Equal(t, Limits{100 << 20, 512 << 20, 256 << 20, 10000, -1, map[string]int32{}, math.MaxInt32, 50000, 64, 600000, 30000, 60000, 128 << 20}, v.Limits)
+	require.Equal(t, Limits{100 << 20, 512 << 20, 256 << 20, 10000, -1, map[string]int32{}, math.MaxInt32, 50000, 64, 0, 600000, 30000, 60000, 128 << 20}, v.Limits)
 	require.Equal(t, Disk{0.7, 0, 1 << 30}, v.Disk)
 	// What topics get without any broker config is what topicconfig says.
 	for _, d := range topicconfig.Defs() {

@@ -1,6 +1,7 @@
 package brokerconfig
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/firnlog/firn/metadata/configdef"
@@ -71,6 +72,7 @@ type Limits struct {
 	ConnectionRate      int32            // max.connection.creation.rate: a second; 0 is none at all, math.MaxInt32 no limit
 	RequestRate         float64          // firn.connection.request.rate: a second, of one connection; -1 is no limit
 	MaxInFlight         int32            // firn.connection.max.in.flight
+	SendBuffer          int32            // socket.send.buffer.bytes; 0: not set
 	IdleMs              int64            // connections.max.idle.ms; negative: never
 	FrameTimeoutMs      int64            // firn.frame.timeout.ms
 	WriteTimeoutMs      int64            // firn.write.timeout.ms
@@ -145,6 +147,9 @@ func (r reader) limits() Limits {
 	}
 	if r.value("max.connections.per.ip").Text == "" {
 		v.MaxConnectionsPerIP = -1
+	}
+	if r.value("socket.send.buffer.bytes").Text != "" {
+		v.SendBuffer = cmp.Or(r.int("socket.send.buffer.bytes"), -1)
 	}
 	if v.MemoryBytes < 0 {
 		v.MemoryBytes = 512 << 20
