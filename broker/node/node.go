@@ -341,21 +341,6 @@ func (n *Node) startPartitions(context.Context) error {
 	return nil
 }
 
-func (n *Node) register(ctx context.Context) error {
-	listener, err := n.cfg.advertised(n.kafkaListener.Addr())
-	if err != nil {
-		return err
-	}
-	id, err := directoryID(disk.OS(), n.cfg.DataDir)
-	if err != nil {
-		return err
-	}
-	return n.meta.Register(ctx, metadata.Broker{
-		ID: n.cfg.BrokerID, Directory: id, Incarnation: drawID(), Rack: n.configs.Values().Rack, Version: n.cfg.Version,
-		Listeners: []metadata.Listener{listener},
-	})
-}
-
 func (n *Node) serve(context.Context) error {
 	groups := n.startGroups()
 	slots := int(n.configs.Values().FetchSessionSlots)
