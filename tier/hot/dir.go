@@ -97,7 +97,7 @@ type Dir struct {
 	metrics  *metrics
 	files    openFiles
 	sweeps   atomic.Int64
-	lookups  chan struct{} // a place for each batch that a lookup by time holds without unpack.Gate
+	lookups  chan struct{} // a place for each batch that a lookup by time holds
 	dirty    logSet
 	offline  atomic.Pointer[error]
 	moved    atomic.Bool  // a recovery point moved since the last save

@@ -112,22 +112,18 @@ func (s *segment) findRecord(f disk.File, sc *scanner, ts, start int64) (TimeRes
 	return r, true
 }
 
-// decode calls fn with the scanner's batch and how far it may be decompressed. The batch is read when its turn to be
-// decompressed has come, or one of diskLanes where there is nothing to decompress: a client can have any number of lookups
-// wait, and what waits holds no batch (I-32).
+// decode calls fn with the scanner's batch and how far it may be decompressed. It takes one of a few places before it reads
+// the batch: a client can have any number of lookups wait, and what waits holds none (I-32). Only then it waits for its turn
+// to decompress: those turns are also producers', who must not wait for a lookup's disk.
 func (s *segment) decode(f disk.File, sc *scanner, fn func(b []byte, most int) error) error {
-	d, codec := s.log.dir, sc.h.Codec()
-	if codec == record.None {
-		d.lookups <- struct{}{}
-		defer func() { <-d.lookups }()
+	d := s.log.dir
+	d.lookups <- struct{}{}
+	defer func() { <-d.lookups }()
+	b := make([]byte, sc.h.Size())
+	if err := readFull(f, b, sc.at); err != nil {
+		return err
 	}
-	return d.o.Unpack.DoStored(codec, func(most int) error {
-		b := make([]byte, sc.h.Size())
-		if err := readFull(f, b, sc.at); err != nil {
-			return err
-		}
-		return fn(b, most)
-	})
+	return d.o.Unpack.DoStored(sc.h.Codec(), func(most int) error { return fn(b, most) })
 }
 
 // MaxTimestamp returns the first record in [LocalStart, limit) that has the greatest timestamp; false if there is no
