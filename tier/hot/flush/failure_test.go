@@ -89,3 +89,63 @@ func TestFailedForget(t *testing.T) {
 	j.mu.Unlock()
 	require.NoError(t, j.Close())
 }
+
+// TestNothingIsForgottenAfterAFailure (I-27, I-31): a write that failed may be on the disk all the same, and the next start may
+// find it. Of a log that only that write names, Forget cannot say that the journal does not speak of it.
+func TestNothingIsForgottenAfterAFailure(t *testing.T) {
+	mem := newDisk(t, 1)
+	f := disk.NewFaulty(mem, nil)
+	j := testJournal(f, 64<<10)
+	known, unknown := newMemLog(0), newMemLog(1)
+	for range 2 {
+		known.append([]byte("x"))
+		require.NoError(t, j.Flush(asLogs(known)))
+	}
+	require.NoError(t, j.Forget(unknown, unknown.part, 0))
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpWriteSync {
+			return disk.Fault{Err: syscall.EIO, Short: c.Bytes}
+		}
+		return disk.Fault{}
+	})
+	unknown.append([]byte("y"))
+	require.ErrorIs(t, j.Flush(asLogs(unknown)), syscall.EIO)
+	r, err := ReadJournal(mem, "/log")
+	require.NoError(t, err)
+	b, err := unknown.recovered(r)
+	require.NoError(t, err)
+	require.Equal(t, unknown.data, b, "the write reached the disk")
+	require.NoError(t, r.Close())
+	require.ErrorIs(t, j.Forget(unknown, unknown.part, 0), syscall.EIO)
+	require.NoError(t, j.Close())
+	require.ErrorIs(t, j.Forget(unknown, unknown.part, 0), syscall.EIO, "also once it is closed")
+}
+
+// TestFailedDrainForgetsNothing (I-27, I-31): the frame that would have said that nothing before it counts is not there.
+func TestFailedDrainForgetsNothing(t *testing.T) {
+	f := disk.NewFaulty(newDisk(t, 1), nil)
+	j := testJournal(f, 64<<10)
+	l := newMemLog(0)
+	for range 2 {
+		l.append([]byte("x"))
+		require.NoError(t, j.Flush(asLogs(l)))
+	}
+	f.SetHook(disk.FailFrom(disk.OpWriteSync, 1, syscall.EIO))
+	_, err := j.drain()
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorIs(t, j.Forget(l, l.part, l.Durable()), syscall.EIO)
+	require.NoError(t, j.Close())
+}
+
+// TestForgetAfterClose: of a log that a journal without a failure does not name there is nothing to forget, closed or not.
+func TestForgetAfterClose(t *testing.T) {
+	j := testJournal(newDisk(t, 1), 64<<10)
+	named, other := newMemLog(0), newMemLog(1)
+	for range 2 {
+		named.append([]byte("x"))
+		require.NoError(t, j.Flush(asLogs(named)))
+	}
+	require.NoError(t, j.Close())
+	require.NoError(t, j.Forget(other, other.part, 0))
+	require.ErrorIs(t, j.Forget(named, named.part, named.Durable()), errClosed)
+}

@@ -86,7 +86,7 @@ type Journal struct {
 
 	mu    sync.Mutex // held over the write of a frame: there is one at a time, in order
 	cond  sync.Cond  // of mu: there is room, or an error
-	err   error      // the first failure: nothing is written after it
+	err   error      // the first failure, or errClosed: nothing is written after it
 	life  uint64
 	seq   uint64 // of the last frame
 	frame Frame
@@ -333,7 +333,13 @@ func (j *Journal) mark() bool {
 func (j *Journal) Forget(l Journaled, part topic.Partition, below int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.names(l) {
+	for {
+		if err := j.failed(); err != nil { // the write that failed may be on the disk, and name it
+			return err
+		}
+		if !j.names(l) {
+			return nil
+		}
 		if j.err != nil {
 			return j.err
 		}
@@ -358,10 +364,9 @@ func (j *Journal) Forget(l Journaled, part topic.Partition, below int64) error {
 		}
 		return nil
 	}
-	return nil
 }
 
-// names reports whether a frame that counts may name the log.
+// names reports whether a frame that counts may name the log. It knows of frames whose writes succeeded.
 func (j *Journal) names(l Journaled) bool {
 	if j.off {
 		return !j.removed // what could not be written may name it, too
@@ -381,11 +386,6 @@ func (j *Journal) names(l Journaled) bool {
 
 // wait gives up mu until the upkeep has changed something.
 func (j *Journal) wait() error {
-	select {
-	case <-j.quit:
-		return errors.New("flush journal: closed")
-	default:
-	}
 	if j.err != nil { // nothing would wake it
 		return j.err
 	}
@@ -408,6 +408,9 @@ func (j *Journal) wake() {
 	}
 }
 
+// errClosed is the end of a journal in which nothing failed.
+var errClosed = errors.New("flush journal: closed")
+
 // Close ends the upkeep and closes the files, which stay.
 func (j *Journal) Close() error {
 	j.mu.Lock()
@@ -419,7 +422,7 @@ func (j *Journal) Close() error {
 	}
 	close(j.quit)
 	if j.err == nil {
-		j.err = errors.New("flush journal: closed")
+		j.err = errClosed
 	}
 	j.cond.Broadcast()
 	j.mu.Unlock()

@@ -78,16 +78,19 @@ func (j *Journal) keep() error {
 	return nil
 }
 
-// failure is what failed in a round or a Forget, for which the journal has come to its end. Being closed is none.
+// failure is failed for who does not hold mu.
 func (j *Journal) failure() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	select {
-	case <-j.quit:
+	return j.failed()
+}
+
+// failed is, under mu, that for which the journal has come to its end. Being closed is none.
+func (j *Journal) failed() error {
+	if errors.Is(j.err, errClosed) {
 		return nil
-	default:
-		return j.err
 	}
+	return j.err
 }
 
 // prepare fills the next part of a file with zeros, or makes another file, when that will soon be needed.
