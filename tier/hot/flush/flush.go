@@ -30,9 +30,9 @@
 //
 // Invariants: a log that is marked after a round has begun is in a later round (never lost); Written is called only for
 // what is durable (I-01); the first failed write or flush ends the Flusher for good (I-31): nothing is flushed after it,
-// OnError is told once, and it is for its owner to fail everyone who waits (I-02). A full disk is no failure of a journal
-// that wants to grow; one that has no room for a write into what is filled, or knows no such write, ends the journal and
-// nothing else (off.go).
+// its OnError is told once, beside the Journal's where it was the journal that failed, and it is for their owner to fail
+// everyone who waits (I-02). A full disk is no failure of a journal that wants to grow; one that has no room for a write into
+// what is filled, or knows no such write, ends the journal and nothing else (off.go).
 //
 // It deliberately does not know what is in a log, who waits for it, or what "flushed" means for an offset.
 package flush

@@ -42,11 +42,13 @@ type JournalOptions struct {
 	FS        disk.FS
 	Dir       string // the log directory, in which the files lie
 	Logger    *slog.Logger
-	FileBytes int64       // of one file, a multiple of 4 KiB; 0: 64 MiB
-	Files     int         // how many there may be, at least 2; 0: 4
-	Direct    int64       // a log with so many bytes pending is synced itself; 0: 32 KiB
-	Parallel  int         // logs that are synced at once; 0: 16
-	OnError   func(error) // called without locks when the journal's upkeep failed; may be nil
+	FileBytes int64 // of one file, a multiple of 4 KiB; 0: 64 MiB
+	Files     int   // how many there may be, at least 2; 0: 4
+	Direct    int64 // a log with so many bytes pending is synced itself; 0: 32 KiB
+	Parallel  int   // logs that are synced at once; 0: 16
+	// OnError is called by the upkeep, without locks, when a round, a Forget or itself has failed. The first two also return
+	// the error, so that of a round the Flusher's OnError tells as well. May be nil.
+	OnError func(error)
 	// Inline does the upkeep within take instead of in a goroutine, for tests that must repeat.
 	Inline bool
 }
@@ -197,7 +199,7 @@ func (j *Journal) write(logs []Log) (rest []Log, err error) {
 			c.l.Notify()
 		}
 	}
-	clear(taken)
+	clear(taken[:cap(taken)]) // a frame behind those that were written may have been collected, too
 	j.mu.Lock()
 	j.scratch = taken[:0]
 	j.mu.Unlock()

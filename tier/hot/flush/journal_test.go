@@ -345,6 +345,39 @@ func TestEmptyRoundKeepsItsMemory(t *testing.T) {
 	require.NoError(t, j.Close())
 }
 
+// A round of which the last frame is not written keeps none of the logs that were collected for that one either.
+func TestRoundCutShortKeepsNoLog(t *testing.T) {
+	f := disk.NewFaulty(newDisk(t, 1), nil)
+	j := testJournal(f, 4<<20)
+	var logs []*memLog
+	for i := range 100 {
+		logs = append(logs, newMemLog(i))
+	}
+	flush := func(size int) []collected {
+		for _, l := range logs {
+			l.append(make([]byte, size))
+		}
+		require.NoError(t, j.Flush(asLogs(logs...)))
+		return j.scratch[:cap(j.scratch)]
+	}
+	flush(1) // makes the journal's file
+	frames := 0
+	f.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op != disk.OpWriteSync || c.Bytes <= block { // of the next file its head
+			return disk.Fault{}
+		}
+		if frames++; frames == 2 {
+			return disk.Fault{Err: syscall.ENOSPC}
+		}
+		return disk.Fault{}
+	})
+	list := flush(16 << 10) // more than a frame
+	require.Equal(t, 2, frames)
+	require.GreaterOrEqual(t, len(list), len(logs))
+	require.False(t, slices.ContainsFunc(list, func(c collected) bool { return c.l != nil }))
+	require.NoError(t, j.Close())
+}
+
 // TestJournalOnFullDisk: without room for its files logs are synced themselves, and what frees space does not wait.
 func TestJournalOnFullDisk(t *testing.T) {
 	mem := newDisk(t, 1)
