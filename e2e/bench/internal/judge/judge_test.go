@@ -105,6 +105,25 @@ func TestShortRoundsAreTrials(t *testing.T) {
 	}
 }
 
+// TestTrialsTellWhy: of what there was too little.
+func TestTrialsTellWhy(t *testing.T) {
+	for _, c := range []struct {
+		alternations int
+		seconds      float64
+		text         string
+	}{
+		{9, 10, "met"},
+		{8, 10, "met (trial of 8)"},
+		{9, 9.9, "met (trial of 9, of rounds shorter than 10 s)"},
+		{1, 1, "met (trial of 1, of rounds shorter than 10 s)"},
+		{0, 1, "not run"},
+	} {
+		r := &Result{SecondsARound: c.seconds, Rounds: map[string][]Figures{"firn": rounds("MB", times(c.alternations, 50)...)},
+			Bars: []Bar{{Figure: "MB", Side: "firn", AtMost: 64}}}
+		assert.Equal(t, c.text, r.Judge()[0].Text())
+	}
+}
+
 // TestVerdictsTellWhatTheyAreWorth: how much was stolen, where the bench itself says that it is too much, and whose bound it is.
 func TestVerdictsTellWhatTheyAreWorth(t *testing.T) {
 	r := &Result{

@@ -32,6 +32,8 @@ type Verdict struct {
 	Reported bool `json:"reported,omitempty"`
 	// Trial: there were fewer alternations than a verdict needs, or shorter rounds.
 	Trial bool `json:"trial,omitempty"`
+	// Short: it is a trial because the rounds were shorter than a verdict needs, or for that, too.
+	Short bool `json:"short,omitempty"`
 	// Stolen is the median of what was stolen during the case's alternations, where that is more than MostStolen; else 0.
 	Stolen float64 `json:"stolen,omitempty"`
 }
@@ -49,11 +51,12 @@ func (b Bar) judge(r *Result) Verdict {
 	v := Verdict{Bar: b, Reported: b.Figure.Throughput()}
 	ratios, device := b.ratios(r)
 	v.Ratio = SpreadOf(ratios)
-	v.Trial = v.Ratio.N < Enough || r.SecondsARound < EnoughSeconds
 	if v.Ratio.N == 0 {
-		v.Outcome, v.Trial = NotRun, false
+		v.Outcome = NotRun
 		return v
 	}
+	v.Short = r.SecondsARound < EnoughSeconds
+	v.Trial = v.Ratio.N < Enough || v.Short
 	v.Outcome = b.outcome(v.Ratio)
 	if s := SpreadOf(r.Stolen).Median; s > MostStolen {
 		v.Stolen = s
@@ -166,7 +169,10 @@ func (v Verdict) Text() string {
 	if v.Outcome == TooSlow {
 		s = fmt.Sprintf("%s (%.3f of what the bar asks; %g needed), by the ratio alone %s", s, v.Device.Median, DeviceMargin, v.Alone)
 	}
-	if v.Trial {
+	switch {
+	case v.Short:
+		s += fmt.Sprintf(" (trial of %d, of rounds shorter than %d s)", v.Ratio.N, EnoughSeconds)
+	case v.Trial:
 		s += fmt.Sprintf(" (trial of %d)", v.Ratio.N)
 	}
 	if v.Reported {
