@@ -118,7 +118,7 @@ func summary(results []*judge.Result) string {
 			default:
 				decide.add(v)
 			}
-			if v.Outcome != judge.Met {
+			if v.Outcome != judge.Met && v.Outcome != judge.NotRun { // nothing was missed by what was left out
 				missed = append(missed, fmt.Sprintf("- %s: %s: %s (%s), %s", r.Case, v.Bar, median(v.Ratio), middle(v.Ratio), v.Text()))
 			}
 		}
@@ -154,13 +154,20 @@ func (o *outcomes) add(v judge.Verdict) {
 	}
 }
 
+func (o *outcomes) total() (n int) {
+	for _, bars := range o.all {
+		n += bars
+	}
+	return n
+}
+
 func (o *outcomes) String() string {
 	s := counts(o.all)
 	if len(o.alone) > 0 {
 		s += " (by the ratio alone: " + counts(o.alone) + ")"
 	}
 	if o.stolen > 0 {
-		s += fmt.Sprintf(" (%d of them with more than %g%% of CPU time stolen)", o.stolen, 100*judge.MostStolen)
+		s += fmt.Sprintf("; %d of all %d with more than %g%% of CPU time stolen", o.stolen, o.total(), 100*judge.MostStolen)
 	}
 	return s
 }
@@ -187,12 +194,8 @@ func chapter(r *judge.Result) string {
 	if r.Error != "" {
 		fmt.Fprintf(&s, "\n**It ended early:** %s\n", strings.ReplaceAll(r.Error, "\n", " "))
 	}
-	if r.Fdatasync != nil {
-		fmt.Fprintf(&s, "\nIn this case: 4 KiB with fdatasync p50 %s ms, p99 %s ms", Number(r.Fdatasync.P50), Number(r.Fdatasync.P99))
-		if len(r.Device) > 0 {
-			fmt.Fprintf(&s, "; one fdatasync a MiB %s MB/s", ranged(judge.SpreadOf(r.Device)))
-		}
-		s.WriteString(".\n")
+	if about := particulars(r); len(about) > 0 {
+		s.WriteString("\nIn this case: " + strings.Join(about, "; ") + ".\n")
 	}
 	if line := stolen(r); line != "" {
 		s.WriteString("\nOf CPU time, by alternation: " + line + ".\n")
@@ -221,6 +224,21 @@ func chapter(r *judge.Result) string {
 		fmt.Fprintf(&s, "| %s | %s | %s | %s |\n", v.Bar, median(v.Ratio), middle(v.Ratio), v.Text())
 	}
 	return s.String()
+}
+
+// particulars lists what the head of the report tells of all cases together: which firn was measured, and how the device did.
+func particulars(r *judge.Result) []string {
+	var about []string
+	if commit, _, _ := strings.Cut(r.Commit, " "); commit != "" { // what else there is stands in the head
+		about = append(about, "firn "+commit)
+	}
+	if r.Fdatasync != nil {
+		about = append(about, fmt.Sprintf("4 KiB with fdatasync p50 %s ms, p99 %s ms", Number(r.Fdatasync.P50), Number(r.Fdatasync.P99)))
+		if len(r.Device) > 0 {
+			about = append(about, fmt.Sprintf("one fdatasync a MiB %s MB/s", ranged(judge.SpreadOf(r.Device))))
+		}
+	}
+	return about
 }
 
 // names lists sides, in whose names there may be commas.

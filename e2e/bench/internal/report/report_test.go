@@ -85,11 +85,31 @@ func TestSummaryCountsVerdicts(t *testing.T) {
 	early, stolen := of(9, judge.Bar{}), of(9, judge.Bar{})
 	early.Error, stolen.Stolen = "it was interrupted", []float64{0.06}
 	got := summary([]*judge.Result{of(9, judge.Bar{}), stolen, of(8, judge.Bar{}), early, of(9, judge.Bar{Own: true}), of(8, judge.Bar{Own: true})})
-	assert.Equal(t, "\n## Bars\n\nOf the bars that decide: 2 met (1 of them with more than 5% of CPU time stolen). "+
+	assert.Equal(t, "\n## Bars\n\nOf the bars that decide: 2 met; 1 of all 2 with more than 5% of CPU time stolen. "+
 		"Of those of throughput, which are reported: none. Of those whose bound is the bench's own: 1 met. "+
 		"Not counted, because of trials and of cases that ended early: 3.\n", got)
+	got = summary([]*judge.Result{of(9, judge.Bar{}), stolen, of(9, judge.Bar{AtMost: 49})})
+	assert.Contains(t, got, "2 met, 1 not met; 1 of all 3 with more than 5% of CPU time stolen.", "not 1 of those that are not met")
 	got = summary([]*judge.Result{of(9, judge.Bar{}), of(9, judge.Bar{AtMost: 49}), of(8, judge.Bar{AtMost: 49})})
 	assert.Contains(t, got, " early: 1.\n\nAll that are not met (median, middle half):\n\n- x: MB of firn ≤ 49: 50.0 (50.0–50.0), not met\n")
+}
+
+// TestWhatWasNotRunMissedNothing: bars of a side that was left out are counted, and are not among those that are not met.
+func TestWhatWasNotRunMissedNothing(t *testing.T) {
+	r := &judge.Result{Case: "x", SecondsARound: 10, Bars: []judge.Bar{{Figure: "MB", Side: "firn", AtMost: 64}}}
+	got := summary([]*judge.Result{r})
+	assert.Contains(t, got, "Of the bars that decide: 1 not run.")
+	assert.NotContains(t, got, "not met")
+}
+
+// TestChapterNamesItsFirn: the head lists those of all cases.
+func TestChapterNamesItsFirn(t *testing.T) {
+	r := &judge.Result{Case: "x", SecondsARound: 10}
+	assert.NotContains(t, chapter(r), "In this case")
+	r.Commit = "0123456 (0123456789ab)"
+	assert.Contains(t, chapter(r), "\nIn this case: firn 0123456.\n")
+	r.Fdatasync = &judge.Sync{P50: 1, P99: 2}
+	assert.Contains(t, chapter(r), "\nIn this case: firn 0123456; 4 KiB with fdatasync p50 1.00 ms, p99 2.00 ms.\n")
 }
 
 func TestTable(t *testing.T) {
