@@ -124,12 +124,21 @@ func (l *Log) atEnd() []producer.Entry {
 	return st.Entries()
 }
 
+// Learned reports, without I/O, whether it is known who the producers are. Else the next append has to read it: after a clean
+// stop a log is opened without.
+func (l *Log) Learned() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.loaded
+}
+
+// LearnProducers finds out who the producers are. The first append does it otherwise; who is about to append to many logs may
+// do it for some at once.
+func (l *Log) LearnProducers() error { return l.loadProducers() }
+
 // loadProducers reads the producer state of a log that has not needed it since it was opened.
 func (l *Log) loadProducers() error {
-	l.mu.Lock()
-	loaded := l.loaded
-	l.mu.Unlock()
-	if loaded {
+	if l.Learned() {
 		return nil
 	}
 	l.trimMu.Lock()
@@ -140,10 +149,7 @@ func (l *Log) loadProducers() error {
 // loadProducersLocked is loadProducers for who holds trimMu. Nothing is appended before it has succeeded once, so
 // the end stands still.
 func (l *Log) loadProducersLocked() error {
-	l.mu.Lock()
-	loaded := l.loaded
-	l.mu.Unlock()
-	if loaded {
+	if l.Learned() {
 		return nil
 	}
 	w, err := l.walk(l.end.Load(), math.MaxInt64)

@@ -328,6 +328,42 @@ func TestWhatTheFirstAppendReads(t *testing.T) {
 	}
 }
 
+// A log that is opened after a clean stop has still to learn who its producers are, from a snapshot if they are many. Where
+// that was done before, the first append reads nothing.
+func TestLearnedBeforeTheFirstAppend(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		f := disk.NewFaulty(disk.NewCrashable(1), nil)
+		d := openDir(t, f, "/log")
+		l := d.open(0, nil)
+		m := &written{t: t}
+		require.True(t, l.Learned(), "nobody has written yet")
+		for id := range int64(manyProducers) {
+			m.put(l, m.next(1+id, 1, 10))
+		}
+		require.NoError(t, d.Close())
+
+		d = openDir(t, f, "/log")
+		l = d.open(0, nil)
+		require.False(t, l.Learned())
+		if before {
+			require.NoError(t, l.LearnProducers())
+			require.True(t, l.Learned())
+		}
+		reads := 0
+		f.SetHook(func(c disk.Call) disk.Fault {
+			if c.Op == disk.OpRead {
+				reads++
+			}
+			return disk.Fault{}
+		})
+		m.put(l, m.next(7, 1, 10))
+		require.Equal(t, before, reads == 0, "%d reads", reads)
+		require.True(t, l.Learned())
+		f.SetHook(nil)
+		require.NoError(t, d.Close())
+	}
+}
+
 // Short lives add up to no more: what a start walked through counts for the next checkpoint.
 func TestWhatShortLivesRead(t *testing.T) {
 	const every = 30_000
