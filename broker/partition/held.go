@@ -1,9 +1,7 @@
 package partition
 
 import (
-	"errors"
 
-	"github.com/firnlog/firn/tier/hot"
 	"github.com/firnlog/firn/tier/hot/producer"
 )
 
@@ -42,10 +40,7 @@ func (p *Partition) LearnProducers() error {
 	if err != nil {
 		return err
 	}
-	if _, err = log.ProducersAt(-1); errors.Is(err, hot.ErrOutOfRange) { // no offset, so that nobody is told
-		return nil
-	}
-	return err
+	return log.LearnProducers()
 }
 
 // Producers tells what the log of a partition that this broker leads knows of those who write to it idempotently, by

@@ -43,6 +43,7 @@ type Log interface {
 	Roll() error
 	Reset(start int64, epochs []epoch.Entry, producers []producer.Entry) error
 	Producers() ([]producer.Entry, error)
+	LearnProducers() error
 	ProducersAt(offset int64) ([]producer.Entry, error)
 	Bytes() int64
 	// Stored reports whether anything of it is on disk; a log without was never written to.

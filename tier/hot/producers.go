@@ -124,9 +124,9 @@ func (l *Log) atEnd() []producer.Entry {
 	return st.Entries()
 }
 
-// Learned reports, without I/O, whether it is known who the producers are. Else the next append has to read it: after a clean
+// learned reports, without I/O, whether it is known who the producers are. Else the next append has to read it: after a clean
 // stop a log is opened without.
-func (l *Log) Learned() bool {
+func (l *Log) learned() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.loaded
@@ -138,7 +138,7 @@ func (l *Log) LearnProducers() error { return l.loadProducers() }
 
 // loadProducers reads the producer state of a log that has not needed it since it was opened.
 func (l *Log) loadProducers() error {
-	if l.Learned() {
+	if l.learned() {
 		return nil
 	}
 	l.trimMu.Lock()
@@ -149,7 +149,7 @@ func (l *Log) loadProducers() error {
 // loadProducersLocked is loadProducers for who holds trimMu. Nothing is appended before it has succeeded once, so
 // the end stands still.
 func (l *Log) loadProducersLocked() error {
-	if l.Learned() {
+	if l.learned() {
 		return nil
 	}
 	w, err := l.walk(l.end.Load(), math.MaxInt64)

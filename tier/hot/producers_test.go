@@ -336,7 +336,7 @@ func TestLearnedBeforeTheFirstAppend(t *testing.T) {
 		d := openDir(t, f, "/log")
 		l := d.open(0, nil)
 		m := &written{t: t}
-		require.True(t, l.Learned(), "nobody has written yet")
+		require.True(t, l.learned(), "nobody has written yet")
 		for id := range int64(manyProducers) {
 			m.put(l, m.next(1+id, 1, 10))
 		}
@@ -344,10 +344,10 @@ func TestLearnedBeforeTheFirstAppend(t *testing.T) {
 
 		d = openDir(t, f, "/log")
 		l = d.open(0, nil)
-		require.False(t, l.Learned())
+		require.False(t, l.learned())
 		if before {
 			require.NoError(t, l.LearnProducers())
-			require.True(t, l.Learned())
+			require.True(t, l.learned())
 		}
 		reads := 0
 		f.SetHook(func(c disk.Call) disk.Fault {
@@ -358,7 +358,7 @@ func TestLearnedBeforeTheFirstAppend(t *testing.T) {
 		})
 		m.put(l, m.next(7, 1, 10))
 		require.Equal(t, before, reads == 0, "%d reads", reads)
-		require.True(t, l.Learned())
+		require.True(t, l.learned())
 		f.SetHook(nil)
 		require.NoError(t, d.Close())
 	}
