@@ -3,7 +3,6 @@ package partition
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -145,7 +144,6 @@ func (f *fetch) released() {
 
 // openLogs opens the logs that are not open yet, a few at a time. Whoever reads one that cannot be opened is told.
 func (f *fetch) openLogs() {
-	defer func() { f.caught(recover()) }()
 	all := lanes.New(f.m.o.OpenParallel)
 	for i := range f.req.Partitions {
 		if p := f.req.Partitions[i].Partition; p != nil && !p.IsOpen() {
@@ -395,7 +393,7 @@ func (f *fetch) caught(panicked any) bool {
 	if panicked == nil {
 		return false
 	}
-	f.m.o.Logger.Error("a fetch panicked; it is answered with an error", "panic", panicked, "stack", string(debug.Stack()))
+	f.m.panicked("a fetch panicked; it is answered with an error", panicked)
 	f.stopWaiting()
 	f.discard()
 	for i := range f.results {

@@ -92,7 +92,7 @@ func (m *Manager) openEach(all []*Partition) {
 	for range m.o.OpenParallel {
 		workers.Go(func() {
 			for p := range work {
-				_, _ = p.opened() // logged there, and tried again by reopen and on first use
+				_, _ = p.opened() // logged there, panics as well, and tried again by reopen and on first use
 			}
 		})
 	}

@@ -2,10 +2,12 @@ package partition
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -14,24 +16,36 @@ import (
 	"github.com/firnlog/firn/tier/topic"
 )
 
-// brittle is a disk whose logs panic when they are opened or read.
+// brittle is a disk whose logs of partitions 0 panic when they are opened, made or read.
 type brittle struct {
 	Disk
-	open, try, read atomic.Bool
-	waits           atomic.Bool // a read has to wait for the disk
+	open, make, try, read atomic.Bool
+	waits                 atomic.Bool  // a read has to wait for the disk
+	opens                 atomic.Int32 // tries that panicked
 }
 
 func (d *brittle) Open(p topic.Partition, cfg *hot.Config) (Log, error) {
-	if d.open.Load() {
+	if p.Index == 0 && d.open.Load() {
+		d.opens.Add(1)
 		panic("nobody has thought of such a file")
 	}
 	l, err := d.Disk.Open(p, cfg)
+	if p.Index > 0 {
+		return l, err
+	}
 	return brittleLog{l, d}, err
 }
 
 type brittleLog struct {
 	Log
 	d *brittle
+}
+
+func (l brittleLog) Make() error {
+	if l.d.make.Load() {
+		panic("nobody has thought of such a folder")
+	}
+	return l.Log.Make()
 }
 
 func (l brittleLog) TryReadTo(d *hot.Data, offset, limit int64, maxBytes int, atLeastOne bool) error {
@@ -67,7 +81,6 @@ func newBrittleEnv(t *testing.T) (*env, *brittle) {
 func TestFetchThatPanics(t *testing.T) {
 	e, d := newBrittleEnv(t)
 	e.create("t", 2)
-	e.create("closed", 2)
 	e.create("old", 1)
 	p, other, old := e.partition("t", 0), e.partition("t", 1), e.partition("old", 0)
 	for _, p := range []*Partition{p, other, old} {
@@ -84,7 +97,6 @@ func TestFetchThatPanics(t *testing.T) {
 	}{
 		"at once":                {panics: []*atomic.Bool{&d.try}, req: both("t")},
 		"when the disk is asked": {panics: []*atomic.Bool{&d.waits, &d.read}, req: both("t")},
-		"when logs are opened":   {panics: []*atomic.Bool{&d.open}, req: both("closed")},
 		"in the cache":           {panics: []*atomic.Bool{&e.arch.panics}, req: one(old, 0), cached: true},
 		"in the archive":         {panics: []*atomic.Bool{&e.arch.panics}, req: one(old, 0)},
 	} {
@@ -95,9 +107,7 @@ func TestFetchThatPanics(t *testing.T) {
 			for _, b := range c.panics {
 				b.Store(true)
 			}
-			for _, r := range e.fetch(c.req).results {
-				require.Equal(t, kerr.KafkaStorageError.Code, r.Error)
-			}
+			require.Equal(t, kerr.KafkaStorageError.Code, e.fetch(c.req).results[0].Error)
 			for _, b := range c.panics {
 				b.Store(false)
 			}
@@ -120,14 +130,63 @@ func TestFetchThatPanics(t *testing.T) {
 	})
 }
 
-// I-32: a panic while several logs are opened for a request is told to whom it is done for.
+// I-32: a log whose opening panics is one that cannot be opened: at each start, for whoever asks and in the housekeeping. The others
+// are served. It is told once a try, with where it was, and tried again after a pause.
+func TestOpeningThatPanics(t *testing.T) {
+	e, d := newBrittleEnv(t)
+	e.create("t", 3)
+	for i := range int32(3) {
+		e.produce(e.partition("t", i), batch(1, 100, 1))
+	}
+	e.close()
+	d.open.Store(true)
+	var lines logged
+	var now atomic.Int64
+	reg := prometheus.NewRegistry()
+	e.open(func(o *Options) {
+		d.Disk = o.Disk
+		o.Disk, o.Registerer, o.Logger = d, reg, slog.New(slog.NewTextHandler(&lines, nil))
+		o.Now = func() time.Time { return time.UnixMilli(now.Load()) }
+	})
+	bad, good := e.partition("t", 0), e.partition("t", 1)
+	eventually(t, func() bool {
+		return gaugeOf(t, reg, "firn_partition_not_open") == 1 && good.IsOpen() && e.partition("t", 2).IsOpen()
+	})
+	require.EqualValues(t, 1, d.opens.Load())
+	_, err := bad.Status()
+	require.ErrorContains(t, err, "nobody has thought of such a file")
+	require.NotContains(t, err.Error(), "goroutine", "it is for people")
+
+	e.m.Prepare([]*Partition{bad, good})
+	_, err = bad.ListOffset(context.Background(), OffsetQuery{Timestamp: Latest, LeaderEpoch: -1})
+	require.ErrorIs(t, err, kerr.KafkaStorageError)
+	a := e.fetch(FetchRequest{MaxBytes: 1 << 20, Partitions: []FetchPartition{from(bad, 0, 1<<20), from(good, 0, 1<<20)}})
+	require.Equal(t, kerr.KafkaStorageError.Code, a.results[0].Error)
+	require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]))
+	require.EqualValues(t, 1, d.opens.Load(), "clients need not all meet the same panic")
+	require.Equal(t, 1, lines.with("such a file"))
+	require.Equal(t, 1, lines.with("brittle).Open"), "with its stack")
+
+	again := func() {
+		now.Add(openPause.Milliseconds())
+		e.m.Housekeep(context.Background())
+		eventually(t, func() bool { return !e.m.reopening.Load() })
+	}
+	again()
+	require.EqualValues(t, 2, d.opens.Load())
+	d.open.Store(false)
+	again()
+	require.Equal(t, []int64{0}, offsetsIn(t, e.fetch(one(bad, 0)).data[0]))
+}
+
+// I-32: a panic while several logs are made for a request is told to whom it is done for.
 func TestPrepareThatPanics(t *testing.T) {
 	e, d := newBrittleEnv(t)
 	e.create("t", 2)
 	two := []*Partition{e.partition("t", 0), e.partition("t", 1)}
-	d.open.Store(true)
+	d.make.Store(true)
 	require.Panics(t, func() { e.m.Prepare(two) })
-	d.open.Store(false)
+	d.make.Store(false)
 	e.m.Prepare(two)
 	for _, p := range two {
 		require.True(t, p.Ready())

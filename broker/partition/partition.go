@@ -113,11 +113,10 @@ func (p *Partition) opened() (Log, error) {
 	if p.damaged() != nil || !p.failed.IsZero() && p.m.o.Now().Sub(p.failed) < openPause {
 		return nil, kerr.KafkaStorageError // clients ask again; they need not all wait for the same failure
 	}
-	log, err := p.open()
+	log, err := p.tryOpen()
 	if err != nil {
 		p.failed = p.m.o.Now()
 		p.openErr.Store(&err)
-		p.m.o.Logger.Error("cannot open the log of a partition", "partition", p.id, "error", err)
 		return nil, kerr.KafkaStorageError
 	}
 	p.openErr.Store(nil)
@@ -140,6 +139,21 @@ func (p *Partition) failure() int16 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.core.failed
+}
+
+// tryOpen is open that logs what fails, and what panics, too, which is an error like any other: it costs this partition and no
+// more, whoever opens it (I-32). A start opens all that is on disk; one log that nobody has thought of must not end each start.
+func (p *Partition) tryOpen() (log Log, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.m.panicked("opening the log of a partition panicked", r, "partition", p.id)
+			log, err = nil, fmt.Errorf("opening it panicked: %v", r)
+		}
+	}()
+	if log, err = p.open(); err != nil {
+		p.m.o.Logger.Error("cannot open the log of a partition", "partition", p.id, "error", err)
+	}
+	return log, err
 }
 
 // open makes or recovers the log and brings it in line with its archive. Caller holds p.openMu.
