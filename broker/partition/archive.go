@@ -30,6 +30,7 @@ func (a onArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, 
 	held, ok := d.Held.(*cold.Data)
 	if !ok {
 		held = new(cold.Data)
+		d.Held = held // also below a panic
 	}
 	if ok = a.r.ReadCached(held, p, l, offset, maxBytes); ok {
 		d.hold(held)

@@ -16,7 +16,7 @@ type coldRead struct {
 	index  int
 	ledger *ledger.Ledger
 	max    int       // bytes to read
-	there  bool      // it was in the cache
+	there  bool      // it was in the cache, or reading it there panicked: no worker is to read it
 	cached *ColdData // for ReadCached; kept from fetch to fetch
 }
 
@@ -99,20 +99,40 @@ func (f *fetch) readCached() (absent int, again bool) {
 	defer func() { <-f.m.diskCold }()
 	for i := range f.colds {
 		c := &f.colds[i]
-		if c.cached == nil {
-			c.cached = new(ColdData)
-		}
 		if i > 0 && time.Since(began) > f.m.o.ColdGrace {
 			absent++
 			continue
 		}
-		if c.there = f.m.o.Archive.ReadCached(c.cached, f.req.Partitions[c.index].Partition.id, c.ledger, f.from[c.index], c.max); !c.there {
+		again = f.tryCached(c) || again
+		if !c.there {
 			absent++
-		} else if f.take(coldOutcome{c.index, c.cached, nil}) {
-			again = true
 		}
 	}
 	return absent, again
+}
+
+// tryCached takes what is in the cache of one partition, which may panic. It reports whether the local log is to be read again.
+func (f *fetch) tryCached(c *coldRead) (again bool) {
+	defer func() {
+		if f.spoiled(c.index, recover()) {
+			c.there = true
+			c.abandon()
+		}
+	}()
+	if c.cached == nil {
+		c.cached = new(ColdData)
+	}
+	c.there = f.m.o.Archive.ReadCached(c.cached, f.req.Partitions[c.index].Partition.id, c.ledger, f.from[c.index], c.max)
+	return c.there && f.take(coldOutcome{c.index, c.cached, nil})
+}
+
+// abandon lets go of what a read that panicked has pinned.
+func (c *coldRead) abandon() {
+	half := c.cached
+	c.cached = nil
+	if half.Held != nil {
+		half.Release()
+	}
 }
 
 // readAbsent has workers read the partitions that are not in the cache, so many, and waits for them. It reports whether the
@@ -237,17 +257,17 @@ func (f *fetch) rereadHot() {
 		if f.isCold(i) && f.from[i] == q.Offset || f.results[i].Bytes > 0 || f.results[i].Error != 0 || q.Partition == nil {
 			continue
 		}
-		v := f.look(i)
+		v := f.tryLook(i)
 		if v.log == nil {
 			continue
 		}
-		if f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0, turn) == readWaits && !late {
+		if f.tryHot(i, v, f.req.MaxBytes-bytes, bytes == 0, turn) == readWaits && !late {
 			wait := f.patience()
 			if bytes > 0 {
 				wait = f.m.o.ColdGrace
 			}
 			if turn = f.takePlace(f.m.disk, wait); turn {
-				f.readHot(i, v, f.req.MaxBytes-bytes, bytes == 0, true)
+				f.tryHot(i, v, f.req.MaxBytes-bytes, bytes == 0, true)
 			}
 			late = !turn
 		}

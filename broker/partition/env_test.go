@@ -151,7 +151,7 @@ type fakeArchive struct {
 	cached   map[topic.Partition]bool          // what ReadCached has
 	stuck    map[topic.Partition]chan struct{} // ReadCached waits until it is closed
 	fail     error
-	panics   atomic.Bool // Read does
+	panics   atomic.Bool // reads of partitions 0 do, ReadCached with something pinned
 	reads    int
 	hits     int // of ReadCached
 	others   int // any other question to the archive
@@ -175,9 +175,17 @@ func (a *fakeArchive) add(p topic.Partition, data []byte) {
 }
 
 func (a *fakeArchive) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) (*ColdData, error) {
-	if a.panics.Load() {
+	a.panic(p)
+	return a.read(ctx, p, l, offset, maxBytes)
+}
+
+func (a *fakeArchive) panic(p topic.Partition) {
+	if p.Index == 0 && a.panics.Load() {
 		panic("nobody has thought of such a segment")
 	}
+}
+
+func (a *fakeArchive) read(ctx context.Context, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) (*ColdData, error) {
 	a.mu.Lock()
 	a.reads++
 	gate, fail, batches := a.gate[p], a.fail, a.batches[p]
@@ -235,11 +243,12 @@ func (a *fakeArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledge
 	if stuck != nil {
 		<-stuck
 	}
-	got, err := a.Read(context.Background(), p, l, offset, maxBytes)
+	got, err := a.read(context.Background(), p, l, offset, maxBytes)
 	if err != nil {
 		return false
 	}
 	*d = *got
+	a.panic(p)
 	a.mu.Lock()
 	a.hits++
 	a.mu.Unlock()

@@ -63,6 +63,14 @@ func (r *FetchResult) drop() {
 	r.release, r.Regions, r.Bytes = nil, nil, 0
 }
 
+// spoil makes it the result of a partition that cannot be read. What a read had pinned that did not come to its end is let go of, too:
+// release does not know of it, and the files would stay open for ever.
+func (r *FetchResult) spoil() {
+	r.drop()
+	r.data.Release() // nothing, if release was for it
+	*r = FetchResult{Error: kerr.KafkaStorageError.Code, HighWatermark: -1, LastStable: -1, LogStart: -1}
+}
+
 // Fetcher takes the outcome of a fetch.
 type Fetcher interface {
 	// Fetched is called exactly once: at once on the goroutine that called Fetch, or later on another when it has to wait
@@ -252,7 +260,7 @@ func (f *fetch) read(wait bool) (through bool) {
 	f.results, f.views, f.colds = f.results[:n], f.views[:n], f.colds[:0]
 	views := f.views
 	for i := range f.req.Partitions {
-		views[i] = f.look(i)
+		views[i] = f.tryLook(i)
 	}
 	left := f.req.MaxBytes
 	if len(f.colds) > 0 {
@@ -263,7 +271,7 @@ func (f *fetch) read(wait bool) (through bool) {
 		if views[i].log == nil {
 			continue
 		}
-		switch f.readHot(i, views[i], left, !some, wait) {
+		switch f.tryHot(i, views[i], left, !some, wait) {
 		case readDone:
 			left -= f.results[i].Bytes
 			some = some || f.results[i].Bytes > 0
@@ -281,6 +289,12 @@ type view struct {
 
 	wait bool  // for the watermark to reach need
 	need int64 // from park on
+}
+
+// tryLook is look of a partition that may panic.
+func (f *fetch) tryLook(i int) (v view) {
+	defer func() { f.spoiled(i, recover()) }()
+	return f.look(i)
 }
 
 // look fills in what a result says apart from records, and decides on the side (I-18).
@@ -328,6 +342,16 @@ const (
 	readTrimmed                    // the log was trimmed past the offset meanwhile; the next look has decided anew
 	readWaits                      // it would have to wait for the disk, and may not
 )
+
+// tryHot is readHot of a partition that may panic.
+func (f *fetch) tryHot(i int, v view, left int, first, wait bool) (o readOutcome) {
+	defer func() {
+		if f.spoiled(i, recover()) {
+			o = readDone
+		}
+	}()
+	return f.readHot(i, v, left, first, wait)
+}
 
 // readHot reads one partition's records from the local log.
 func (f *fetch) readHot(i int, v view, left int, first, wait bool) readOutcome {
@@ -387,20 +411,28 @@ func (f *fetch) answer() {
 	f.to.Fetched(f.results, f.releaseFn) // f may be another's from here on
 }
 
-// caught is told what reading panicked with, nil if it did not, and reports whether it did. Whatever it was, in what a client wrote or
-// in a file, it costs this answer and no more (I-32): none of its partitions can be read.
+// spoiled is told what reading one partition panicked with, nil if it did not, and reports whether it did. Whatever it was, in what a
+// client wrote or in a file, it costs this partition's answer and no more (I-32): a client may read many in one session, and would get
+// on with none.
+func (f *fetch) spoiled(i int, panicked any) bool {
+	if panicked == nil {
+		return false
+	}
+	q := &f.req.Partitions[i]
+	f.m.panicked("reading a partition panicked; it is answered with an error", panicked, "partition", q.Partition.id, "offset", f.from[i])
+	f.results[i].spoil()
+	return true
+}
+
+// caught is spoiled for what a fetch does for all of its partitions: none of them can be read.
 func (f *fetch) caught(panicked any) bool {
 	if panicked == nil {
 		return false
 	}
 	f.m.panicked("a fetch panicked; it is answered with an error", panicked)
 	f.stopWaiting()
-	f.discard()
 	for i := range f.results {
-		f.results[i] = FetchResult{Error: kerr.KafkaStorageError.Code, HighWatermark: -1, LastStable: -1, LogStart: -1}
-	}
-	for i := range f.colds {
-		f.colds[i].cached = nil // half filled, perhaps
+		f.results[i].spoil()
 	}
 	f.colds = f.colds[:0]
 	return true

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -19,9 +20,10 @@ import (
 // brittle is a disk whose logs of partitions 0 panic when they are opened, made or read.
 type brittle struct {
 	Disk
-	open, make, try, read atomic.Bool
-	waits                 atomic.Bool  // a read has to wait for the disk
-	opens                 atomic.Int32 // tries that panicked
+	open, make, look, try, read atomic.Bool
+	waits                       atomic.Bool  // a read has to wait for the disk
+	opens                       atomic.Int32 // tries that panicked
+	pinned                      []disk.File  // by reads that panicked
 }
 
 func (d *brittle) Open(p topic.Partition, cfg *hot.Config) (Log, error) {
@@ -48,9 +50,27 @@ func (l brittleLog) Make() error {
 	return l.Log.Make()
 }
 
+func (l brittleLog) LocalStart() int64 {
+	if l.d.look.Load() {
+		panic("nobody has thought of such a start")
+	}
+	return l.Log.LocalStart()
+}
+
+// pin panics as one would who has found some records and goes on.
+func (l brittleLog) pin(err error, d *hot.Data) {
+	if err != nil {
+		return
+	}
+	for _, r := range d.Regions {
+		l.d.pinned = append(l.d.pinned, r.File)
+	}
+	panic("nobody has thought of such a batch")
+}
+
 func (l brittleLog) TryReadTo(d *hot.Data, offset, limit int64, maxBytes int, atLeastOne bool) error {
 	if l.d.try.Load() {
-		panic("nobody has thought of such a batch")
+		l.pin(l.Log.TryReadTo(d, offset, limit, maxBytes, atLeastOne), d)
 	}
 	if l.d.waits.Load() {
 		return disk.ErrWait
@@ -60,7 +80,7 @@ func (l brittleLog) TryReadTo(d *hot.Data, offset, limit int64, maxBytes int, at
 
 func (l brittleLog) ReadTo(d *hot.Data, offset, limit int64, maxBytes int, atLeastOne bool) error {
 	if l.d.read.Load() {
-		panic("nobody has thought of such a batch")
+		l.pin(l.Log.ReadTo(d, offset, limit, maxBytes, atLeastOne), d)
 	}
 	return l.Log.ReadTo(d, offset, limit, maxBytes, atLeastOne)
 }
@@ -71,49 +91,57 @@ func newBrittleEnv(t *testing.T) (*env, *brittle) {
 	e.open(func(o *Options) {
 		d.Disk = o.Disk
 		o.Disk = d
-		o.Tuning.ColdWait = time.Hour
+		o.Tuning.ColdWait, o.ColdGrace = time.Hour, time.Minute // nothing is late
 	})
 	return e, d
 }
 
-// I-32: a panic while a fetch reads, on whatever goroutine, is that fetch's alone: it is answered with an error, and what it held is
-// given back.
+// I-32: a panic while a fetch reads a partition, on whatever goroutine, is that partition's alone: it is answered with an error, the
+// others with their records, and what was held for it is given back.
 func TestFetchThatPanics(t *testing.T) {
 	e, d := newBrittleEnv(t)
 	e.create("t", 2)
-	e.create("old", 1)
-	p, other, old := e.partition("t", 0), e.partition("t", 1), e.partition("old", 0)
-	for _, p := range []*Partition{p, other, old} {
-		e.produce(p, batch(1, 100, 1))
+	e.create("old", 2)
+	p := e.partition("t", 0)
+	for _, name := range []string{"t", "old"} {
+		for i := range int32(2) {
+			e.produce(e.partition(name, i), batch(1, 100, 1))
+		}
 	}
-	e.archive(old, 1, 1)
-	both := func(name string) FetchRequest {
-		return FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, Partitions: []FetchPartition{from(e.partition(name, 0), 0, 1<<20), from(e.partition(name, 1), 0, 1<<20)}}
+	for i := range int32(2) {
+		e.archive(e.partition("old", i), 1, 1)
 	}
 	for name, c := range map[string]struct {
 		panics []*atomic.Bool
-		req    FetchRequest
+		topic  string
 		cached bool
 	}{
-		"at once":                {panics: []*atomic.Bool{&d.try}, req: both("t")},
-		"when the disk is asked": {panics: []*atomic.Bool{&d.waits, &d.read}, req: both("t")},
-		"in the cache":           {panics: []*atomic.Bool{&e.arch.panics}, req: one(old, 0), cached: true},
-		"in the archive":         {panics: []*atomic.Bool{&e.arch.panics}, req: one(old, 0)},
+		"when it is looked at":   {panics: []*atomic.Bool{&d.look}, topic: "t"},
+		"at once":                {panics: []*atomic.Bool{&d.try}, topic: "t"},
+		"when the disk is asked": {panics: []*atomic.Bool{&d.waits, &d.read}, topic: "t"},
+		"in the cache":           {panics: []*atomic.Bool{&e.arch.panics}, topic: "old", cached: true},
+		"in the archive":         {panics: []*atomic.Bool{&e.arch.panics}, topic: "old"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			bad, good := e.partition(c.topic, 0), e.partition(c.topic, 1)
 			e.arch.mu.Lock()
-			e.arch.cached[old.id] = c.cached
+			e.arch.cached[bad.id], e.arch.cached[good.id] = c.cached, c.cached
 			e.arch.mu.Unlock()
+			req := FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, Partitions: []FetchPartition{from(bad, 0, 1<<20), from(good, 0, 1<<20)}}
 			for _, b := range c.panics {
 				b.Store(true)
 			}
-			require.Equal(t, kerr.KafkaStorageError.Code, e.fetch(c.req).results[0].Error)
+			a := e.fetch(req)
+			require.Equal(t, kerr.KafkaStorageError.Code, a.results[0].Error)
+			require.Zero(t, a.results[1].Error)
+			require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]))
 			for _, b := range c.panics {
 				b.Store(false)
 			}
 			eventually(t, func() bool { return len(e.m.disk)+len(e.m.diskCold)+len(e.m.cold) == 0 })
-			for _, r := range e.fetch(c.req).results {
-				require.Zero(t, r.Error)
+			eventually(t, func() bool { return e.arch.handed.Load() == e.arch.released.Load() })
+			for i, r := range e.fetch(req).results {
+				require.Zero(t, r.Error, "partition %d", i)
 			}
 		})
 	}
@@ -127,6 +155,18 @@ func TestFetchThatPanics(t *testing.T) {
 		require.Equal(t, kerr.KafkaStorageError.Code, (<-got).results[0].Error)
 		d.try.Store(false)
 		require.Equal(t, []int64{1}, offsetsIn(t, e.fetch(one(p, 1)).data[0]))
+	})
+	t.Run("what it had pinned", func(t *testing.T) {
+		log, err := p.opened()
+		require.NoError(t, err)
+		require.NoError(t, log.Roll())
+		_, err = log.Trim(log.End(), "test")
+		require.NoError(t, err)
+		require.Len(t, d.pinned, 3)
+		for _, f := range d.pinned {
+			_, err := f.ReadAt(make([]byte, 1), 0)
+			require.ErrorIs(t, err, fs.ErrClosed)
+		}
 	})
 }
 
