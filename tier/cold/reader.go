@@ -315,7 +315,6 @@ func (r *Reader) take(v *view, i int, at, limit int64, atLeastOne bool, d *Data)
 	d.Regions = append(d.Regions, v.region(pos, to))
 	d.Bytes += int(to - pos)
 	d.Next = next
-	d.pins = append(d.pins, v.g)
 	d.Aborted = appendAborted(d.Aborted, v.g.a.ix.AbortedIn(h.BaseOffset, next))
 	r.mu.Lock()
 	if pos < v.g.seen {
@@ -323,6 +322,7 @@ func (r *Reader) take(v *view, i int, at, limit int64, atLeastOne bool, d *Data)
 	}
 	v.g.seen, v.g.unread = max(v.g.seen, to), false
 	r.mu.Unlock()
+	d.pins = append(d.pins, v.g) // last: below a panic it is unpinned here, and d, which whoever catches it releases, has not got it
 	return true, nil
 }
 
