@@ -3,7 +3,6 @@ package partition
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 
 	"github.com/firnlog/firn/tier/ledger"
@@ -40,11 +39,16 @@ func (m *Manager) readColds() {
 	}
 }
 
-// readAbsent reads once lookups leave a place. A panic is the job's, not the worker's.
+// readAbsent reads once lookups leave a place. A panic is the job's, not the worker's; it is told here, for the fetch may have left.
+//
+// That covers what the Archive does on this goroutine: to find batches in indexes and chunks that are there. It does not cover what a
+// reader of the archive does on goroutines of its own, for all who ask, which is to load indexes and to fetch and check chunks (package
+// cold): a panic there ends the process. Nor does it give back what a Read had pinned when it panicked: nobody has that in hand.
 func (m *Manager) readAbsent(j coldJob) (data *ColdData, err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("reading it panicked: %v\n%s", p, debug.Stack())
+		if r := recover(); r != nil {
+			m.panicked("reading the archive panicked", r, "partition", j.partition.id, "offset", j.from)
+			err = fmt.Errorf("reading it panicked: %v", r)
 		}
 	}()
 	select {

@@ -232,3 +232,16 @@ func TestPrepareThatPanics(t *testing.T) {
 		require.True(t, p.Ready())
 	}
 }
+
+// I-32: a panic of a worker that reads the archive is told even if the fetch has left that it was for.
+func TestPanicOfAColdWorkerIsTold(t *testing.T) {
+	var lines logged
+	e := newEnv(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&lines, nil)) })
+	e.create("t", 1)
+	e.arch.panics.Store(true)
+	_, err := e.m.readAbsent(coldJob{to: &coldReads{ctx: context.Background()}, partition: e.partition("t", 0)})
+	require.ErrorContains(t, err, "nobody has thought of such a segment")
+	require.NotContains(t, err.Error(), "goroutine", "the stack is told once")
+	require.Equal(t, 1, lines.with("fakeArchive).Read"))
+	require.Empty(t, e.m.cold)
+}
