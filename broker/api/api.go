@@ -182,7 +182,8 @@ func wide[R kmsg.Request](size func(a *API, req R) int, fn func(a *API, ctx cont
 }
 
 // recovered keeps a mistake in a handler from ending the broker: the connection is closed and the rest goes on. What a handler
-// starts goroutines for, it does in lanes, so that this holds for them, too.
+// starts goroutines for, it does in lanes, so that this holds for them, too; fetches, which work on many, catch what they read
+// themselves (package partition).
 func (a *API) recovered(key int16, reply *wire.Reply) {
 	if r := recover(); r != nil {
 		a.Logger.Error("request handler panicked", "api", kmsg.NameForKey(key), "panic", r, "stack", string(debug.Stack()))

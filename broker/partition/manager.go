@@ -85,6 +85,7 @@ type Manager struct {
 	produced lately
 	tuning   atomic.Pointer[Tuning]
 	metrics  *metrics
+	panics   atomic.Int64 // that were caught
 
 	applyMu  sync.Mutex // one image at a time
 	applied  int64      // revision, guarded by applyMu

@@ -2,7 +2,7 @@ package partition
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are read from the partitions when they are asked for; nothing is counted on the way.
+// metrics are read from the partitions when they are asked for; nothing but panics is counted on the way.
 type metrics struct {
 	reg        prometheus.Registerer
 	m          *Manager
@@ -12,6 +12,7 @@ type metrics struct {
 	refused    *prometheus.Desc
 	notOpen    *prometheus.Desc
 	damaged    *prometheus.Desc
+	panics     *prometheus.Desc
 }
 
 func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
@@ -22,6 +23,7 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 		refused:    prometheus.NewDesc("firn_partition_disk_full", "1 while produce is refused because the disk is at its reserve.", nil, nil),
 		notOpen:    prometheus.NewDesc("firn_partition_not_open", "Partitions whose log could not be opened; tried again all the time.", nil, nil),
 		damaged:    prometheus.NewDesc("firn_partition_damaged", "Partitions that are offline because flushed bytes of their log are gone; `firn tier explain` says what to do.", nil, nil),
+		panics:     prometheus.NewDesc("firn_partition_panics_total", "Panics while a log was opened, or a fetch read one or the archive; each was answered with an error.", nil, nil),
 	}
 	if reg != nil {
 		reg.MustRegister(x)
@@ -31,7 +33,7 @@ func newMetrics(reg prometheus.Registerer, m *Manager) *metrics {
 
 // Describe implements prometheus.Collector.
 func (x *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{x.partitions, x.hot, x.cold, x.refused, x.notOpen, x.damaged} {
+	for _, d := range []*prometheus.Desc{x.partitions, x.hot, x.cold, x.refused, x.notOpen, x.damaged, x.panics} {
 		ch <- d
 	}
 }
@@ -62,6 +64,7 @@ func (x *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(x.partitions, float64(leaders))
 	gauge(x.notOpen, float64(notOpen))
 	gauge(x.damaged, float64(damaged))
+	ch <- prometheus.MustNewConstMetric(x.panics, prometheus.CounterValue, float64(x.m.panics.Load()))
 	for t, n := range hot {
 		gauge(x.hot, float64(n), t)
 	}

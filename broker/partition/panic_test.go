@@ -190,7 +190,7 @@ func TestOpeningThatPanics(t *testing.T) {
 	})
 	bad, good := e.partition("t", 0), e.partition("t", 1)
 	eventually(t, func() bool {
-		return gaugeOf(t, reg, "firn_partition_not_open") == 1 && good.IsOpen() && e.partition("t", 2).IsOpen()
+		return valueOf(t, reg, "firn_partition_not_open") == 1 && good.IsOpen() && e.partition("t", 2).IsOpen()
 	})
 	require.EqualValues(t, 1, d.opens.Load())
 	_, err := bad.Status()
@@ -200,6 +200,7 @@ func TestOpeningThatPanics(t *testing.T) {
 	e.m.Prepare([]*Partition{bad, good})
 	_, err = bad.ListOffset(context.Background(), OffsetQuery{Timestamp: Latest, LeaderEpoch: -1})
 	require.ErrorIs(t, err, kerr.KafkaStorageError)
+	require.EqualValues(t, 1, valueOf(t, reg, "firn_partition_panics_total"))
 	a := e.fetch(FetchRequest{MaxBytes: 1 << 20, Partitions: []FetchPartition{from(bad, 0, 1<<20), from(good, 0, 1<<20)}})
 	require.Equal(t, kerr.KafkaStorageError.Code, a.results[0].Error)
 	require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]))

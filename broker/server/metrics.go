@@ -51,7 +51,7 @@ func newMetrics(reg prometheus.Registerer, keys []int16, memory, answers func() 
 		connections:    prometheus.NewGauge(prometheus.GaugeOpts(opts("connections", "Open client connections."))),
 		refused:        prometheus.NewCounterVec(opts("refused_connections_total", "Connections refused at once, by reason."), []string{"reason"}),
 		closed:         prometheus.NewCounterVec(opts("closed_connections_total", "Connections closed, by reason."), []string{"reason"}),
-		panics:         prometheus.NewCounter(opts("handler_panics_total", "Panics of a request handler; each closed one connection.")),
+		panics:         prometheus.NewCounter(opts("handler_panics_total", "Panics of a request handler where its connection is read; each closed that. Those of fetches and of logs count in firn_partition_panics_total.")),
 	}
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("request_memory_bytes", "Bytes of requests in memory.")), memory)
 	untaken := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("answer_memory_bytes", "Bytes of answers in memory that clients have not taken.")), answers)
