@@ -259,8 +259,8 @@ func (f *fetch) read(wait bool) (through bool) {
 	}
 	f.results, f.views, f.colds = f.results[:n], f.views[:n], f.colds[:0]
 	views := f.views
-	for i := range f.req.Partitions {
-		views[i] = f.tryLook(i)
+	for i := 0; i < n; {
+		i = f.lookFrom(i)
 	}
 	left := f.req.MaxBytes
 	if len(f.colds) > 0 {
@@ -268,8 +268,8 @@ func (f *fetch) read(wait bool) (through bool) {
 	}
 	some := false
 	for i := range views {
-		if views[i].log == nil {
-			continue
+		if views[i].log == nil || f.from[i] >= views[i].limit {
+			continue // most of a wide fetch
 		}
 		switch f.tryHot(i, views[i], left, !some, wait) {
 		case readDone:
@@ -289,6 +289,21 @@ type view struct {
 
 	wait bool  // for the watermark to reach need
 	need int64 // from park on
+}
+
+// lookFrom looks at the partitions from the i-th on, up to one that panics, and gives the one behind. A fetch may have thousands: a
+// defer for each of them can be measured.
+func (f *fetch) lookFrom(i int) (next int) {
+	defer func() {
+		if f.spoiled(next, recover()) {
+			f.views[next] = view{}
+			next++
+		}
+	}()
+	for next = i; next < len(f.views); next++ {
+		f.views[next] = f.look(next)
+	}
+	return next
 }
 
 // tryLook is look of a partition that may panic.
