@@ -294,15 +294,12 @@ func (d *Dir) keptDamaged(name string) error {
 		ErrDamaged, kept, err, filepath.Join(d.root, name))
 }
 
-// giveUpKept forgets, durably, what cannot be read of a log whose folder was deleted.
+// giveUpKept forgets what cannot be read of a log whose folder was deleted. That is durable once the log's new folder is.
 func (d *Dir) giveUpKept(name string) error {
 	if d.keptDamaged(name) == nil {
 		return nil
 	}
-	if err := d.dropKept(name); err != nil {
-		return err
-	}
-	return d.syncRoot()
+	return d.dropKept(name)
 }
 
 // vouchFor makes a log that was found damaged because of what the journal said be found so again.

@@ -133,6 +133,9 @@ func TestSyncAll(t *testing.T) {
 	go func() { done <- syncAll(dirty, 3) }()
 	check()
 	require.NoError(t, <-done)
+	one := &logStub{gate: make(chan error, 1), began: make(chan struct{}, 1)}
+	one.gate <- errors.New("that one")
+	require.EqualError(t, syncAll([]Log{one}, 3), "that one")
 }
 
 // No more than the given number of syncs run at once.
