@@ -1,7 +1,6 @@
 package partition
 
 import (
-
 	"github.com/firnlog/firn/tier/hot/producer"
 )
 
