@@ -216,9 +216,9 @@ func TestCrowd(t *testing.T) {
 	t.Logf("before: %s", times(before))
 	t.Logf("during: %s", times(during))
 	t.Logf("memory of the broker: %d KiB before, %d KiB when they had come, %d KiB at the end", empty>>10, full>>10, measure.Memory(b.PID())>>10)
-	if open := b.Metric("firn_server_connections"); open < float64(n)*0.8 {
-		t.Errorf("only %v of %d are connected", open, n)
-	}
+	harness.Eventually(t, patience, "the crowd does not come back", func() bool { // at times many were closed just now
+		return b.Metric("firn_server_connections") >= float64(n)*0.8
+	})
 	if was, is := quantile(before, 0.99), quantile(during, 0.99); harness.Full() && is > 2*was {
 		t.Errorf("p99 was %v and is %v with the crowd, more than twice", was, is)
 	}
