@@ -179,7 +179,7 @@ func (l *Log) ready(epoch int32) error {
 }
 
 func (l *Log) prepare(epoch, latest int32) error {
-	if err := l.loadProducers(); err != nil {
+	if err := l.LearnProducers(); err != nil {
 		return err
 	}
 	if epoch > latest {

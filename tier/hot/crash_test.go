@@ -574,11 +574,7 @@ var stories = []struct {
 		l := w.open(0)
 		w.unjournaled(l, 3) // the state file does not say so yet
 		w.put(l, 2)
-		f, err := w.mem.OpenFile(l.segments()[0].file.path(), os.O_RDWR, 0)
-		must(err)
-		_, err = f.WriteAt([]byte("damage"), 100)
-		must(err)
-		must(f.Datasync())
+		w.damage(l)
 		for range 3 {
 			w.power(false)
 			_, err := w.d.Open(w.part(0), nil)
@@ -627,6 +623,15 @@ func (w *world) unjournaled(l *Log, n int) []byte {
 	b := w.write(l, n)
 	must(l.Sync())
 	return b
+}
+
+// damage changes bytes of the log's first segment, durably.
+func (w *world) damage(l *Log) {
+	f, err := w.mem.OpenFile(l.segments()[0].file.path(), os.O_RDWR, 0)
+	must(err)
+	_, err = f.WriteAt([]byte("damage"), 100)
+	must(err)
+	must(f.Datasync())
 }
 
 // cut makes a file shorter, durably.

@@ -1,7 +1,6 @@
 package hot
 
 import (
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,22 +57,16 @@ func TestDamageOnAFullDiskIsDurable(t *testing.T) {
 	l := w.open(0)
 	w.unjournaled(l, 3)
 	w.put(l, 2)
-	f, err := w.mem.OpenFile(l.segments()[0].file.path(), os.O_RDWR, 0)
-	require.NoError(t, err)
-	_, err = f.WriteAt([]byte("damage"), 100)
-	require.NoError(t, err)
-	require.NoError(t, f.Datasync())
+	w.damage(l)
 	w.off(false)
-	w.wrap = func(fsys disk.FS) disk.FS {
-		return disk.NewFaulty(fsys, func(c disk.Call) disk.Fault {
-			if c.Op == disk.OpWrite && strings.Contains(c.Name, stateFile) {
-				return disk.Fault{Err: syscall.ENOSPC}
-			}
-			return disk.Fault{}
-		})
-	}
+	w.faulty().SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpWrite && strings.Contains(c.Name, stateFile) {
+			return disk.Fault{Err: syscall.ENOSPC}
+		}
+		return disk.Fault{}
+	})
 	w.start()
-	_, err = w.d.Open(w.part(0), nil)
+	_, err := w.d.Open(w.part(0), nil)
 	require.ErrorIs(t, err, ErrDamaged)
 	w.wrap = nil
 	w.power(false)

@@ -50,7 +50,7 @@ const walkSteps = 8
 // start.
 func (l *Log) Producers() ([]producer.Entry, error) {
 	for {
-		if err := l.loadProducers(); err != nil {
+		if err := l.LearnProducers(); err != nil {
 			return nil, err
 		}
 		l.mu.Lock()
@@ -67,7 +67,7 @@ func (l *Log) Producers() ([]producer.Entry, error) {
 // follows, and where nobody is known any more it reads nothing. Elsewhere the batches since the last call's offset, the newest
 // snapshot below or what was noted for the state file are walked through, whichever is nearest.
 func (l *Log) ProducersAt(offset int64) ([]producer.Entry, error) {
-	if err := l.loadProducers(); err != nil {
+	if err := l.LearnProducers(); err != nil {
 		return nil, err
 	}
 	if offset > l.End() || offset < l.LocalStart() {
@@ -132,12 +132,8 @@ func (l *Log) learned() bool {
 	return l.loaded
 }
 
-// LearnProducers finds out who the producers are. The first append does it otherwise; who is about to append to many logs may
-// do it for some at once.
-func (l *Log) LearnProducers() error { return l.loadProducers() }
-
-// loadProducers reads the producer state of a log that has not needed it since it was opened.
-func (l *Log) loadProducers() error {
+// LearnProducers reads the producer state of a log that has not needed it since it was opened. The first append does it otherwise.
+func (l *Log) LearnProducers() error {
 	if l.learned() {
 		return nil
 	}
@@ -146,7 +142,7 @@ func (l *Log) loadProducers() error {
 	return l.loadProducersLocked()
 }
 
-// loadProducersLocked is loadProducers for who holds trimMu. Nothing is appended before it has succeeded once, so
+// loadProducersLocked is LearnProducers for who holds trimMu. Nothing is appended before it has succeeded once, so
 // the end stands still.
 func (l *Log) loadProducersLocked() error {
 	if l.learned() {

@@ -200,7 +200,7 @@ func (r *Rewrite) ready() error {
 // Commit does. A cleaner calls it before it replaces segments below: cleaned batches still tell each producer's last
 // sequence, but not the ones before (I-05).
 func (l *Log) KeepProducers(offset int64) error {
-	if err := l.loadProducers(); err != nil {
+	if err := l.LearnProducers(); err != nil {
 		return err
 	}
 	l.trimMu.Lock()
@@ -474,7 +474,7 @@ type LastRecord struct {
 
 // LastRecords returns the last record of every producer that is known.
 func (l *Log) LastRecords() (map[int64]LastRecord, error) {
-	if err := l.loadProducers(); err != nil {
+	if err := l.LearnProducers(); err != nil {
 		return nil, err
 	}
 	var out map[int64]LastRecord

@@ -10,7 +10,7 @@ import (
 
 // Roll begins a new segment, unless the active one is empty.
 func (l *Log) Roll() error {
-	if err := l.loadProducers(); err != nil {
+	if err := l.LearnProducers(); err != nil {
 		return err
 	}
 	return l.exclusive(func() error {

@@ -156,7 +156,7 @@ func raise(v interface {
 // Truncate cuts the log to offset, for a follower whose leader has other batches from there on (I-27). A batch that
 // holds the offset goes too. Nothing is appended or read meanwhile at or above it by a caller that knows its role.
 func (l *Log) Truncate(offset int64) error {
-	if err := l.loadProducers(); err != nil {
+	if err := l.LearnProducers(); err != nil {
 		return err
 	}
 	l.trimMu.Lock()

@@ -51,13 +51,6 @@ func tellDamageOfUnopened(w *world) {
 	if !w.journal {
 		return
 	}
-	damage := func(l *Log) {
-		f, err := w.mem.OpenFile(l.segments()[0].file.path(), os.O_RDWR, 0)
-		must(err)
-		_, err = f.WriteAt([]byte("damage"), 100)
-		must(err)
-		must(f.Datasync())
-	}
 	for i, end := range []func(){
 		func() { w.stop(); w.start() },
 		w.kill,
@@ -77,8 +70,8 @@ func tellDamageOfUnopened(w *world) {
 			w.unjournaled(l, 3)
 			w.put(l, 2)
 		}
-		damage(l)
-		damage(other)
+		w.damage(l)
+		w.damage(other)
 		w.power(false)
 		end()
 		for _, l := range []*Log{l, other} {
