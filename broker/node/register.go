@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/firnlog/firn/metadata"
+	"github.com/firnlog/firn/metadata/etcd"
 	"github.com/firnlog/firn/tier/disk"
 )
 
 // takeoverWait is how long a start waits for another data folder's registration to run out, when it has the broker's id:
 // twice what one lasts, since an embedded etcd counts from its own start.
-const takeoverWait = 20 * time.Second
+const takeoverWait = 2 * etcd.DefaultLeaseTTL
 
 // register announces the broker.
 func (n *Node) register(ctx context.Context) error {

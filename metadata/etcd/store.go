@@ -25,13 +25,15 @@ type StoreOptions struct {
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: no metrics
 	Prefix     string                // of all keys; "" means "/firn/"
-	LeaseTTL   time.Duration         // of this broker's registration; 0 means 10 s, at least 2 s
+	LeaseTTL   time.Duration         // of this broker's registration; 0 means DefaultLeaseTTL, at least 2 s
 	Now        func() time.Time      // for CreatedAt and DeletedAt; nil: time.Now
 }
 
+// DefaultLeaseTTL is how long a broker's registration lasts without it if StoreOptions say nothing.
+const DefaultLeaseTTL = 10 * time.Second
+
 const (
 	defaultPrefix  = "/firn/"
-	defaultTTL     = 10 * time.Second
 	attemptTimeout = 5 * time.Second  // one request to etcd
 	defaultBudget  = 30 * time.Second // one call whose ctx has no deadline
 	pidBlock       = 1000             // producer ids taken from etcd at a time
@@ -81,7 +83,7 @@ func OpenStore(ctx context.Context, cl *Client, o StoreOptions) (*Store, error) 
 		o.Prefix += "/"
 	}
 	if o.LeaseTTL == 0 {
-		o.LeaseTTL = defaultTTL
+		o.LeaseTTL = DefaultLeaseTTL
 	}
 	if o.Now == nil {
 		o.Now = time.Now
