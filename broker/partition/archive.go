@@ -26,13 +26,13 @@ func (a onArchive) Read(ctx context.Context, p topic.Partition, l *ledger.Ledger
 	return d, nil
 }
 
-func (a onArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) bool {
+func (a onArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int, wait bool) bool {
 	held, ok := d.Held.(*cold.Data)
 	if !ok {
 		held = new(cold.Data)
 		d.Held = held // also below a panic
 	}
-	if ok = a.r.ReadCached(held, p, l, offset, maxBytes); ok {
+	if ok = a.r.ReadCached(held, p, l, offset, maxBytes, wait); ok {
 		d.hold(held)
 	}
 	return ok

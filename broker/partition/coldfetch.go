@@ -47,6 +47,24 @@ func (f *fetch) forgetCold() {
 	f.colds = f.colds[:0]
 }
 
+// readAtHand reads the fetch's archived partitions as far as nothing has to be waited for, and reports whether that is an
+// answer: mostly so where a consumer follows the archive, which is read ahead. If it is not, readCold goes on from there.
+func (f *fetch) readAtHand() (all bool) {
+	defer func() { all = f.caught(recover()) || all }()
+	f.again, f.turned, f.turn = false, false, 0
+	f.shareOut()
+	all = true
+	for i := range f.colds {
+		f.tryCached(&f.colds[i], false)
+		all = all && f.colds[i].there
+	}
+	if !all || f.again {
+		return false
+	}
+	f.takeTurn()
+	return f.turn == 0
+}
+
 // readCold reads the fetch's archived partitions and answers (design §4, Reading). What is in the cache it reads itself, as
 // local records are read: it waits for the local disk only, and for ColdGrace. The others are read side by side, in bounded
 // workers. It waits
@@ -67,14 +85,15 @@ func (f *fetch) readCold() {
 
 func (f *fetch) readArchived() {
 	defer func() { f.caught(recover()) }()
-	f.shareOut()
-	absent, again := f.readCached()
-	if absent > 0 {
-		again = f.readAbsent(absent) || again
+	if absent := f.readCached(); absent > 0 {
+		f.readAbsent(absent)
 	}
-	again = f.takeTurn() || again
+	if !f.turned {
+		f.takeTurn()
+	}
+	f.awaitTurn()
 	f.stopWaiting()
-	if again {
+	if f.again {
 		f.rereadHot()
 	}
 }
@@ -90,29 +109,34 @@ func (f *fetch) shareOut() {
 }
 
 // readCached takes what is in the cache, when it is its turn to wait for the local disk. It tells how many partitions are
-// not, or would hold up the others because the disk is slow, and whether the local log is to be read again (see take).
-func (f *fetch) readCached() (absent int, again bool) {
+// not, or would hold up the others because the disk is slow.
+func (f *fetch) readCached() (absent int) {
+	for i := range f.colds {
+		if !f.colds[i].there {
+			absent++
+		}
+	}
 	began := time.Now()
-	if !f.takePlace(f.m.diskCold, f.m.o.ColdGrace) {
-		return len(f.colds), false
+	if absent == 0 || !f.takePlace(f.m.diskCold, f.m.o.ColdGrace) {
+		return absent
 	}
 	defer func() { <-f.m.diskCold }()
+	tried := false
 	for i := range f.colds {
 		c := &f.colds[i]
-		if i > 0 && time.Since(began) > f.m.o.ColdGrace {
-			absent++
+		if c.there || tried && time.Since(began) > f.m.o.ColdGrace {
 			continue
 		}
-		again = f.tryCached(c) || again
-		if !c.there {
-			absent++
+		tried = true
+		if f.tryCached(c, true); c.there {
+			absent--
 		}
 	}
-	return absent, again
+	return absent
 }
 
-// tryCached takes what is in the cache of one partition, which may panic. It reports whether the local log is to be read again.
-func (f *fetch) tryCached(c *coldRead) (again bool) {
+// tryCached takes what is in the cache of one partition, which may panic.
+func (f *fetch) tryCached(c *coldRead, wait bool) {
 	defer func() {
 		if f.spoiled(c.index, recover()) {
 			c.there = true
@@ -122,8 +146,10 @@ func (f *fetch) tryCached(c *coldRead) (again bool) {
 	if c.cached == nil {
 		c.cached = new(ColdData)
 	}
-	c.there = f.m.o.Archive.ReadCached(c.cached, f.req.Partitions[c.index].Partition.id, c.ledger, f.from[c.index], c.max)
-	return c.there && f.take(coldOutcome{c.index, c.cached, nil})
+	c.there = f.m.o.Archive.ReadCached(c.cached, f.req.Partitions[c.index].Partition.id, c.ledger, f.from[c.index], c.max, wait)
+	if c.there {
+		f.take(coldOutcome{c.index, c.cached, nil})
+	}
 }
 
 // abandon lets go of what a read that panicked has pinned.
@@ -135,9 +161,8 @@ func (c *coldRead) abandon() {
 	}
 }
 
-// readAbsent has workers read the partitions that are not in the cache, so many, and waits for them. It reports whether the
-// local log is to be read again.
-func (f *fetch) readAbsent(absent int) (again bool) {
+// readAbsent has workers read the partitions that are not in the cache, so many, and waits for them.
+func (f *fetch) readAbsent(absent int) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	defer context.AfterFunc(f.m.ctx, cancel)()
@@ -161,22 +186,19 @@ func (f *fetch) readAbsent(absent int) (again bool) {
 			job, more = f.nextJob(to, &next)
 		case o := <-to.outcomes:
 			absent--
-			if f.take(o) {
-				again = true
-			}
+			f.take(o)
 			if o.err == nil || f.results[o.index].Error != 0 {
 				late = f.after(f.m.o.ColdGrace)
 			}
 		case <-news:
-			again = true
+			f.again = true
 			late = f.after(f.m.o.ColdGrace)
 		case <-late:
-			return again
+			return
 		case <-ctx.Done():
-			return again
+			return
 		}
 	}
-	return again
 }
 
 // nextJob makes a job of the next partition, from the next-th on, that was not in the cache.
@@ -191,9 +213,10 @@ func (f *fetch) nextJob(to *coldReads, next *int) (coldJob, bool) {
 	return coldJob{}, false
 }
 
-// takeTurn waits for the turn of what was read from the archive, unless there is something local to answer: that does not
-// wait for a replay. It reports whether local records came meanwhile.
-func (f *fetch) takeTurn() (news bool) {
+// takeTurn tells how long to wait for the turn of what was read from the archive, unless there is something local to answer:
+// that does not wait for a replay.
+func (f *fetch) takeTurn() {
+	f.turned, f.turn = true, 0
 	all, cold := 0, 0
 	urgent := false
 	for i := range f.results {
@@ -204,31 +227,37 @@ func (f *fetch) takeTurn() (news bool) {
 		cold += f.results[f.colds[i].index].Bytes
 	}
 	wait := f.m.o.Archive.Turn(min(cold, f.req.MaxBytes))
-	if wait == 0 || urgent || all > cold {
-		return false
+	if !urgent && all == cold {
+		f.turn = wait
+	}
+}
+
+// awaitTurn waits for the turn, or until local records come.
+func (f *fetch) awaitTurn() {
+	if f.turn == 0 {
+		return
 	}
 	began := time.Now()
 	select {
-	case <-f.after(wait):
+	case <-f.after(f.turn):
 	case <-f.hotNews():
-		news = true
+		f.again = true
 	case <-f.ctx.Done():
 	case <-f.m.ctx.Done():
 	}
 	f.m.o.Archive.Yielded(time.Since(began))
-	return news
 }
 
-// take puts one outcome into the results. A read that was only given up is no error: the client asks again. It
-// reports whether the archive holds nothing from the offset up to its end (compaction removed it): then the next
-// batch that exists is looked for beyond the seam (I-17).
-func (f *fetch) take(o coldOutcome) (beyond bool) {
+// take puts one outcome into the results. A read that was only given up is no error: the client asks again. Where the
+// archive holds nothing from the offset up to its end (compaction removed it), the next batch that exists is looked for
+// beyond the seam (I-17).
+func (f *fetch) take(o coldOutcome) {
 	r := &f.results[o.index]
 	switch {
 	case o.err == nil && o.data.Bytes == 0 && o.data.Next > f.from[o.index]:
 		f.from[o.index] = o.data.Next
 		o.data.Release()
-		return true
+		f.again = true
 	case o.err == nil:
 		r.Regions, r.Bytes, r.next, r.release = o.data.Regions, o.data.Bytes, o.data.Next, o.data
 	case errors.Is(o.err, context.Canceled) || errors.Is(o.err, context.DeadlineExceeded):
@@ -237,7 +266,6 @@ func (f *fetch) take(o coldOutcome) (beyond bool) {
 		f.m.o.Logger.Warn("cannot read the archive", "partition", p.id, "offset", f.req.Partitions[o.index].Offset, "error", o.err)
 		r.Error = kerr.KafkaStorageError.Code
 	}
-	return false
 }
 
 // rereadHot reads the local partitions again that had nothing at first, and those that went on beyond the seam. What has to

@@ -47,7 +47,9 @@ func TestSlowDiskHoldsUpNoCachedPartition(t *testing.T) {
 		e.archive(p, 1, 1)
 		e.arch.cached[p.id] = true
 	}
-	e.arch.stuck[stuck.id] = gate
+	ready := make(chan struct{})
+	close(ready)
+	e.arch.stuck[stuck.id], e.arch.stuck[cached.id] = gate, ready // both lie on the disk
 	got := make(chan answer, 1)
 	e.start(context.Background(), one(stuck, 0), got)
 	eventually(t, func() bool { return len(e.m.diskCold) == 1 })
@@ -61,6 +63,37 @@ func TestSlowDiskHoldsUpNoCachedPartition(t *testing.T) {
 	require.Equal(t, []int64{0}, offsetsIn(t, e.fetch(one(cached, 0)).data[0]))
 	require.Equal(t, 2, e.arch.answered())
 	<-e.m.disk
+}
+
+// What need not be waited for is answered on the goroutine that asks, like local records.
+func TestCachedRecordsAreAnsweredAtOnce(t *testing.T) {
+	e := newEnv(t)
+	e.create("t", 2)
+	old, live := e.partition("t", 0), e.partition("t", 1)
+	for _, p := range []*Partition{old, live} {
+		e.produce(p, batch(1, 10, 1))
+	}
+	e.archive(old, 1, 1)
+	e.arch.cached[old.id] = true
+	req := FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, Partitions: []FetchPartition{from(old, 0, 1000), from(live, 0, 1000)}}
+	got := make(chan answer, 1)
+	e.start(context.Background(), req, got)
+	require.Len(t, got, 1, "before Fetch has come back")
+	a := <-got
+	require.Equal(t, []int64{0}, offsetsIn(t, a.data[0]))
+	require.Equal(t, []int64{0}, offsetsIn(t, a.data[1]))
+
+	turns := 0
+	wait := func(int) time.Duration { turns++; return time.Hour }
+	e.arch.turn.Store(&wait)
+	gone, cancel := context.WithCancel(context.Background())
+	e.start(gone, one(old, 0), got)
+	require.Empty(t, got, "its turn is waited for elsewhere")
+	require.Equal(t, 1, turns)
+	cancel()
+	require.Equal(t, []int64{0}, offsetsIn(t, (<-got).data[0]))
+	require.Equal(t, 1, turns, "bytes have one turn")
+	eventually(t, func() bool { return e.arch.handed.Load() == e.arch.released.Load() })
 }
 
 // A partition that this fetch does not read, because there are too many archived ones, has no news for it: the others are

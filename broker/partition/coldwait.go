@@ -11,6 +11,9 @@ type coldWait struct {
 	alarm   *time.Timer
 	news    *hotNews // never one that may still be woken by an earlier fetch's wait
 	hearing bool     // news is on
+	again   bool     // the local log is to be read again: it has news, or the archive has nothing up to its end
+	turned  bool     // turn is known: how long the answer is to wait for its turn
+	turn    time.Duration
 }
 
 // after gives a channel that tells when d is over; the one before is not to be used any more. Timers don't tell of what

@@ -149,7 +149,7 @@ type fakeArchive struct {
 	end      ArchiveEnd
 	gate     map[topic.Partition]chan struct{} // a read waits until it is closed
 	cached   map[topic.Partition]bool          // what ReadCached has
-	stuck    map[topic.Partition]chan struct{} // ReadCached waits until it is closed
+	stuck    map[topic.Partition]chan struct{} // ReadCached waits for the disk until it is closed; nil: it need not
 	fail     error
 	panics   atomic.Bool // reads of partitions 0 do, ReadCached with something pinned
 	reads    int
@@ -233,11 +233,11 @@ func (h *held) Release() {
 	h.a.released.Add(1)
 }
 
-func (a *fakeArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) bool {
+func (a *fakeArchive) ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int, wait bool) bool {
 	a.mu.Lock()
 	cached, stuck := a.cached[p], a.stuck[p]
 	a.mu.Unlock()
-	if !cached {
+	if !cached || stuck != nil && !wait {
 		return false
 	}
 	if stuck != nil {

@@ -214,7 +214,11 @@ func (f *fetch) takePlace(places chan struct{}, d time.Duration) (taken bool) {
 // conclude answers what was read, or waits for more.
 func (f *fetch) conclude() {
 	if len(f.colds) > 0 {
-		go f.coldFn()
+		if f.readAtHand() {
+			f.answer()
+		} else {
+			go f.coldFn()
+		}
 		return
 	}
 	bytes, urgent := f.state()

@@ -91,10 +91,10 @@ type Metadata interface {
 type Archive interface {
 	// Read gives whole batches from the one that holds offset, or the next one that exists, at least one.
 	Read(ctx context.Context, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) (*ColdData, error)
-	// ReadCached is Read of what is on the local disk, into d, which was never used or was released. It reports false, with
-	// nothing to release, where that is not enough for an answer: Read has it, or the reason. Where it panics, d.Held is nil or is to
-	// be released, for what it has pinned by then.
-	ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int) bool
+	// ReadCached is Read of what is on the local disk, or, unless it may wait for that, in memory, into d, which was never used
+	// or was released. It reports false, with nothing to release, where that is not enough for an answer: Read has it, or the
+	// reason. Where it panics, d.Held is nil or is to be released, for what it has pinned by then.
+	ReadCached(d *ColdData, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int, wait bool) bool
 	// OffsetForTime finds the first record at or above the ledger's start whose timestamp is ts or later.
 	OffsetForTime(ctx context.Context, p topic.Partition, l *ledger.Ledger, ts int64) (hot.TimeResult, bool, error)
 	// MaxTimestamp finds the first record with the largest timestamp.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -8,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/firnlog/firn/broker/wire"
+	"github.com/firnlog/firn/tier/nowait"
 )
 
 const (
@@ -84,21 +86,13 @@ func (in *intake) wait(p []byte) (int, error) {
 // ready is called by the runtime when there may be bytes; false = call again when there are.
 func (in *intake) ready(fd uintptr) bool {
 	p := in.target()
-	for {
-		n, err := unix.Read(int(fd), p)
-		switch err {
-		case nil:
-			in.n = n
-			return true
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			in.put()
-			return false
-		}
-		in.err = err
-		return true
+	n, err := nowait.Read(int(fd), p)
+	if errors.Is(err, unix.EAGAIN) {
+		in.put()
+		return false
 	}
+	in.n, in.err = n, err
+	return true
 }
 
 // target is where to read to: if it is the buffer, what was held of a length stands before.

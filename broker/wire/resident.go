@@ -3,10 +3,12 @@ package wire
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/nowait"
 )
 
 // Whether records are in the page cache is asked with preadv2(RWF_NOWAIT), which gives EAGAIN where a read would wait for the
@@ -25,8 +27,8 @@ var pageSize = int64(os.Getpagesize())
 
 // System calls that ask, and one that waits; tests replace them.
 var (
-	preadv2   = unix.Preadv2
-	cachestat = unix.Cachestat
+	preadNow  = nowait.Pread
+	cachestat = nowait.Cachestat
 	pread     = unix.Pread
 )
 
@@ -70,27 +72,16 @@ func (s *Sender) readNow(f disk.File, p []byte, pos int64) bool {
 		return n == len(p)
 	}
 	fd := int(of.Fd())
-	n, err := s.peek(fd, p, pos)
+	n, err := preadNow(fd, p, pos)
 	if err != nil && disk.Unsupported(err) && s.counted(fd, pos, int64(len(p))) && !s.uncounted {
 		n, _ = f.ReadAt(p, pos)
 	}
 	return n == len(p)
 }
 
-// peek reads what is in the page cache.
-func (s *Sender) peek(fd int, p []byte, pos int64) (n int, err error) {
-	s.probe[0] = p
-	for {
-		if n, err = preadv2(fd, s.probe[:], pos, unix.RWF_NOWAIT); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	s.probe[0] = nil
-	return n, err
-}
-
-// there reports whether a part of a file is in the page cache, as far as that can be told.
+// there reports whether a part of a file is in the page cache, as far as that can be told, and notes when it was seen there.
 func (s *Sender) there(fd int, pos, n int64) bool {
+	s.seen = time.Time{}
 	if !s.uncounted && !s.counted(fd, pos, n) {
 		return false
 	}
@@ -99,18 +90,19 @@ func (s *Sender) there(fd int, pos, n int64) bool {
 		step = probeStep
 	}
 	for left := n; left > 0; left -= step {
-		_, err := s.peek(fd, s.byte[:], pos+left-1) // where the file ends before, there is nothing to wait for
+		_, err := preadNow(fd, s.byte[:], pos+left-1) // where the file ends before, there is nothing to wait for
 		if err != nil {
 			return disk.Unsupported(err) && !s.uncounted
 		}
 	}
+	s.seen = time.Now()
 	return true
 }
 
 // counted reports whether all pages of a part of a file are in the page cache, or cannot be counted.
 func (s *Sender) counted(fd int, pos, n int64) bool {
 	s.part = unix.CachestatRange{Off: uint64(pos), Len: uint64(n)}
-	if cachestat(uint(fd), &s.part, &s.pages, 0) != nil {
+	if cachestat(fd, &s.part, &s.pages) != nil {
 		s.uncounted = true
 		return true
 	}
@@ -135,7 +127,7 @@ func (s *Sender) lookAhead(fd int, pos, end int64) {
 	if pos/(ahead/2) == end/(ahead/2) {
 		return
 	}
-	if _, err := s.peek(fd, s.byte[:], end+ahead/2); errors.Is(err, unix.EAGAIN) {
+	if _, err := preadNow(fd, s.byte[:], end+ahead/2); errors.Is(err, unix.EAGAIN) {
 		_ = unix.Fadvise(fd, end, ahead, unix.FADV_WILLNEED)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/nowait"
 )
 
 // evict takes a file out of the page cache.
@@ -33,7 +34,7 @@ func skipUnlessEvictable(t testing.TB) {
 	f := newOSFile(t, pattern(8<<10, 7)).OS()
 	for range 1000 {
 		evict(t, f)
-		if _, err := new(Sender).peek(int(f.Fd()), make([]byte, 1), 0); errors.Is(err, unix.EAGAIN) {
+		if _, err := preadNow(int(f.Fd()), make([]byte, 1), 0); errors.Is(err, unix.EAGAIN) {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -144,27 +145,27 @@ func eventually(t testing.TB, what string, cond func() bool) {
 
 // asked counts system calls, and has a part of files not in the page cache.
 type asked struct {
-	preadv2, cachestat, sendmsg int
-	cold, coldEnd               int64
-	err                         error // of preadv2, wherever
-	blind                       bool  // there is no cachestat
+	preadNow, cachestat, sendNow int
+	cold, coldEnd                int64
+	err                          error // of preadNow, wherever
+	blind                        bool  // there is no cachestat
 }
 
 // ask replaces the system calls for the length of a test. Only one goroutine may send meanwhile.
 func ask(t testing.TB) *asked {
 	a := new(asked)
-	readNow, count, send := preadv2, cachestat, sendmsg
-	preadv2 = func(fd int, iovs [][]byte, off int64, flags int) (int, error) {
-		a.preadv2++
+	readNow, count, send := preadNow, cachestat, sendNow
+	preadNow = func(fd int, p []byte, off int64) (int, error) {
+		a.preadNow++
 		switch {
 		case a.err != nil:
-			return -1, a.err
-		case off < a.coldEnd && off+int64(len(iovs[0])) > a.cold:
-			return -1, unix.EAGAIN
+			return 0, a.err
+		case off < a.coldEnd && off+int64(len(p)) > a.cold:
+			return 0, unix.EAGAIN
 		}
-		return unix.Pread(fd, iovs[0], off)
+		return unix.Pread(fd, p, off)
 	}
-	cachestat = func(_ uint, part *unix.CachestatRange, pages *unix.Cachestat_t, _ uint) error {
+	cachestat = func(_ int, part *unix.CachestatRange, pages *unix.Cachestat_t) error {
 		a.cachestat++
 		if a.blind {
 			return unix.ENOSYS
@@ -177,11 +178,11 @@ func ask(t testing.TB) *asked {
 		}
 		return nil
 	}
-	sendmsg = func(fd int, p, oob []byte, to unix.Sockaddr, flags int) (int, error) {
-		a.sendmsg++
-		return send(fd, p, oob, to, flags)
+	sendNow = func(fd int, p []byte, flags int) (int, error) {
+		a.sendNow++
+		return send(fd, p, flags)
 	}
-	t.Cleanup(func() { preadv2, cachestat, sendmsg = readNow, count, send })
+	t.Cleanup(func() { preadNow, cachestat, sendNow = readNow, count, send })
 	return a
 }
 
@@ -248,8 +249,8 @@ func TestSystemCallsOfSmallAnswers(t *testing.T) {
 			if sent, err := NewSender(server, time.Minute).Send(resp, 0, may); err != nil || sent != resp.Size() {
 				t.Fatalf("%d of %d bytes are sent, %v", sent, resp.Size(), err)
 			}
-			if calls.preadv2 != n || calls.cachestat != 0 || calls.sendmsg != 1 {
-				t.Errorf("%d regions: %d preadv2, %d cachestat, %d sendmsg", n, calls.preadv2, calls.cachestat, calls.sendmsg)
+			if calls.preadNow != n || calls.cachestat != 0 || calls.sendNow != 1 {
+				t.Errorf("%d regions: %d preadv2, %d cachestat, %d sends", n, calls.preadNow, calls.cachestat, calls.sendNow)
 			}
 		}
 	}
@@ -292,6 +293,65 @@ func TestFileSystemThatCannotTell(t *testing.T) {
 	}
 }
 
+// Only what was just seen in the page cache is sent without telling the scheduler that the call may wait for the disk.
+func TestSchedulerIsToldOfWhatMayWait(t *testing.T) {
+	content := pattern(200<<10, 6)
+	f := newOSFile(t, content)
+	quiet := 0
+	defer func(real func(int, int, *int64, int) (int, error)) { sendfileNow = real }(sendfileNow)
+	sendfileNow = func(socket, file int, at *int64, n int) (int, error) {
+		quiet++
+		return nowait.Sendfile(socket, file, at, n)
+	}
+	send := func(name string, wantQuiet bool) {
+		t.Helper()
+		quiet = 0
+		server, client := pipe(t)
+		s := NewSender(server, time.Minute)
+		resp := fetchOf(t, disk.Region{File: f, Length: int64(len(content))})
+		want, err := resp.AppendAll(nil)
+		got := make([]byte, len(want))
+		all := make(chan error, 1)
+		go func() {
+			_, err := io.ReadFull(client, got)
+			all <- err
+		}()
+		if serr := sendAll(s, resp, 0); err != nil || serr != nil || <-all != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v, %v, or other bytes", name, err, serr)
+		}
+		if (quiet > 0) != wantQuiet {
+			t.Errorf("%s: %d calls without telling the scheduler", name, quiet)
+		}
+	}
+	calls := ask(t)
+	send("in the page cache", true)
+	calls.cold, calls.coldEnd = 100<<10, 101<<10
+	send("not all of it", false)
+	calls.cold, calls.coldEnd, calls.err = 0, 0, unix.EOPNOTSUPP
+	send("counted, but nobody knows whether it is read", false)
+
+	server, client := pipe(t)
+	s := NewSender(server, time.Minute)
+	raw, err := server.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 2000)
+	for i, seen := range []time.Time{time.Now().Add(time.Hour), time.Now().Add(-2 * seenFor)} {
+		quiet = 0
+		s.source, s.pos, s.left, s.seen = int(f.OS().Fd()), 0, int64(len(got)), seen
+		if err := raw.Write(s.fileFn); err != nil || s.err != nil || s.left != 0 {
+			t.Fatal(err, s.err, s.left)
+		}
+		if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, []byte(content[:len(got)])) {
+			t.Errorf("%v, or other bytes", err)
+		}
+		if (quiet > 0) != (i == 0) {
+			t.Errorf("seen %v: %d calls without telling the scheduler", seen, quiet)
+		}
+	}
+}
+
 // waiting is reads that wait until they are released.
 type waiting struct {
 	released  chan struct{}
@@ -325,9 +385,9 @@ func (f waitingFile) ReadAt(p []byte, off int64) (int, error) {
 func TestWaitsAreBounded(t *testing.T) {
 	const most, senders = 2, 7
 	for _, size := range []int64{1000, smallRegion, 100 << 10} {
-		count, readNow, read := cachestat, preadv2, pread
-		cachestat = func(uint, *unix.CachestatRange, *unix.Cachestat_t, uint) error { return unix.ENOSYS }
-		preadv2 = func(int, [][]byte, int64, int) (int, error) { return -1, unix.EAGAIN }
+		count, readNow, read := cachestat, preadNow, pread
+		cachestat = func(int, *unix.CachestatRange, *unix.Cachestat_t) error { return unix.ENOSYS }
+		preadNow = func(int, []byte, int64) (int, error) { return 0, unix.EAGAIN }
 		w := &waiting{released: make(chan struct{})}
 		pread = func(fd int, p []byte, off int64) (int, error) {
 			w.read()
@@ -358,7 +418,7 @@ func TestWaitsAreBounded(t *testing.T) {
 		if w.most != most || len(waits.places) != 0 {
 			t.Errorf("regions of %d bytes: %d answers waited at once, want %d; %d places are kept", size, w.most, most, len(waits.places))
 		}
-		cachestat, preadv2, pread = count, readNow, read
+		cachestat, preadNow, pread = count, readNow, read
 	}
 }
 

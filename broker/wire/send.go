@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/firnlog/firn/tier/disk"
+	"github.com/firnlog/firn/tier/nowait"
 )
 
 // ErrShortRegion says that a region of records is shorter than the answer claims. What was sent already is a prefix of
@@ -29,6 +30,8 @@ const (
 	// sendStep is the most that is given to the kernel under one write deadline, so that a slow reader with a large
 	// answer is measured by its progress.
 	sendStep = 1 << 20
+	// seenFor is how long what was seen in the page cache is taken to be there.
+	seenFor = 100 * time.Millisecond
 )
 
 // Patience is what sending may wait for.
@@ -68,9 +71,9 @@ type Sender struct {
 	source                 int // what sendfile reads from
 	pos                    int64
 	left                   int64
+	seen                   time.Time // when all of it was in the page cache; zero: that is not known
 
-	probe [1][]byte // arguments of preadv2
-	byte  [1]byte
+	byte  [1]byte             // that preadNow reads
 	part  unix.CachestatRange // arguments of cachestat
 	pages unix.Cachestat_t
 
@@ -319,16 +322,19 @@ func (s *Sender) writeStep(step []byte) error {
 	return s.call(s.writeFn, step, flags)
 }
 
-var sendmsg = unix.SendmsgN // tests replace it
+// System calls that do not wait; tests replace them.
+var (
+	sendNow     = nowait.Send
+	sendfileNow = nowait.Sendfile
+)
 
 // writeReady is called by the runtime when the socket takes bytes; false = call again when it does.
 func (s *Sender) writeReady(fd uintptr) bool {
 	for s.n < len(s.out) {
-		n, err := sendmsg(int(fd), s.out[s.n:], nil, nil, s.flags)
+		n, err := sendNow(int(fd), s.out[s.n:], s.flags)
 		switch {
 		case err == nil:
 			s.n += n
-		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			return false
 		default:
@@ -382,14 +388,10 @@ func (s *Sender) sendfile(file int, g *disk.Region) error {
 // fileReady is called by the runtime when the socket takes bytes; false = call again when it does.
 func (s *Sender) fileReady(fd uintptr) bool {
 	for s.left > 0 {
-		n, err := unix.Sendfile(int(fd), s.source, &s.pos, int(s.left)) // advances s.pos
-		if n > 0 {
-			s.left -= int64(n)
-		}
+		n, err := s.sendSome(int(fd))
+		s.left -= int64(n)
 		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			return false
 		case err != nil:
 			s.err = fmt.Errorf("sendfile: %w", err)
@@ -400,4 +402,18 @@ func (s *Sender) fileReady(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+// sendSome has the kernel send some of what is left: without a word to the scheduler, unless that may have to be read from
+// the disk.
+func (s *Sender) sendSome(fd int) (int, error) {
+	if time.Since(s.seen) < seenFor {
+		return sendfileNow(fd, s.source, &s.pos, int(s.left))
+	}
+	for {
+		n, err := unix.Sendfile(fd, s.source, &s.pos, int(s.left))
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
 }

@@ -119,6 +119,7 @@ type view struct {
 	ready int
 	marks [][]mark
 	head  []byte // scratch of record.HeaderSize bytes
+	now   bool   // headers are not waited for
 }
 
 // end is the position after the last chunk that is ready.
@@ -127,13 +128,25 @@ func (v *view) end() int64 { return v.g.starts[v.ready] }
 // ReadAt reads decoded bytes below end.
 func (v *view) ReadAt(p []byte, off int64) (int, error) {
 	if v.mem != nil {
-		n := copy(p, v.mem[off:])
-		if n < len(p) {
-			return n, io.EOF
-		}
-		return n, nil
+		return v.copyAt(p, off)
 	}
 	return v.file.ReadAt(p, v.at+off)
+}
+
+// ReadNow is ReadAt; where that would wait for the disk the error is disk.ErrWait.
+func (v *view) ReadNow(p []byte, off int64) (int, error) {
+	if v.mem != nil {
+		return v.copyAt(p, off)
+	}
+	return v.file.ReadNow(p, v.at+off)
+}
+
+func (v *view) copyAt(p []byte, off int64) (int, error) {
+	n := copy(p, v.mem[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // region gives the bytes [from, to) to be sent.
@@ -159,7 +172,13 @@ func (v *view) chunkBytes(i int, buf []byte) ([]byte, error) {
 
 // header reads the batch header at pos.
 func (v *view) header(pos int64) (record.Header, error) {
-	if _, err := v.ReadAt(v.head, pos); err != nil {
+	var err error
+	if v.now {
+		_, err = v.ReadNow(v.head, pos)
+	} else {
+		_, err = v.ReadAt(v.head, pos)
+	}
+	if err != nil {
 		return record.Header{}, fmt.Errorf("read the cache: %w", err)
 	}
 	return record.ParseHeader(v.head)

@@ -190,6 +190,7 @@ type Data struct {
 
 	r    *Reader
 	pins []*group
+	now  bool // it must not wait for the local disk
 	// Most reads stay in a few groups. What a longer one needs is kept for the next.
 	someRegions [4]disk.Region
 	somePins    [4]*group
@@ -198,7 +199,7 @@ type Data struct {
 
 // reset makes d ready for a read: it has nothing, and would go on at next.
 func (d *Data) reset(r *Reader, next int64) {
-	d.r, d.First, d.Next, d.Bytes = r, next, next, 0
+	d.r, d.First, d.Next, d.Bytes, d.now = r, next, next, 0, false
 	if d.pins == nil {
 		d.Regions, d.pins = d.someRegions[:0], d.somePins[:0]
 	}
@@ -300,7 +301,7 @@ func (r *Reader) take(v *view, i int, at, limit int64, atLeastOne bool, d *Data)
 			r.unpin(v.g)
 		}
 	}()
-	v.head = d.head[:]
+	v.head, v.now = d.head[:], d.now
 	pos, h, ok, err := v.batchAt(i, at)
 	if err != nil || !ok {
 		return false, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/firnlog/firn/tier/archive"
 	"github.com/firnlog/firn/tier/cold"
+	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/segment"
 )
 
@@ -175,7 +176,7 @@ func TestWarmReadAllocations(t *testing.T) {
 				d.Release()
 			}), 1.0+grown, "%d bytes", max)
 			require.Zero(t, testing.AllocsPerRun(100, func() {
-				if !r.ReadCached(&d, h.p, h.l, offset, max) || d.Bytes == 0 {
+				if !r.ReadCached(&d, h.p, h.l, offset, max, false) || d.Bytes == 0 {
 					t.Fatal("it is not in the cache")
 				}
 				d.Release()
@@ -185,7 +186,7 @@ func TestWarmReadAllocations(t *testing.T) {
 		pass := testing.AllocsPerRun(10, func() { // as a consumer that follows the archive, which is read ahead
 			reads = 0
 			for o := int64(0); o < h.l.Next; reads++ {
-				if !r.ReadCached(&d, h.p, h.l, o, 4000) {
+				if !r.ReadCached(&d, h.p, h.l, o, 4000, false) {
 					t.Fatal("it is not in the cache")
 				}
 				o = d.Next
@@ -203,19 +204,32 @@ func TestWarmReadAllocations(t *testing.T) {
 // What is not in the cache is not waited for, and nothing is left behind (I-22).
 func TestReadCachedDoesNotWait(t *testing.T) {
 	h := newHistory(t, 14, 100, 16<<10, segment.CompressionZstd)
-	r := h.reader(cold.Options{})
+	fs := disk.NewFaulty(disk.OS(), nil)
+	r := h.reader(cold.Options{FS: fs})
 	var d cold.Data
-	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 1<<20))
+	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 1<<20, false))
 	require.Empty(t, d.Regions)
 	for o := int64(0); o < h.l.Next; {
 		o = h.check(r, o, 4000)
 	}
 	for o := range h.l.Next {
-		require.True(t, r.ReadCached(&d, h.p, h.l, o, 4000))
+		require.True(t, r.ReadCached(&d, h.p, h.l, o, 4000, o%2 == 0))
 		h.matches(&d, o, 4000)
 		d.Release()
 	}
-	require.False(t, r.ReadCached(&d, h.p, h.l, h.l.Next, 4000))
+	require.False(t, r.ReadCached(&d, h.p, h.l, h.l.Next, 4000, false))
+
+	fs.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpReadNow {
+			return disk.Fault{Err: disk.ErrWait}
+		}
+		return disk.Fault{}
+	})
+	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 4000, false), "its headers are on the disk")
+	require.True(t, r.ReadCached(&d, h.p, h.l, 0, 4000, true))
+	h.matches(&d, 0, 4000)
+	d.Release()
+	fs.SetHook(nil)
 	require.NoError(t, r.Close())
-	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 4000))
+	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 4000, false))
 }

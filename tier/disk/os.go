@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/firnlog/firn/tier/nowait"
 )
 
 // iovMax is the most buffers that one pwritev(2) takes on Linux (UIO_MAXIOV).
@@ -79,9 +81,7 @@ func (o *osFile) ReadNow(p []byte, off int64) (int, error) {
 }
 
 // preadNow reads what is in the page cache; a test replaces it.
-var preadNow = func(fd int, p []byte, off int64) (int, error) {
-	return unix.Preadv2(fd, [][]byte{p}, off, unix.RWF_NOWAIT)
-}
+var preadNow = nowait.Pread
 
 func (o *osFile) Size() (int64, error) {
 	st, err := o.f.Stat()

@@ -59,6 +59,8 @@ func TestReader(t *testing.T) {
 		r, err := newReader(readerOptions{Addr: loopback, Endpoint: server.Endpoint, Bucket: bucket, Credentials: server.CredentialsFile, Cache: t.TempDir(),
 			CacheBytes: cache})
 		require.NoError(t, err)
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.getBytes, r.aheadBytes = 2<<20, 4<<20 // less than a partition has
 		return r
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,7 +27,6 @@ type supply interface {
 
 // sender answers the Fetch requests of one connection.
 type sender struct {
-	c    *net.TCPConn
 	raw  syscall.RawConn
 	req  fetch
 	out  []byte
@@ -51,13 +49,13 @@ type cut struct {
 
 // answer serves a connection from s.
 func answer(c *net.TCPConn, s supply) error {
-	raw, err := c.SyscallConn()
+	q, err := newQuiet(c)
 	if err != nil {
 		return err
 	}
-	a := &sender{c: c, raw: raw}
+	a := &sender{raw: q.raw}
 	a.write, a.forward = a.writeSome, a.sendSome
-	in := frames{r: c}
+	in := frames{r: q}
 	for {
 		frame, err := in.next()
 		if err != nil {
@@ -159,9 +157,9 @@ func (a *sender) writeSome(fd uintptr) bool {
 		flags |= unix.MSG_MORE
 	}
 	for len(a.b) > 0 {
-		n, err := unix.SendmsgN(int(fd), a.b, nil, nil, flags)
-		if done, waits := a.after(err); done || waits {
-			return done
+		n, again, err := sendNow(fd, a.b, flags)
+		if a.err = err; again || err != nil {
+			return !again
 		}
 		a.b = a.b[n:]
 	}
@@ -171,9 +169,9 @@ func (a *sender) writeSome(fd uintptr) bool {
 // sendSome is writeSome for r.
 func (a *sender) sendSome(fd uintptr) bool {
 	for a.r.n > 0 {
-		n, err := unix.Sendfile(int(fd), int(a.r.f.Fd()), &a.r.at, int(a.r.n))
-		if done, waits := a.after(err); done || waits {
-			return done
+		n, again, err := sendfileNow(fd, int(a.r.f.Fd()), &a.r.at, a.r.n)
+		if a.err = err; again || err != nil {
+			return !again
 		}
 		if n == 0 {
 			a.err = io.ErrUnexpectedEOF
@@ -182,16 +180,4 @@ func (a *sender) sendSome(fd uintptr) bool {
 		a.r.n -= int64(n)
 	}
 	return true
-}
-
-// after tells what a call's error means: the end, or waiting for the socket.
-func (a *sender) after(err error) (failed, waits bool) {
-	switch {
-	case err == nil, errors.Is(err, unix.EINTR):
-		return false, false
-	case errors.Is(err, unix.EAGAIN):
-		return false, true
-	}
-	a.err = err
-	return true, false
 }

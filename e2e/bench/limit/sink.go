@@ -98,7 +98,7 @@ func (s *sink) closeFiles() error {
 
 // sinkConn is a connection; answers gather in out until what was read with one read is done.
 type sinkConn struct {
-	c   *net.TCPConn
+	c   *quiet
 	req produce
 	out []byte
 
@@ -108,8 +108,12 @@ type sinkConn struct {
 }
 
 func (s *sink) handle(c *net.TCPConn) error {
-	sc := &sinkConn{c: c}
-	in := frames{r: c}
+	q, err := newQuiet(c)
+	if err != nil {
+		return err
+	}
+	sc := &sinkConn{c: q}
+	in := frames{r: q}
 	for {
 		frame, err := in.next()
 		if err != nil {
