@@ -79,7 +79,8 @@ func (s *Sender) readNow(f disk.File, p []byte, pos int64) bool {
 	return n == len(p)
 }
 
-// there reports whether a part of a file is in the page cache, as far as that can be told, and notes when it was seen there.
+// there reports whether a part of a file is in the page cache, as far as that can be told, and notes when all of it was seen
+// there.
 func (s *Sender) there(fd int, pos, n int64) bool {
 	s.seen = time.Time{}
 	if !s.uncounted && !s.counted(fd, pos, n) {
@@ -95,7 +96,9 @@ func (s *Sender) there(fd int, pos, n int64) bool {
 			return disk.Unsupported(err) && !s.uncounted
 		}
 	}
-	s.seen = time.Now()
+	if !s.uncounted {
+		s.seen = time.Now()
+	}
 	return true
 }
 

@@ -329,6 +329,8 @@ func TestSchedulerIsToldOfWhatMayWait(t *testing.T) {
 	send("not all of it", false)
 	calls.cold, calls.coldEnd, calls.err = 0, 0, unix.EOPNOTSUPP
 	send("counted, but nobody knows whether it is read", false)
+	calls.err, calls.blind = nil, true
+	send("asked for a few bytes of it only", false)
 
 	server, client := pipe(t)
 	s := NewSender(server, time.Minute)

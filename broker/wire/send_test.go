@@ -22,6 +22,7 @@ func (m memFile) ReadAt(p []byte, off int64) (int, error) {
 	return strings.NewReader(string(m)).ReadAt(p, off)
 }
 func (m memFile) ReadNow(p []byte, off int64) (int, error) { return m.ReadAt(p, off) }
+func (memFile) Waits() bool                                { return false }
 func (memFile) WriteAt([]byte, int64) (int, error)         { return 0, errors.ErrUnsupported }
 func (memFile) WritevAt([][]byte, int64) (int64, error)    { return 0, errors.ErrUnsupported }
 func (memFile) Truncate(int64) error                       { return errors.ErrUnsupported }

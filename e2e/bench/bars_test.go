@@ -39,6 +39,7 @@ const (
 	fetchBars = `
 		MB/s of firn ÷ source ≥ 0.9
 		CPU-s/GB of firn ÷ source ≤ 1.2
+		CPU-s/GB of firn ÷ kafka ≤ 1
 		MB/s of firn ÷ kafka ≥ 1`
 
 	// Acknowledged and end to end, in both modes, at most a third of Kafka's.

@@ -27,6 +27,7 @@ func fetchCases() []Case {
 				Shared: true, Memory: func(b *Bench) int64 { return 2 * b.Bytes },
 				Bars: []Bar{
 					{Figure: judge.CPUPerGB, Side: "firn", Beside: "source", AtMost: 1.2},
+					{Figure: judge.CPUPerGB, Side: "firn", Beside: "kafka", AtMost: 1},
 					{Figure: judge.MBPerSecond, Side: "firn", Beside: "source", AtLeast: 0.9},
 					{Figure: judge.MBPerSecond, Side: "firn", Beside: "kafka", AtLeast: 1},
 				},

@@ -20,7 +20,7 @@ type Cost struct {
 	Device    int64         // bytes that the server's device took, whoever wrote them; below 0: not known
 	Peak      int64         // the server's largest resident size meanwhile, in bytes
 	Switches  int64         // context switches of the server's threads, but for those of threads that ended meanwhile
-	Syscalls  int64         // read and write calls of the server, sendfile twice: sendmsg, fdatasync, epoll and futex are not among them
+	Syscalls  int64         // read and write calls of the server, sendfile twice: send, fdatasync, epoll and futex are not among them
 }
 
 // Meter measures a server from StartMeter to Stop.

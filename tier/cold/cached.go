@@ -7,7 +7,7 @@ import (
 
 // ReadCached is Read, into a Data that the caller has at hand, of what is in the cache: it waits for nobody, and, as a read
 // of the local log, for nothing but the local disk; unless wait is set, not even for that: what of the cache would have to
-// be read from there is not found. Where that does not do it reports false, and there is nothing to release: Read knows the
+// be read from there is not found, and ends what it gives. Where that does not do it reports false, and there is nothing to release: Read knows the
 // data, or why there are none. d must not have been used before, or be released.
 func (r *Reader) ReadCached(d *Data, p topic.Partition, l *ledger.Ledger, offset int64, maxBytes int, wait bool) bool {
 	if offset < l.Start || offset >= l.Next {

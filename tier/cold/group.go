@@ -138,6 +138,9 @@ func (v *view) ReadNow(p []byte, off int64) (int, error) {
 	if v.mem != nil {
 		return v.copyAt(p, off)
 	}
+	if v.file.Waits() {
+		return 0, disk.ErrWait
+	}
 	return v.file.ReadNow(p, v.at+off)
 }
 

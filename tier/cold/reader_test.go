@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -226,6 +227,7 @@ func TestReadCachedDoesNotWait(t *testing.T) {
 		return disk.Fault{}
 	})
 	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 4000, false), "its headers are on the disk")
+	require.Empty(t, d.Regions)
 	require.True(t, r.ReadCached(&d, h.p, h.l, 0, 4000, true))
 	h.matches(&d, 0, 4000)
 	d.Release()
@@ -233,3 +235,32 @@ func TestReadCachedDoesNotWait(t *testing.T) {
 	require.NoError(t, r.Close())
 	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 4000, false))
 }
+
+// Where a file system does not tell what would wait, nothing is read of the cache by who must not.
+func TestReadCachedWhereNobodyCanTell(t *testing.T) {
+	h := newHistory(t, 15, 30, 16<<10, segment.CompressionNone)
+	r := h.reader(cold.Options{FS: waitingFS{disk.OS()}})
+	require.EqualValues(t, h.l.Next, func() (o int64) {
+		for o < h.l.Next {
+			o = h.check(r, o, 1<<20)
+		}
+		return o
+	}())
+	var d cold.Data
+	require.False(t, r.ReadCached(&d, h.p, h.l, 0, 4000, false))
+	require.True(t, r.ReadCached(&d, h.p, h.l, 0, 4000, true))
+	h.matches(&d, 0, 4000)
+	d.Release()
+}
+
+// waitingFS has files of which ReadNow waits, as is known already.
+type waitingFS struct{ disk.FS }
+
+type waitingFile struct{ disk.File }
+
+func (fs waitingFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f, err := fs.FS.OpenFile(name, flag, perm)
+	return waitingFile{f}, err
+}
+
+func (waitingFile) Waits() bool { return true }

@@ -6,7 +6,7 @@ import (
 )
 
 // yielder lets cold reads go slower while producers write and the processors are busy, whoever keeps them so: a replay of
-// years never slows a producer.
+// years takes little from a producer.
 type yielder struct {
 	producing func() bool // nil: never
 	load      func() float64

@@ -60,6 +60,9 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 // ReadNow implements File: all of it is in memory.
 func (f *memFile) ReadNow(p []byte, off int64) (int, error) { return f.ReadAt(p, off) }
 
+// Waits implements File.
+func (f *memFile) Waits() bool { return false }
+
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.WritevAt([][]byte{p}, off)
 	return int(n), err

@@ -33,6 +33,8 @@ type File interface {
 	// reads is not in the page cache (preadv2 with RWF_NOWAIT). Linux begins to read it then. ErrWait may be the answer,
 	// too, where the file ends within p. Where there is no such call it is ReadAt. The file must not be closed meanwhile.
 	ReadNow(p []byte, off int64) (int, error)
+	// Waits reports that ReadNow is known to be ReadAt, which its first call finds out.
+	Waits() bool
 	WriteAt(p []byte, off int64) (int, error)
 	// WritevAt writes the buffers one after another from off with as few system calls as possible.
 	WritevAt(bufs [][]byte, off int64) (int64, error)

@@ -23,7 +23,10 @@ func OS() FS { return osFS{} }
 type osFS struct{}
 
 func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag, perm)
+	f, err := os.OpenFile(name, flag|unix.O_NOATIME, perm) // else reads change the inode, and wait for the file system's journal
+	if errors.Is(err, fs.ErrPermission) {                  // for who does not own the file
+		f, err = os.OpenFile(name, flag, perm)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +75,16 @@ func (o *osFile) ReadNow(p []byte, off int64) (int, error) {
 	switch {
 	case n == len(p):
 		return n, nil
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR), n > 0: // the rest may be on the disk, or beyond the end
-		return max(n, 0), ErrWait
+	case errors.Is(err, unix.EAGAIN), n > 0: // the rest may be on the disk, or beyond the end
+		return n, ErrWait
 	case Unsupported(err):
 		o.waits.Store(true)
 	}
 	return o.f.ReadAt(p, off) // it knows the end of the file, and says what is wrong
 }
+
+// Waits implements File.
+func (o *osFile) Waits() bool { return o.waits.Load() }
 
 // preadNow reads what is in the page cache; a test replaces it.
 var preadNow = nowait.Pread

@@ -1,7 +1,10 @@
 package disk_test
 
 import (
+	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/firnlog/firn/tier/disk"
 	"github.com/firnlog/firn/tier/disk/disktest"
@@ -42,5 +45,23 @@ func TestBootID(t *testing.T) {
 	}
 	if b, _ := disk.BootID(); a != b {
 		t.Errorf("%q, then %q", a, b)
+	}
+}
+
+// Reads leave the inode alone: a change of it goes through the file system's journal, which may be busy with a flush.
+func TestReadsDoNotNoteTheTime(t *testing.T) {
+	name := t.TempDir() + "/f"
+	for _, flag := range []int{os.O_RDWR | os.O_CREATE | os.O_EXCL, os.O_RDONLY} {
+		f, err := disk.OS().OpenFile(name, flag, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags, err := unix.FcntlInt(f.OS().Fd(), unix.F_GETFL, 0)
+		if err != nil || flags&unix.O_NOATIME == 0 {
+			t.Errorf("opened with %#x: flags %#x, %v", flag, flags, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -9,7 +9,12 @@
 //
 // What is called here must come back at once: for as long as it takes, its processor runs no other goroutine, and a garbage
 // collection that is to begin waits for it. A file that may have to be read from a disk is not for this package, nor is any
-// write to a file, which the kernel may hold back until others are on the disk.
+// write to a file, which the kernel may hold back until others are on the disk. What is read from the page cache may come to
+// wait all the same: where the kernel begins to read what is missing and the device's queue is full, or takes a lock that a
+// writer holds (XFS). One call that does has the next ones tell the scheduler, for a while.
+//
+// While the monitor sleeps there are no time slices: a goroutine that neither waits nor makes a call that is told keeps its
+// processor until the next timer of the process.
 package nowait
 
 import (
@@ -20,7 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Read reads from a non-blocking socket. It goes on where a signal interrupted it, as all calls here do; the error is
+// Read reads from a non-blocking socket. It is made again where a signal interrupted it, as all calls here are; the error is
 // unix.EAGAIN when there is nothing to be read, and n is 0 at the end of the stream.
 func Read(socket int, p []byte) (n int, err error) {
 	if len(p) == 0 {
@@ -43,9 +48,6 @@ func Send(socket int, p []byte, flags int) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if race {
-		return told(func() (int, error) { return unix.SendmsgN(socket, p, nil, nil, flags) })
-	}
 	for {
 		r, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(socket), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), uintptr(flags), 0, 0)
 		if e != unix.EINTR {
@@ -57,6 +59,11 @@ func Send(socket int, p []byte, flags int) (n int, err error) {
 // Sendfile sends up to n bytes of a file, from *at on, which it advances, to a non-blocking socket. The caller has just seen
 // that they are in the page cache. n of the answer is 0 at the end of the file.
 func Sendfile(socket, file int, at *int64, n int) (sent int, err error) {
+	began, waits := files.begin()
+	if waits || race || wordSize == 32 { // where the offset of this call has 32 bits
+		return told(func() (int, error) { return unix.Sendfile(socket, file, at, n) })
+	}
+	defer files.end(began)
 	for {
 		r, _, e := unix.RawSyscall6(unix.SYS_SENDFILE, uintptr(socket), uintptr(file), uintptr(unsafe.Pointer(at)), uintptr(n), 0, 0)
 		if e != unix.EINTR {
@@ -74,6 +81,11 @@ func Pread(file int, p []byte, at int64) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	began, waits := files.begin()
+	if waits || race {
+		return told(func() (int, error) { return unix.Preadv2(file, [][]byte{p}, at, unix.RWF_NOWAIT) })
+	}
+	defer files.end(began)
 	iov := unix.Iovec{Base: &p[0]}
 	iov.SetLen(len(p))
 	for {
@@ -95,7 +107,7 @@ func Cachestat(file int, part *unix.CachestatRange, pages *unix.Cachestat_t) err
 	return nil
 }
 
-// told makes a call of package unix, which the race detector knows: that what is read comes after what was sent.
+// told makes a call of package unix, of which the scheduler is told, and the race detector what it writes to.
 func told(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()

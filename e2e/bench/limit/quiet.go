@@ -14,7 +14,7 @@ import (
 // quiet is a connection whose system calls Go's scheduler is not told of, as firn's: on a machine that is idle between two
 // requests, telling it wakes a thread for nothing. One goroutine may read while another writes.
 type quiet struct {
-	*net.TCPConn
+	conn    *net.TCPConn
 	raw     syscall.RawConn
 	in, out transfer
 }
@@ -33,10 +33,13 @@ func newQuiet(c *net.TCPConn) (*quiet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raw connection: %w", err)
 	}
-	q := &quiet{TCPConn: c, raw: raw}
+	q := &quiet{conn: c, raw: raw}
 	q.in.fn, q.out.fn = q.readSome, q.writeSome
 	return q, nil
 }
+
+// Close ends the connection.
+func (q *quiet) Close() error { return q.conn.Close() }
 
 // Read implements io.Reader.
 func (q *quiet) Read(p []byte) (int, error) {
@@ -54,7 +57,7 @@ func (q *quiet) Read(p []byte) (int, error) {
 func (q *quiet) readSome(fd uintptr) bool {
 	t := &q.in
 	var again bool
-	if t.n, again, t.err = recvNow(fd, t.p); again {
+	if t.n, again, t.err = now(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&t.p[0])), uintptr(len(t.p)), 0); again {
 		return false
 	}
 	if t.n == 0 && t.err == nil {
@@ -75,7 +78,7 @@ func (q *quiet) Write(p []byte) (int, error) {
 
 func (q *quiet) writeSome(fd uintptr) bool {
 	for t := &q.out; len(t.p) > 0; {
-		n, again, err := sendNow(fd, t.p, unix.MSG_NOSIGNAL)
+		n, again, err := now(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&t.p[0])), uintptr(len(t.p)), 0)
 		if again {
 			return false
 		}
@@ -85,10 +88,6 @@ func (q *quiet) writeSome(fd uintptr) bool {
 		t.n, t.p = t.n+n, t.p[n:]
 	}
 	return true
-}
-
-func recvNow(fd uintptr, p []byte) (n int, again bool, err error) {
-	return now(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0)
 }
 
 func sendNow(fd uintptr, p []byte, flags int) (n int, again bool, err error) {

@@ -36,7 +36,7 @@ const (
 	WrittenPerByte  Figure = "written/byte"      // the server's write_bytes (folios that it dirtied for a device, whole) per byte of payload
 	DevicePerByte   Figure = "device/byte"       // what the device took during the round, whoever wrote it, per byte of payload; what only a page cache has by then is not among it
 	SwitchesPerMB   Figure = "switches/MB"       // context switches of the server's threads that lived through the round
-	SyscallsPerMB   Figure = "I/O calls/MB"      // read and write calls of the server (syscr + syscw, sendfile counts in both), which leave sendmsg, fdatasync, epoll and futex out
+	SyscallsPerMB   Figure = "I/O calls/MB"      // read and write calls of the server (syscr + syscw, sendfile counts in both), which leave send, fdatasync, epoll and futex out
 	SwitchesPerCall Figure = "switches/request"  // as above, where requests are small
 	SyscallsPerCall Figure = "I/O calls/request" // as above, where requests are small
 	Seconds         Figure = "s"                 // how long what the case is about took

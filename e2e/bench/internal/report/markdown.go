@@ -317,7 +317,7 @@ const legend = `
   file system's journal is in it, and a MinIO on that disk; what only the page cache has at the round's end is not.
 - Switches are context switches, voluntary or not, of the server's threads, but for threads that ended during the round.
 - I/O calls are syscr and syscw of /proc/PID/io, which are not all system calls: reads and writes, vectored ones too, are in it
-  once and sendfile twice; sendmsg, fdatasync, epoll and futex are not. With sendmsg firn and the source send what does not come
+  once and sendfile twice; send, fdatasync, epoll and futex are not. With send firn and the source send what does not come
   from a file, the sink and Kafka with write: of a produce, the answers of these two are in it and those of firn are not.
 - Latency at a fixed rate is that of case d, of the second of b, and of f and g: it counts from the moment at which a record was
   due, whether it could be sent then or not. Cases a, c, e and the first of b run as fast as they can: their latency
