@@ -26,16 +26,22 @@ func latencyCases() []Case {
 		}
 		all = append(all, Case{
 			Name:   "d latency at 10 MB/s, " + partitionsOf(n),
-			About:  "Single records of 1 KiB, acks=all, a connection for each partition, due at fixed times and timed from then until they are acknowledged, and until a tailing consumer of all partitions has them (e2e). The consumer sends full fetches of all partitions, no fetch session. A record that finds five requests of its connection unanswered goes with the others that wait." + notArchived,
+			About:  "Single records of 1 KiB, acks=all, a connection for each partition, due at fixed times and timed from then until they are acknowledged, and until a tailing consumer of all partitions has them (e2e). The consumer sends full fetches of all partitions, no fetch session. A record that finds five requests of its connection unanswered goes with the others that wait. The sink, from which nobody can read, has the producers alone." + notArchived,
 			Bars:   bars,
 			Shared: true, Memory: roundMemory,
 			Prepare: func(ctx context.Context, b *Bench) ([]Side, error) {
 				batches := singles(recordSize - recordExtra)
-				return b.brokerSides(ctx, n, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
-					return tailed(ctx, s, measure.Paced{
+				load := func(s *Server, topic string) measure.Paced {
+					return measure.Paced{
 						Addr: s.Addr, Topic: topic, Partitions: n, Conns: n, Every: time.Second * time.Duration(n) / fixedRate, InFlight: inFlight, Batches: batches,
-					}, length)
+					}
+				}
+				sides, err := b.brokerSides(ctx, n, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
+					return tailed(ctx, s, load(s, topic), length)
 				})
+				return append(sides, b.sinkSides(n, func(ctx context.Context, s *Server, topic string, length time.Duration) (Figures, error) {
+					return paced(ctx, s, load(s, topic), length)
+				})...), err
 			},
 		})
 	}

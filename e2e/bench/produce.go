@@ -120,15 +120,18 @@ type load func(ctx context.Context, s *Server, topic string, length time.Duratio
 // produceSides are firn, Kafka and the sink in both modes, each round on a topic of its own that is gone afterwards.
 func (b *Bench) produceSides(ctx context.Context, partitions int, do load) ([]Side, error) {
 	sides, err := b.brokerSides(ctx, partitions, do)
-	if err != nil {
-		return nil, err
-	}
+	return append(sides, b.sinkSides(partitions, do)...), err
+}
+
+// sinkSides are the sink in both modes.
+func (b *Bench) sinkSides(partitions int, do load) []Side {
+	var sides []Side
 	for _, m := range []Mode{Flush, PageCache} {
 		sides = append(sides, Side{Name: side("sink", m), Round: func(ctx context.Context, length time.Duration) (Figures, error) {
 			return b.sinkRound(ctx, m, partitions, length, do)
 		}})
 	}
-	return sides, nil
+	return sides
 }
 
 // brokerSides are firn and Kafka in both modes.
