@@ -131,7 +131,7 @@ func (s *sink) handle(c *net.TCPConn) error {
 		if s.flush != nil {
 			err = s.flush.answer(sc)
 		} else {
-			_, err = c.Write(sc.out)
+			_, err = q.Write(sc.out)
 		}
 		if err != nil {
 			return err
