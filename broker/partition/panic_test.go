@@ -111,21 +111,29 @@ func TestFetchThatPanics(t *testing.T) {
 	for i := range int32(2) {
 		e.archive(e.partition("old", i), 1, 1)
 	}
+	ready := make(chan struct{})
+	close(ready)
 	for name, c := range map[string]struct {
 		panics []*atomic.Bool
 		topic  string
 		cached bool
+		onDisk bool // of the cache
 	}{
 		"when it is looked at":   {panics: []*atomic.Bool{&d.look}, topic: "t"},
 		"at once":                {panics: []*atomic.Bool{&d.try}, topic: "t"},
 		"when the disk is asked": {panics: []*atomic.Bool{&d.waits, &d.read}, topic: "t"},
 		"in the cache":           {panics: []*atomic.Bool{&e.arch.panics}, topic: "old", cached: true},
+		"in the cache's disk":    {panics: []*atomic.Bool{&e.arch.panics}, topic: "old", cached: true, onDisk: true},
 		"in the archive":         {panics: []*atomic.Bool{&e.arch.panics}, topic: "old"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad, good := e.partition(c.topic, 0), e.partition(c.topic, 1)
 			e.arch.mu.Lock()
 			e.arch.cached[bad.id], e.arch.cached[good.id] = c.cached, c.cached
+			delete(e.arch.stuck, bad.id)
+			if c.onDisk {
+				e.arch.stuck[bad.id] = ready
+			}
 			e.arch.mu.Unlock()
 			req := FetchRequest{MaxBytes: 1 << 20, MinBytes: 1, Partitions: []FetchPartition{from(bad, 0, 1<<20), from(good, 0, 1<<20)}}
 			for _, b := range c.panics {

@@ -23,14 +23,23 @@ func OS() FS { return osFS{} }
 type osFS struct{}
 
 func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag|unix.O_NOATIME, perm) // else reads change the inode, and wait for the file system's journal
-	if errors.Is(err, fs.ErrPermission) {                  // for who does not own the file
-		f, err = os.OpenFile(name, flag, perm)
-	}
+	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f: f}, nil
+	o := &osFile{f: f}
+	o.leaveTimes()
+	return o, nil
+}
+
+// leaveTimes has reads leave the inode alone: to note their time goes through the file system's journal, which may be busy with
+// a flush. Who does not own the file may not ask for that. To open with O_NOATIME could make a file and fail then.
+func (o *osFile) leaveTimes() {
+	_ = o.control("fcntl", func(fd int) {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil {
+			_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NOATIME)
+		}
+	})
 }
 
 func (osFS) Rename(oldName, newName string) error         { return os.Rename(oldName, newName) }

@@ -48,7 +48,7 @@ func TestBootID(t *testing.T) {
 	}
 }
 
-// Reads leave the inode alone: a change of it goes through the file system's journal, which may be busy with a flush.
+// Reads leave the inode alone.
 func TestReadsDoNotNoteTheTime(t *testing.T) {
 	name := t.TempDir() + "/f"
 	for _, flag := range []int{os.O_RDWR | os.O_CREATE | os.O_EXCL, os.O_RDONLY} {

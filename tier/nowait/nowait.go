@@ -10,8 +10,9 @@
 // What is called here must come back at once: for as long as it takes, its processor runs no other goroutine, and a garbage
 // collection that is to begin waits for it. A file that may have to be read from a disk is not for this package, nor is any
 // write to a file, which the kernel may hold back until others are on the disk. What is read from the page cache may come to
-// wait all the same: where the kernel begins to read what is missing and the device's queue is full, or takes a lock that a
-// writer holds (XFS). One call that does has the next ones tell the scheduler, for a while.
+// wait all the same: where the kernel begins to read what is missing and the device's queue is full, takes a lock that a
+// writer holds (XFS), or has a page still on its way from the disk when one behind it has come. A call of Sendfile or Pread that
+// takes long has the next ones tell the scheduler, for a while.
 //
 // While the monitor sleeps there are no time slices: a goroutine that neither waits nor makes a call that is told keeps its
 // processor until the next timer of the process.
@@ -25,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Read reads from a non-blocking socket. It is made again where a signal interrupted it, as all calls here are; the error is
+// Read reads from a non-blocking socket. It is made again where a signal interrupted it, as Send, Sendfile and Pread are; the error is
 // unix.EAGAIN when there is nothing to be read, and n is 0 at the end of the stream.
 func Read(socket int, p []byte) (n int, err error) {
 	if len(p) == 0 {
